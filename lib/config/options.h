@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The options, typed: what the one option table (options.c) makes of a configuration.
+ *
+ * Owns: names, types, bounds, defaults, help texts. Every face reads its values from
+ * the structures below, never from text.
+ */
+#ifndef HP_CONFIG_OPTIONS_H
+#define HP_CONFIG_OPTIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <hsmpool/config.h>
+#include <hsmpool/log.h>
+#include <hsmpool/status.h>
+
+enum hp_sign_retry { HP_SIGN_RETRY_NO, HP_SIGN_RETRY_DETERMINISTIC, HP_SIGN_RETRY_YES };
+enum hp_key_copies { HP_KEY_COPIES_NONE, HP_KEY_COPIES_SESSION };
+enum hp_probe {
+	HP_PROBE_SESSION_INFO, /* C_GetSessionInfo: often purely local */
+	HP_PROBE_TOKEN_INFO,   /* C_GetSessionInfo and C_GetTokenInfo */
+	HP_PROBE_RANDOM,       /* and C_GenerateRandom of one byte */
+	HP_PROBE_CANARY,       /* and a real operation with a named key */
+};
+enum hp_session_mode { HP_SESSIONS_ON_DEMAND, HP_SESSIONS_READ_WRITE };
+
+/* One [pool] or [pool NAME]; strings owned, NULL where not set. Times in ns. */
+struct hp_pool_options {
+	char *name; /* "" for [pool] */
+	char *module;
+	char *module_env; /* NAME=value */
+	char *token;      /* URI */
+	char *pin_source;
+	uint32_t max_sessions;
+	uint32_t min_sessions;
+	uint32_t max_waiters;
+	int64_t borrow_timeout;
+	int64_t revalidate_interval; /* 0: never */
+	int64_t validate_after;      /* 0: at every borrow */
+	enum hp_probe probe;
+	char *probe_key; /* the KEY-URI of canary: */
+	int64_t idle_timeout; /* 0: never */
+	int64_t max_lifetime; /* 0: never */
+	int64_t stuck_after;
+	uint32_t stuck_reserve;
+	int64_t call_timeout; /* 0: calls run in the caller's thread */
+	int64_t leak_warn;    /* 0: never */
+	int64_t close_grace;
+	enum hp_key_copies key_copies;
+	bool fair;
+	enum hp_sign_retry sign_retry;
+	bool offload_public;
+	enum hp_session_mode session_mode;
+	bool keeper;    /* no: upkeep happens on borrow and return */
+	bool hsm_iv;    /* the module makes GCM IVs itself */
+	char *rv_class; /* "0x80000001=device CKR_ARGUMENTS_BAD=capacity" */
+	char *state_dir; /* NULL: the default of the effective user */
+	char *log;
+	hsmpool_log_level log_level;
+	bool log_json;
+};
+
+/* One [key NAME]. */
+struct hp_key_options {
+	char *name;
+	char *uri;
+	bool has_sign_retry; /* else the pool's */
+	enum hp_sign_retry sign_retry;
+	bool counting; /* each use is counted or limited: never repeated */
+};
+
+/* name NULL or "": [pool]. Everything is checked again as a whole (min <= max ...). */
+hsmpool_status hp_config_pool(const hsmpool_config *config, const char *name,
+			      struct hp_pool_options *out, hsmpool_error *err);
+void hp_pool_options_clear(struct hp_pool_options *options);
+
+/* All [key NAME] sections, an array of *count that the caller frees with _free. */
+hsmpool_status hp_config_keys(const hsmpool_config *config, struct hp_key_options **out,
+			      size_t *count, hsmpool_error *err);
+void hp_key_options_free(struct hp_key_options *keys, size_t count);
+
+/* For `config check`, the manual's test and completion: the table as text. */
+struct hp_option_info {
+	const char *section; /* "pool", "key", "proxy" */
+	const char *key;
+	const char *type;    /* "duration", "number", "size", "yes|no", "text", "a|b|c" */
+	const char *default_text; /* NULL: none */
+	const char *help;
+};
+const struct hp_option_info *hp_option_at(size_t index); /* NULL past the end */
+
+/* Parse "5s", "500ms", "10m", "1h", "0" into ns; "64KiB", "1MiB" into bytes. */
+bool hp_parse_duration(const char *text, int64_t *ns);
+bool hp_parse_size(const char *text, uint64_t *bytes);
+
+#endif

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The process's log: levels, target (stderr, file, syslog, callback), text or JSON.
+ *
+ * Owns: formatting, one write() per line, the rate limit per event. Must not: be
+ * called with a pool's lock held, or be given secrets. Its own lock is a leaf.
+ */
+#ifndef HP_OBSERVE_LOG_H
+#define HP_OBSERVE_LOG_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <hsmpool/log.h>
+#include <hsmpool/status.h>
+
+enum hp_log_format { HP_LOG_TEXT, HP_LOG_JSON };
+
+/* Apply log, log-level, log-format: target is "stderr", "file:PATH" or "syslog". Only
+ * the first call with a non-NULL target of a process changes it. */
+hsmpool_status hp_log_configure(const char *target, hsmpool_log_level level,
+				enum hp_log_format format, hsmpool_error *err);
+
+extern _Atomic int hp_log_level; /* the most detailed that is written */
+
+static inline bool hp_log_enabled(hsmpool_log_level level)
+{
+	return (int)level <= atomic_load_explicit(&hp_log_level, memory_order_relaxed);
+}
+
+/*
+ * One line. event is its stable name, "noun-verb". At most 20 lines of one event in
+ * 10 seconds are written, then one that says how many were dropped; level ERROR too.
+ */
+void hp_log_write(hsmpool_log_level level, const char *event, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+#define HP_LOG(level, event, ...)                                                        \
+	do {                                                                             \
+		if (hp_log_enabled(HSMPOOL_LOG_##level))                                 \
+			hp_log_write(HSMPOOL_LOG_##level, (event), __VA_ARGS__);         \
+	} while (0)
+
+#endif

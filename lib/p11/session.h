@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One real session, and every PKCS#11 call made on one.
+ *
+ * Each call passes the module's gate, is stamped (when it began, so that a watchdog
+ * sees a hang) and keeps book of which operations are active on the session. Nothing
+ * here decides: the CK_RV is returned as it came. A session is used by one thread at
+ * a time: whoever borrowed it.
+ */
+#ifndef HP_P11_SESSION_H
+#define HP_P11_SESSION_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <hsmpool/status.h>
+#include "base/secret.h"
+#include "p11/module.h"
+
+/* Kinds of operation, as bits: what may be active. */
+enum {
+	HP_OP_FIND = 1u << 0,
+	HP_OP_ENCRYPT = 1u << 1,
+	HP_OP_DECRYPT = 1u << 2,
+	HP_OP_DIGEST = 1u << 3,
+	HP_OP_SIGN = 1u << 4,
+	HP_OP_SIGN_RECOVER = 1u << 5,
+	HP_OP_VERIFY = 1u << 6,
+	HP_OP_VERIFY_RECOVER = 1u << 7,
+};
+
+struct hp_session {
+	struct hp_module *module; /* not owned */
+	CK_SESSION_HANDLE handle;
+	CK_SLOT_ID slot;
+	unsigned shard; /* of the gate: the owner's index, set once */
+	bool is_read_write;
+	/* Operations that are active as far as the return values tell. */
+	uint32_t active;
+	/* An operation ended with an error: a strict HSM ended it too, a sloppy one may
+	 * have left it active. Harmless for us (an Init that answers OPERATION_ACTIVE is
+	 * repeated on a fresh session), not for who expects a clean session. */
+	bool is_unsure;
+	/* Session objects that live on it: while there are any it is never closed. */
+	uint32_t objects;
+	/* The pool's generation that this session and handles used on it belong to. */
+	uint64_t generation;
+	/* When the call that runs now began (coarse clock), 0 if none does. */
+	_Atomic int64_t call_since_ns;
+};
+
+CK_RV hp_session_open(struct hp_session *s, struct hp_module *module, CK_SLOT_ID slot,
+		      bool read_write);
+CK_RV hp_session_close(struct hp_session *s);
+CK_RV hp_session_info(struct hp_session *s, CK_SESSION_INFO *info);
+/* Whether the state says that the normal user is logged in. */
+bool hp_session_state_is_user(CK_STATE state);
+
+CK_RV hp_session_login(struct hp_session *s, CK_USER_TYPE user,
+		       const struct hp_secret *pin); /* pin NULL: protected path */
+CK_RV hp_session_logout(struct hp_session *s);
+
+/*
+ * Make it clean: end what is active. True if it is clean now. False: close and
+ * replace it (a sign operation is never finished: counters; 2.40 has no cancel).
+ */
+bool hp_session_clean(struct hp_session *s);
+
+/* The calls, named as in PKCS#11. Arguments as there, without the handle. */
+CK_RV hp_find_objects(struct hp_session *s, CK_ATTRIBUTE *template, CK_ULONG count,
+		      CK_OBJECT_HANDLE *found, CK_ULONG cap, CK_ULONG *len);
+/* ^ Init + as many FindObjects as needed + Final; at most cap are kept, *len says how
+ *   many there are in all (so *len > cap means: more). */
+CK_RV hp_get_attributes(struct hp_session *s, CK_OBJECT_HANDLE object,
+			CK_ATTRIBUTE *template, CK_ULONG count);
+CK_RV hp_set_attributes(struct hp_session *s, CK_OBJECT_HANDLE object,
+			CK_ATTRIBUTE *template, CK_ULONG count);
+CK_RV hp_create_object(struct hp_session *s, CK_ATTRIBUTE *template, CK_ULONG count,
+		       CK_OBJECT_HANDLE *object);
+CK_RV hp_copy_object(struct hp_session *s, CK_OBJECT_HANDLE object,
+		     CK_ATTRIBUTE *template, CK_ULONG count, CK_OBJECT_HANDLE *copy);
+CK_RV hp_destroy_object(struct hp_session *s, CK_OBJECT_HANDLE object);
+
+CK_RV hp_encrypt_init(struct hp_session *s, CK_MECHANISM *m, CK_OBJECT_HANDLE key);
+CK_RV hp_encrypt(struct hp_session *s, const CK_BYTE *in, CK_ULONG in_len, CK_BYTE *out,
+		 CK_ULONG *out_len);
+CK_RV hp_encrypt_update(struct hp_session *s, const CK_BYTE *in, CK_ULONG in_len,
+			CK_BYTE *out, CK_ULONG *out_len);
+CK_RV hp_encrypt_final(struct hp_session *s, CK_BYTE *out, CK_ULONG *out_len);
+CK_RV hp_decrypt_init(struct hp_session *s, CK_MECHANISM *m, CK_OBJECT_HANDLE key);
+CK_RV hp_decrypt(struct hp_session *s, const CK_BYTE *in, CK_ULONG in_len, CK_BYTE *out,
+		 CK_ULONG *out_len);
+CK_RV hp_decrypt_update(struct hp_session *s, const CK_BYTE *in, CK_ULONG in_len,
+			CK_BYTE *out, CK_ULONG *out_len);
+CK_RV hp_decrypt_final(struct hp_session *s, CK_BYTE *out, CK_ULONG *out_len);
+CK_RV hp_digest_init(struct hp_session *s, CK_MECHANISM *m);
+CK_RV hp_digest(struct hp_session *s, const CK_BYTE *in, CK_ULONG in_len, CK_BYTE *out,
+		CK_ULONG *out_len);
+CK_RV hp_digest_update(struct hp_session *s, const CK_BYTE *in, CK_ULONG in_len);
+CK_RV hp_digest_final(struct hp_session *s, CK_BYTE *out, CK_ULONG *out_len);
+CK_RV hp_sign_init(struct hp_session *s, CK_MECHANISM *m, CK_OBJECT_HANDLE key);
+CK_RV hp_sign(struct hp_session *s, const CK_BYTE *in, CK_ULONG in_len, CK_BYTE *out,
+	      CK_ULONG *out_len);
+CK_RV hp_sign_update(struct hp_session *s, const CK_BYTE *in, CK_ULONG in_len);
+CK_RV hp_sign_final(struct hp_session *s, CK_BYTE *out, CK_ULONG *out_len);
+CK_RV hp_verify_init(struct hp_session *s, CK_MECHANISM *m, CK_OBJECT_HANDLE key);
+CK_RV hp_verify(struct hp_session *s, const CK_BYTE *in, CK_ULONG in_len,
+		const CK_BYTE *signature, CK_ULONG signature_len);
+CK_RV hp_generate_key(struct hp_session *s, CK_MECHANISM *m, CK_ATTRIBUTE *template,
+		      CK_ULONG count, CK_OBJECT_HANDLE *key);
+CK_RV hp_generate_key_pair(struct hp_session *s, CK_MECHANISM *m,
+			   CK_ATTRIBUTE *public_template, CK_ULONG public_count,
+			   CK_ATTRIBUTE *private_template, CK_ULONG private_count,
+			   CK_OBJECT_HANDLE *public_key, CK_OBJECT_HANDLE *private_key);
+CK_RV hp_wrap_key(struct hp_session *s, CK_MECHANISM *m, CK_OBJECT_HANDLE wrapping_key,
+		  CK_OBJECT_HANDLE key, CK_BYTE *out, CK_ULONG *out_len);
+CK_RV hp_unwrap_key(struct hp_session *s, CK_MECHANISM *m, CK_OBJECT_HANDLE unwrapping_key,
+		    const CK_BYTE *wrapped, CK_ULONG wrapped_len, CK_ATTRIBUTE *template,
+		    CK_ULONG count, CK_OBJECT_HANDLE *key);
+CK_RV hp_derive_key(struct hp_session *s, CK_MECHANISM *m, CK_OBJECT_HANDLE base,
+		    CK_ATTRIBUTE *template, CK_ULONG count, CK_OBJECT_HANDLE *key);
+CK_RV hp_generate_random(struct hp_session *s, CK_BYTE *out, CK_ULONG len);
+
+#endif

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The pool as the rooms above use it: borrow a session, give it back with a verdict.
+ *
+ * A borrowed hp_session is the borrower's alone until it is returned. The pool makes
+ * no module call, callback, log line or allocation under its lock. It knows no
+ * mechanism: the canary probe is a function that lib/crypto hands in.
+ */
+#ifndef HP_POOL_POOL_H
+#define HP_POOL_POOL_H
+
+#include <hsmpool/pool.h>
+#include "config/options.h"
+#include "p11/session.h"
+#include "p11/token.h"
+
+/* What kind of session the borrower needs. */
+enum hp_want {
+	HP_WANT_ANY,        /* read-only is enough */
+	HP_WANT_READ_WRITE, /* creates, changes or destroys token objects */
+	HP_WANT_ANCHOR,     /* the one that is never retired: makes lasting session objects */
+	HP_WANT_CLEAN,      /* a raw borrow: no operation may be left active on it */
+	HP_WANT_CLEAN_READ_WRITE,
+};
+
+/*
+ * Borrow. Waits until deadline (HSMPOOL_DEFAULT: borrow-timeout). Logs in, opens,
+ * validates as needed: a session that is lent is alive as far as the rules of
+ * validate-after tell, logged in, and of the pool's generation (session->generation).
+ * tag: static string, for leak warnings and for errors. May be called by a thread that
+ * holds no other session of this pool only.
+ */
+hsmpool_status hp_pool_borrow(hsmpool *pool, enum hp_want want, const char *tag,
+			      hsmpool_deadline deadline, struct hp_session **out,
+			      hsmpool_error *err);
+
+/*
+ * Give back after a call on it answered rv (CKR_OK: all went well), judged by the
+ * class table: kept, cleaned, replaced or dropped; on a loss of session, login or token
+ * the pool's generation rises, so that the next borrower finds, logs in or opens anew.
+ *
+ * Returns the class to act on, which may differ from the table's: STALE_HANDLE with
+ * the login gone is LOGIN_LOST; LOGIN_LOST with the login in place is CALLER (the key
+ * wants a context-specific login). Makes module calls (probe, clean, close) on the
+ * session before it is given back, so *its caller must already have what it needs*.
+ */
+enum hp_rv_class hp_pool_return(struct hp_session *session, CK_RV rv);
+
+/* Give back with a plain verdict (raw borrow, aborted multi-part). */
+void hp_pool_return_verdict(struct hp_session *session, hsmpool_verdict verdict);
+
+hsmpool *hp_pool_of(const struct hp_session *session);
+const struct hp_pool_options *hp_pool_options(const hsmpool *pool);
+
+/* The pool's generation now: a cached handle of another one is stale. */
+uint64_t hp_pool_generation(const hsmpool *pool);
+
+/* A copy of what is known of the token (slot, CK_TOKEN_INFO); module is the pool's. */
+void hp_pool_token(hsmpool *pool, struct hp_token *out);
+
+/* The absolute deadline that the caller's stands for. */
+int64_t hp_pool_deadline(const hsmpool *pool, hsmpool_deadline deadline);
+
+/*
+ * Context-specific login on a borrowed session, between Init and the operation, with
+ * the pool's PIN. A refused PIN latches the pool.
+ */
+hsmpool_status hp_pool_context_login(struct hp_session *session, hsmpool_error *err);
+
+/* An operation was begun again after a loss. */
+void hp_pool_count_retry(hsmpool *pool);
+
+/*
+ * The canary: run by the prober on an idle session when probe = canary. Set once by
+ * lib/crypto when the pool opens; user is freed by release at close.
+ */
+typedef CK_RV (*hp_canary_fn)(void *user, struct hp_session *session);
+void hp_pool_set_canary(hsmpool *pool, hp_canary_fn fn, void *user,
+			void (*release)(void *user));
+
+/* lib/crypto's own data of a pool (named keys, mechanism facts), freed by release at
+ * close. NULL until set. */
+void hp_pool_set_attachment(hsmpool *pool, void *attachment,
+			    void (*release)(void *attachment));
+void *hp_pool_attachment(const hsmpool *pool);
+
+/* Fails with FORKED or CLOSED. */
+hsmpool_status hp_pool_check_usable(const hsmpool *pool, hsmpool_error *err);
+
+/* The floor-2 half of hsmpool_open(): all but the canary and the named keys. */
+hsmpool_status hp_pool_open(hsmpool **out, const struct hp_pool_options *options,
+			    hsmpool_deadline deadline, hsmpool_error *err);
+
+#endif
