@@ -50,7 +50,7 @@ bool hp_hex_decode(const char *text, uint8_t *to, size_t cap, size_t *len);
 
 /*
  * The output rule of every public function: if out has room for need bytes return OK,
- * else set out->len = need and fail with HSMPOOL_ERR_SPACE.
+ * else set out->len = need and fail with HSMPOOL_ERR_SPACE. Nothing always has room.
  */
 hsmpool_status hp_buf_need(hsmpool_buf *out, size_t need, hsmpool_error *err);
 
