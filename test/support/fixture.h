@@ -15,25 +15,30 @@
 #include <cmocka.h>
 #include <hsmpool/hsmpool.h>
 #include <p11-kit/pkcs11.h>
+#include "mock/mock.h"
 
 #define FIXTURE_USER_PIN "user-1234"
 #define FIXTURE_SO_PIN   "so-12345678"
 #define FIXTURE_TOKEN    "fixture"
 
 struct fixture {
-	char dir[256];      /* temporary folder */
-	char pin_file[300]; /* 0600, holds FIXTURE_USER_PIN */
-	char module[300];   /* what [pool] module says */
+	char dir[256];          /* temporary folder */
+	char pin_file[300];     /* 0600, holds FIXTURE_USER_PIN */
+	char module[300];       /* what [pool] module says */
 	hsmpool_config *config; /* ready to open; change it with fixture_set() */
 };
 
 /* A SoftHSM2 store with one initialised token FIXTURE_TOKEN, PINs as above, no
  * objects. Sets SOFTHSM2_CONF for this process. */
 void fixture_softhsm(struct fixture *f);
-/* The mock answering by itself (test/mock/mock.h), its faults reset. */
+/* The mock answering by itself (test/mock/mock.h), its faults reset; objects "rsa",
+ * "ec", "aes" and "hmac" are on it. */
 void fixture_mock(struct fixture *f);
 /* The mock wrapping a private SoftHSM2 token as above. */
 void fixture_mock_over_softhsm(struct fixture *f);
+/* The controls of the mock that a pool of this process loads (test/mock/mock.h). */
+const struct mock_control *fixture_mock_control(void);
+/* Closes the configuration, removes the folder. Close the pool first. */
 void fixture_remove(struct fixture *f);
 
 /* Set a [pool] option; aborts if it is refused. */
@@ -44,14 +49,14 @@ hsmpool *fixture_open(struct fixture *f);
 void fixture_add_token(struct fixture *f, const char *label);
 
 /* Fails the test with err's text unless status is OK. */
-#define assert_ok(call, err)                                                             \
-	do {                                                                             \
-		hsmpool_status fixture_status = (call);                                  \
-		if (fixture_status != HSMPOOL_OK)                                        \
-			fail_msg("%s: %s", hsmpool_status_name(fixture_status),          \
-				 (err)->text);                                           \
+#define assert_ok(call, err)                                                    \
+	do {                                                                    \
+		hsmpool_status fixture_status = (call);                         \
+		if (fixture_status != HSMPOOL_OK)                               \
+			fail_msg("%s: %s", hsmpool_status_name(fixture_status), \
+				 (err)->text);                                  \
 	} while (0)
-#define assert_status(call, expected)                                                    \
+#define assert_status(call, expected) \
 	assert_string_equal(hsmpool_status_name(call), hsmpool_status_name(expected))
 
 #endif
