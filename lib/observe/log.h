@@ -3,7 +3,7 @@
  * The process's log: levels, target (stderr, file, syslog, callback), text or JSON.
  *
  * Owns: formatting, one write() per line, the rate limit per event. Must not: be
- * called with a pool's lock held, or be given secrets. Its own lock is a leaf.
+ * called with a pool's lock held, or be given secrets. It has no lock of its own.
  */
 #ifndef HP_OBSERVE_LOG_H
 #define HP_OBSERVE_LOG_H
@@ -16,7 +16,7 @@
 enum hp_log_format { HP_LOG_TEXT, HP_LOG_JSON };
 
 /* Apply log, log-level, log-format: target is "stderr", "file:PATH" or "syslog". Only
- * the first call with a non-NULL target of a process changes it. */
+ * the first call of a process with a target that is not NULL changes anything. */
 hsmpool_status hp_log_configure(const char *target, hsmpool_log_level level,
 				enum hp_log_format format, hsmpool_error *err);
 
@@ -28,8 +28,9 @@ static inline bool hp_log_enabled(hsmpool_log_level level)
 }
 
 /*
- * One line. event is its stable name, "noun-verb". At most 20 lines of one event in
- * 10 seconds are written, then one that says how many were dropped; level ERROR too.
+ * One line. event is its stable name, "noun-verb", a string literal. At most 20 lines
+ * of one event in 10 seconds are written, level ERROR too; how many were dropped is
+ * written before the first line, of whatever event, that comes after the 10 seconds.
  */
 void hp_log_write(hsmpool_log_level level, const char *event, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
