@@ -266,8 +266,6 @@ static void format_json(char *line, int level, const char *event, const char *te
 
 static void format_text(char *line, int level, const char *event, const char *text)
 {
-	static const char *const names[] = { "ERROR", "WARNING", "NOTICE", "INFO",
-					     "DEBUG" };
 	char now[40];
 	format_time(now, sizeof(now));
 	snprintf(line, LINE_SIZE, "%s hsmpool[%ld] %s %s: %s\n", now, (long)getpid(),
@@ -319,16 +317,9 @@ static void emit_json(int level, const char *event, const char *text)
 	write_line(level, line);
 }
 
-static void emit_text(int level, const char *event, const char *text)
+static void emit_text(int level, const char *event, const char *escaped)
 {
 	char line[LINE_SIZE];
-	char escaped[ESCAPED(TEXT_SIZE) + 1];
-	escape(text, false, escaped);
-	const struct callback *callback = atomic_load(&current_callback);
-	if (callback) {
-		callback->fn(callback->user, (hsmpool_log_level)level, event, escaped);
-		return;
-	}
 	if (atomic_load(&target) == TARGET_SYSLOG) /* adds time and process itself */
 		snprintf(line, sizeof(line), "hsmpool: %s: %s", event, escaped);
 	else
@@ -338,10 +329,17 @@ static void emit_text(int level, const char *event, const char *text)
 
 static void emit(int level, const char *event, const char *text)
 {
-	if (!atomic_load(&current_callback) && atomic_load(&as_json))
+	const struct callback *callback = atomic_load(&current_callback);
+	if (!callback && atomic_load(&as_json)) {
 		emit_json(level, event, text);
+		return;
+	}
+	char escaped[ESCAPED(TEXT_SIZE) + 1];
+	escape(text, false, escaped);
+	if (callback)
+		callback->fn(callback->user, (hsmpool_log_level)level, event, escaped);
 	else
-		emit_text(level, event, text);
+		emit_text(level, event, escaped);
 }
 
 static void report_dropped(uint32_t tick)
