@@ -21,25 +21,26 @@ enum hp_key_role {
 	HP_KEY_ROLE_COUNT
 };
 
-/* What is known of the object of one role, read once per find. */
+/* What is known of the object of one role, read once, at the key's first use. */
 struct hp_key_facts {
 	CK_OBJECT_CLASS class;
 	CK_KEY_TYPE type;
-	uint32_t bits;           /* RSA modulus, AES/generic key, EC field; 0 unknown */
+	uint32_t bits; /* RSA modulus, AES/generic key, EC field; 0 unknown */
 	bool always_authenticate;
 	bool is_token_object;
-	uint8_t fingerprint[32]; /* SHA-256, see key.c; all zero: none possible */
+	uint8_t fingerprint[32]; /* SHA-256, see facts.c */
 };
 
 /*
  * The handle to use on the borrowed session s, of s->generation, searching for it on
  * s if the cached one is of another generation. *rv: the CK_RV behind a failure (to be
- * passed to hp_pool_return). The facts stay valid as long as the key.
+ * passed to hp_pool_return; CKR_OK for a failure of our own, with err filled). The
+ * facts stay valid as long as the key.
  */
-hsmpool_status hp_key_handle(hsmpool_key *key, struct hp_session *s, enum hp_key_role role,
-			     int64_t deadline_ns, CK_OBJECT_HANDLE *handle,
-			     const struct hp_key_facts **facts, CK_RV *rv,
-			     hsmpool_error *err);
+hsmpool_status hp_key_handle(hsmpool_key *key, struct hp_session *s,
+			     enum hp_key_role role, int64_t deadline_ns,
+			     CK_OBJECT_HANDLE *handle, const struct hp_key_facts **facts,
+			     CK_RV *rv, hsmpool_error *err);
 
 /* A module said that the handle is not valid: search at the next use. */
 void hp_key_forget_handle(hsmpool_key *key, enum hp_key_role role);
@@ -50,13 +51,15 @@ void hp_key_forget_handle(hsmpool_key *key, enum hp_key_role role);
 void hp_key_prepare(hsmpool_key *key, enum hp_key_role role, int64_t deadline_ns);
 
 hsmpool *hp_key_pool(const hsmpool_key *key);
-/* For texts: the label, or the URI, or the configured name. */
+/* For texts: the configured name, or the label, or the URI. */
 const char *hp_key_name(const hsmpool_key *key);
 /* [key NAME] or the pool's. counting = yes is NO. */
 enum hp_sign_retry hp_key_sign_retry(const hsmpool_key *key);
+/* Each use is counted or limited: nothing that was submitted is ever repeated. */
+bool hp_key_is_counting(const hsmpool_key *key);
 
-/* The public half as an OpenSSL key (cached in the key; EVP_PKEY reference counted):
- * for offload-public, PEM export and RSA recipients. */
+/* The public half as an OpenSSL key (cached in the key; the caller owns a reference of
+ * its own): for offload-public, PEM export and RSA recipients. */
 struct evp_pkey_st;
 hsmpool_status hp_key_public(hsmpool_key *key, hsmpool_deadline deadline,
 			     struct evp_pkey_st **out, hsmpool_error *err);

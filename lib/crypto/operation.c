@@ -1,1 +1,254 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The operation loop: borrow, handle, run, return, and once more where the table says.
+ *
+ * Owns: the order of these steps, the one deadline they share, the decision to repeat
+ * (by class of return value, stage and kind of operation), the error that the caller
+ * sees. Must not: know mechanisms, hold a lock, allocate or format in the good case.
+ *
+ * What a failure proves. At stage NOTHING_RAN (a failure at or before the Init) the
+ * HSM did nothing. After submission only three answers of a *signature* prove the
+ * same; a dead session proves nothing.
+ */
+#include "crypto/operation.h"
+
+#include <stdio.h>
+#include <string.h>
+#include "base/error.h"
+#include "observe/log.h"
+
+/* A pool may hold several sessions that died in one event; the first loss makes it
+ * validate the others, so the third try meets a living one. */
+#define TRIES_BEFORE_SUBMISSION 3
+#define TRIES_AFTER_SUBMISSION  2
+
+/* How one attempt ended. */
+struct outcome {
+	hsmpool_status status; /* of our own making when rv is CKR_OK */
+	CK_RV rv;
+	enum hp_rv_class told;  /* rv by the table alone */
+	enum hp_rv_class class; /* as the pool judged it after looking at the session */
+	enum hp_stage stage;
+};
+
+static bool is_signature(const struct hp_operation *op)
+{
+	return op->retry == HP_RETRY_SIGNATURE_DETERMINISTIC ||
+	       op->retry == HP_RETRY_SIGNATURE_RANDOMISED;
+}
+
+/* These answers of C_Sign say that it looked for key, login or operation and did not
+ * find it: no signature was made. They are the only ones that prove it. */
+static bool proves_nothing_ran(const struct hp_operation *op, CK_RV rv)
+{
+	return is_signature(op) &&
+	       (rv == CKR_USER_NOT_LOGGED_IN || rv == CKR_KEY_HANDLE_INVALID ||
+		rv == CKR_OPERATION_NOT_INITIALIZED);
+}
+
+/* Classes after which a new session, login or handle can make the same call succeed.
+ * AMBIGUOUS is here as what the pool leaves of it when its probe failed. */
+static bool is_loss(enum hp_rv_class class)
+{
+	switch (class) {
+	case HP_RV_OP_LOST:
+	case HP_RV_STALE_HANDLE:
+	case HP_RV_SESSION_DEAD:
+	case HP_RV_LOGIN_LOST:
+	case HP_RV_TOKEN_GONE:
+	case HP_RV_DEVICE:
+	case HP_RV_AMBIGUOUS:
+	case HP_RV_MODULE_DEAD:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static bool may_repeat_submitted(const struct hp_operation *op)
+{
+	if (op->key && hp_key_is_counting(op->key))
+		return false;
+	if (!is_signature(op))
+		return op->retry == HP_RETRY_IDEMPOTENT;
+
+	enum hp_sign_retry allowed = hp_key_sign_retry(op->key);
+	return allowed == HP_SIGN_RETRY_YES ||
+	       (allowed == HP_SIGN_RETRY_DETERMINISTIC &&
+		op->retry == HP_RETRY_SIGNATURE_DETERMINISTIC);
+}
+
+static bool may_repeat(const struct hp_operation *op, const struct outcome *o,
+		       unsigned tries)
+{
+	if (o->rv == CKR_OK || !is_loss(o->class))
+		return false;
+	if (o->stage == HP_STAGE_NOTHING_RAN)
+		return tries < (o->class == HP_RV_SESSION_DEAD ? TRIES_BEFORE_SUBMISSION
+							       : TRIES_AFTER_SUBMISSION);
+	return tries < TRIES_AFTER_SUBMISSION && may_repeat_submitted(op);
+}
+
+/* The HSM said no, in so many words: nothing was done. (A CALLER that the pool only
+ * concluded from a passed probe proves nothing.) */
+static bool is_plain_refusal(const struct outcome *o)
+{
+	return o->told == HP_RV_FLOW ||
+	       (o->told == HP_RV_CALLER && o->class == HP_RV_CALLER);
+}
+
+static hsmpool_executed executed_by(const struct outcome *o)
+{
+	if (o->stage == HP_STAGE_NOTHING_RAN)
+		return HSMPOOL_EXECUTED_NO;
+	if (o->rv == CKR_OK || o->status == HSMPOOL_ERR_DATA)
+		return HSMPOOL_EXECUTED_YES;
+	return is_plain_refusal(o) ? HSMPOOL_EXECUTED_NO : HSMPOOL_EXECUTED_UNKNOWN;
+}
+
+/* Bad input in the eyes of the token: a DATA answer, or one of the catch-all codes
+ * (SoftHSM2 gives GENERAL_ERROR for a wrong GCM tag and RSA padding) on a session
+ * that the pool then found well. */
+static bool is_bad_data(const struct hp_operation *op, const struct outcome *o)
+{
+	if (!op->is_uniform_failure || o->class != HP_RV_CALLER)
+		return false;
+	if (o->told == HP_RV_AMBIGUOUS)
+		return true;
+	const struct hp_rv_info *info = hp_rv_find(o->rv);
+	return info && info->status == HSMPOOL_ERR_DATA;
+}
+
+static const char *hint_for(const struct outcome *o)
+{
+	if (o->told == HP_RV_LOGIN_LOST && o->class == HP_RV_CALLER)
+		return "; the login is in place, so the key wants its PIN at each use";
+	if (o->told == HP_RV_AMBIGUOUS && o->class == HP_RV_CALLER)
+		return "; the token is well otherwise, so check the input and the key";
+	if (o->told == HP_RV_STALE_HANDLE)
+		return "; was the key deleted?";
+	if (o->stage == HP_STAGE_SUBMITTED && is_loss(o->class))
+		return "; it may have been done";
+	return "";
+}
+
+/* "sign with key 'payments' on token 'bank': CKR_...: text; hint" */
+static hsmpool_status fail_with_rv(const struct hp_operation *op, const struct outcome *o,
+				   hsmpool_error *err)
+{
+	struct hp_token token;
+	char label[sizeof(token.info.label) + 1];
+
+	hp_pool_token(op->pool, &token);
+	hp_token_text(token.info.label, sizeof(token.info.label), label);
+	hsmpool_status status =
+		op->key ? hp_rv_fail(err, o->rv, "%s with key '%s' on token '%s'",
+				     op->verb, hp_key_name(op->key), label)
+			: hp_rv_fail(err, o->rv, "%s on token '%s'", op->verb, label);
+	if (o->told == HP_RV_LOGIN_LOST && o->class == HP_RV_CALLER)
+		status = HSMPOOL_ERR_KEY;
+	if (!err)
+		return status;
+	size_t len = strlen(err->text);
+	snprintf(err->text + len, sizeof(err->text) - len, "%s", hint_for(o));
+	err->status = status;
+	return status;
+}
+
+/* Turn what happened into the caller's error. o->status is set to what is returned. */
+static hsmpool_status conclude(const struct hp_operation *op, struct outcome *o,
+			       hsmpool_executed before, hsmpool_error *err)
+{
+	if (o->rv != CKR_OK && is_bad_data(op, o))
+		o->status = hp_fail(err, HSMPOOL_ERR_DATA,
+				    "%s with key '%s': it does not decrypt or verify",
+				    op->verb, op->key ? hp_key_name(op->key) : "");
+	else if (o->rv != CKR_OK)
+		o->status = fail_with_rv(op, o, err);
+	if (err && o->status != HSMPOOL_OK) {
+		err->executed = executed_by(o);
+		if (before == HSMPOOL_EXECUTED_UNKNOWN &&
+		    err->executed == HSMPOOL_EXECUTED_NO)
+			err->executed = HSMPOOL_EXECUTED_UNKNOWN;
+	}
+	return o->status;
+}
+
+/* The handle and the run, on a session that is borrowed. */
+static void run_on(struct hp_operation *op, struct hp_session *s, struct outcome *o,
+		   hsmpool_error *err)
+{
+	CK_OBJECT_HANDLE handle = CK_INVALID_HANDLE;
+	const struct hp_key_facts *facts = NULL;
+
+	if (op->key) {
+		o->status = hp_key_handle(op->key, s, op->role, op->deadline_ns, &handle,
+					  &facts, &o->rv, err);
+		if (o->status != HSMPOOL_OK)
+			return;
+	}
+	o->rv = op->run(op, s, handle, facts, &o->stage, &o->status, err);
+}
+
+static void give_back(struct hp_operation *op, struct hp_session *s, struct outcome *o)
+{
+	o->told = o->class = HP_RV_OK;
+	if (o->rv != CKR_OK)
+		o->told = hp_rv_class(&s->module->overrides, o->rv);
+	if (op->must_discard_session) {
+		op->must_discard_session = false;
+		o->class = o->told;
+		hp_pool_return_verdict(s, HSMPOOL_VERDICT_RESET);
+		return;
+	}
+	o->class = hp_pool_return(s, o->rv);
+}
+
+/* Borrow, run, return. False: no session was had, o->status says why. */
+static bool attempt(struct hp_operation *op, struct outcome *o, hsmpool_error *err)
+{
+	struct hp_session *s = NULL;
+
+	*o = (struct outcome){ .stage = HP_STAGE_NOTHING_RAN };
+	if (op->key)
+		hp_key_prepare(op->key, op->role, op->deadline_ns);
+	o->status =
+		hp_pool_borrow(op->pool, op->want, op->verb, op->deadline_ns, &s, err);
+	if (o->status != HSMPOOL_OK)
+		return false;
+	run_on(op, s, o, err);
+	give_back(op, s, o);
+	if (o->rv != CKR_OK && proves_nothing_ran(op, o->rv) &&
+	    !hp_key_is_counting(op->key))
+		o->stage = HP_STAGE_NOTHING_RAN;
+	/* A login that is gone may take the handles along (SoftHSM2 answers 0x82 then).
+	 */
+	if (op->key && (o->told == HP_RV_STALE_HANDLE || o->class == HP_RV_STALE_HANDLE))
+		hp_key_forget_handle(op->key, op->role);
+	return true;
+}
+
+hsmpool_status hp_operation_run(struct hp_operation *op, hsmpool_deadline deadline,
+				hsmpool_error *err)
+{
+	struct outcome o;
+	hsmpool_executed before = HSMPOOL_EXECUTED_NO;
+
+	HP_TRY(hp_pool_check_usable(op->pool, err));
+	op->deadline_ns = hp_pool_deadline(op->pool, deadline);
+	op->must_discard_session = false;
+	for (unsigned tries = 1; attempt(op, &o, err); tries++) {
+		if (o.rv == CKR_OK && o.status == HSMPOOL_OK)
+			return HSMPOOL_OK;
+		if (!may_repeat(op, &o, tries))
+			return conclude(op, &o, before, err);
+		if (o.stage == HP_STAGE_SUBMITTED)
+			before = HSMPOOL_EXECUTED_UNKNOWN;
+		hp_pool_count_retry(op->pool);
+		HP_LOG(INFO, "operation-retry", "%s is begun again after %s", op->verb,
+		       hp_rv_class_name(o.class));
+	}
+	if (err)
+		err->executed = before;
+	return o.status;
+}

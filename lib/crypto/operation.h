@@ -16,7 +16,8 @@
  * submission (stage NOTHING_RAN) everything may, once. */
 enum hp_retry {
 	HP_RETRY_NEVER,      /* creates, destroys, counts, changes */
-	HP_RETRY_IDEMPOTENT, /* encrypt, decrypt, verify, mac, digest, random, find, read */
+	HP_RETRY_IDEMPOTENT, /* encrypt, decrypt, verify, mac, digest, random, find, read
+			      */
 	HP_RETRY_SIGNATURE_DETERMINISTIC, /* as sign-retry of key or pool says */
 	HP_RETRY_SIGNATURE_RANDOMISED,
 };
@@ -28,7 +29,7 @@ enum hp_stage {
 };
 
 struct hp_operation {
-	const char *verb;  /* "sign": for error texts, leak warnings, logs; static */
+	const char *verb; /* "sign": for error texts, leak warnings, logs; static */
 	enum hp_retry retry;
 	enum hp_want want;
 	hsmpool *pool;
@@ -41,14 +42,18 @@ struct hp_operation {
 	 * its buffers only when CKR_OK is returned. A failure of our own (not the
 	 * module's) is reported through *own (err filled) with CKR_OK returned.
 	 */
-	CK_RV (*run)(struct hp_operation *op, struct hp_session *s, CK_OBJECT_HANDLE handle,
-		     const struct hp_key_facts *facts, enum hp_stage *stage,
-		     hsmpool_status *own, hsmpool_error *err);
+	CK_RV (*run)
+	(struct hp_operation *op, struct hp_session *s, CK_OBJECT_HANDLE handle,
+	 const struct hp_key_facts *facts, enum hp_stage *stage, hsmpool_status *own,
+	 hsmpool_error *err);
 	void *user; /* run's own */
 	/* Filled by the loop, for run: */
 	int64_t deadline_ns;
 	/* A DATA answer (decrypt, verify) is made uniform: no CK_RV, one text. */
 	bool is_uniform_failure;
+	/* Set by run: something is left on the session that must not outlive the
+	 * borrow, so it is closed and replaced whatever was returned. */
+	bool must_discard_session;
 };
 
 hsmpool_status hp_operation_run(struct hp_operation *op, hsmpool_deadline deadline,
