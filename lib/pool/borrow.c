@@ -1,1 +1,440 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Borrow and return: the hot path, and the slow path of those who have to wait.
+ *
+ * A borrower takes what is idle; else opens a session itself if there is room and no
+ * one else is opening; else waits in the FIFO until its deadline. What it took is made
+ * ready (validated, replaced, logged in) outside the lock. A failure to make it ready
+ * is not the caller's problem as long as its deadline lets another be tried.
+ */
+#include "pool/internal.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+#include "base/error.h"
+#include "base/memory.h"
+#include "base/process.h"
+#include "observe/log.h"
+
+static bool is_foreign(const hsmpool *pool)
+{
+	return pool->epoch != hp_process_epoch();
+}
+
+hsmpool_status hp_pool_check_usable(const hsmpool *pool, hsmpool_error *err)
+{
+	if (is_foreign(pool))
+		return hp_fail(
+			err, HSMPOOL_ERR_FORKED,
+			"this pool was opened before fork(): open a new one in the "
+			"child process");
+	return HSMPOOL_OK;
+}
+
+/* --- refusals ---------------------------------------------------------------------- */
+
+static hsmpool_status fail_closed(hsmpool_error *err)
+{
+	return hp_fail(err, HSMPOOL_ERR_CLOSED, "the pool is being closed");
+}
+
+static hsmpool_status fail_latched(hsmpool *pool, hsmpool_error *err)
+{
+	pthread_mutex_lock(&pool->lock);
+	if (err)
+		*err = pool->latched;
+	pthread_mutex_unlock(&pool->lock);
+	return HSMPOOL_ERR_AUTH;
+}
+
+static hsmpool_status fail_too_many(hsmpool *pool, hsmpool_error *err)
+{
+	char figures[256];
+	hp_pool_figures(pool, figures, sizeof figures);
+	return hp_fail(err, HSMPOOL_ERR_BUSY,
+		       "max-waiters = %u threads wait for a session already (%s)",
+		       pool->options.max_waiters, figures);
+}
+
+/* Nothing came in time. Where there is not one session and the last try to open one
+ * failed, the HSM is the reason and err holds what it said. */
+static hsmpool_status fail_timeout(hsmpool *pool, int64_t since_ns, bool is_down,
+				   hsmpool_error *err)
+{
+	char figures[256];
+	hp_pool_figures(pool, figures, sizeof figures);
+	double waited = (double)(hp_now_ns() - since_ns) / (double)HP_SECOND;
+	if (is_down) {
+		char reason[384];
+		CK_RV rv = err->ck_rv;
+		snprintf(reason, sizeof reason, "%.383s", err->text);
+		hp_fail(err, HSMPOOL_ERR_DOWN, "no session after %.1f s: %s (%s)", waited,
+			reason, figures);
+		err->ck_rv = rv;
+		return HSMPOOL_ERR_DOWN;
+	}
+	return hp_fail(err, HSMPOOL_ERR_TIMEOUT, "no session free within %.1f s: %s",
+		       waited, figures);
+}
+
+/* --- taking one -------------------------------------------------------------------- */
+
+static bool may_open_locked(const hsmpool *pool, int64_t now)
+{
+	return pool->count[HP_ENTRY_OPENING] == 0 && pool->count[HP_ENTRY_EMPTY] > 0 &&
+	       hp_pool_occupied_locked(pool) < hp_pool_limit_locked(pool) &&
+	       now >= pool->next_open_ns;
+}
+
+static void lend_locked(struct hsmpool_session *e, const char *tag, int64_t now)
+{
+	hp_entry_set_state_locked(e, HP_ENTRY_USED);
+	e->is_lent = true;
+	e->borrowed_ns = now;
+	e->tag = tag;
+	e->thread = hp_thread_id();
+}
+
+/* Why a slow borrow ended. */
+enum outcome {
+	TOOK,  /* e is USED */
+	OPENS, /* e is OPENING, ours to open */
+	TIMED_OUT,
+	TOO_MANY, /* waiters */
+	CLOSED,
+	LATCHED,
+};
+
+static bool try_take_locked(hsmpool *pool, struct hp_waiter *w, int64_t now,
+			    struct hsmpool_session **e, enum outcome *outcome)
+{
+	bool is_turn = w->is_queued ? (pool->first == w || !pool->options.fair)
+				    : hp_waiters_may_be_passed_locked(pool, now);
+	if (is_turn && (*e = hp_idle_take_locked(pool, w->want))) {
+		lend_locked(*e, w->tag, now);
+		*outcome = TOOK;
+		return true;
+	}
+	if (may_open_locked(pool, now) && (*e = hp_entry_claim_empty_locked(pool))) {
+		(*e)->is_lent = true;
+		(*e)->tag = w->tag;
+		(*e)->thread = w->thread;
+		(*e)->borrowed_ns = now;
+		*outcome = OPENS;
+		return true;
+	}
+	return false;
+}
+
+/* The end of the wait if something can be decided now. */
+static bool decide_locked(hsmpool *pool, struct hp_waiter *w, int64_t now,
+			  struct hsmpool_session **e, enum outcome *outcome)
+{
+	*e = w->given;
+	*outcome = TOOK;
+	if (w->given)
+		return true;
+	*outcome = CLOSED;
+	if (pool->is_closed)
+		return true;
+	*outcome = LATCHED;
+	if (hp_pool_is_latched_locked(pool, now))
+		return true;
+	if (!pool->is_paused && try_take_locked(pool, w, now, e, outcome))
+		return true;
+	*outcome = TIMED_OUT;
+	if (now >= w->deadline_ns)
+		return true;
+	*outcome = TOO_MANY;
+	return !w->is_queued && pool->waiters >= pool->options.max_waiters;
+}
+
+/* The head waiter also wakes when the backoff after a failed open ends. */
+static int64_t wake_time_locked(const hsmpool *pool, const struct hp_waiter *w)
+{
+	bool awaits_backoff = pool->first == w && pool->next_open_ns > 0 &&
+			      pool->count[HP_ENTRY_OPENING] == 0 &&
+			      hp_pool_occupied_locked(pool) < hp_pool_limit_locked(pool);
+	return awaits_backoff && pool->next_open_ns < w->deadline_ns ? pool->next_open_ns
+								     : w->deadline_ns;
+}
+
+static enum outcome wait_locked(hsmpool *pool, struct hp_waiter *w,
+				struct hsmpool_session **e)
+{
+	enum outcome outcome;
+	int64_t now = hp_now_ns();
+	while (!decide_locked(pool, w, now, e, &outcome)) {
+		if (!w->is_queued) {
+			hp_cond_init(&w->cond);
+			hp_waiter_join_locked(pool, w);
+		}
+		hp_cond_wait_until(&w->cond, &pool->lock, wake_time_locked(pool, w));
+		now = hp_now_ns();
+	}
+	bool has_waited = w->is_queued || w->given;
+	if (w->is_queued) {
+		hp_waiter_leave_locked(pool, w);
+		/* Pass on: what it was woken for may still be there. */
+		if (pool->newest || may_open_locked(pool, now) ||
+		    pool->next_open_ns > now)
+			hp_waiters_wake_head_locked(pool);
+	}
+	if (has_waited)
+		pthread_cond_destroy(&w->cond);
+	if (outcome == TOOK && has_waited) {
+		pool->stats.borrowed_waited++;
+		hp_histogram_add(pool->stats.wait_ns, now - w->since_ns);
+	} else if (outcome == TOOK || outcome == OPENS) {
+		pool->stats.borrowed_direct++;
+	}
+	return outcome;
+}
+
+static void count_refusal(hsmpool *pool, enum outcome outcome, hsmpool_deadline deadline)
+{
+	pthread_mutex_lock(&pool->lock);
+	if (outcome == TIMED_OUT && deadline != HSMPOOL_NO_WAIT)
+		pool->stats.borrow_timeouts++;
+	else if (outcome == TIMED_OUT || outcome == TOO_MANY)
+		pool->stats.borrow_rejected++;
+	pthread_mutex_unlock(&pool->lock);
+}
+
+/* One round: wait for an entry and make it ready. *is_final: trying again is no use. */
+static hsmpool_status borrow_once(hsmpool *pool, struct hp_waiter *w, bool *is_final,
+				  struct hsmpool_session **out, hsmpool_error *err)
+{
+	struct hsmpool_session *e = NULL;
+	w->given = NULL;
+	pthread_mutex_lock(&pool->lock);
+	enum outcome outcome = wait_locked(pool, w, &e);
+	bool is_empty = hp_pool_occupied_locked(pool) == 0;
+	pthread_mutex_unlock(&pool->lock);
+
+	*is_final = outcome != TOOK && outcome != OPENS;
+	if (*is_final)
+		count_refusal(pool, outcome, w->deadline_ns);
+	hsmpool_status status = HSMPOOL_OK;
+	switch (outcome) {
+	case CLOSED:
+		return fail_closed(err);
+	case LATCHED:
+		return fail_latched(pool, err);
+	case TOO_MANY:
+		return fail_too_many(pool, err);
+	case TIMED_OUT:
+		return fail_timeout(pool, w->since_ns,
+				    is_empty && err->status == HSMPOOL_ERR_DOWN, err);
+	case OPENS:
+		status = hp_entry_open(e, hp_want_is_read_write(w->want), err);
+		break;
+	case TOOK:
+		break;
+	}
+	if (status == HSMPOOL_OK)
+		status = hp_entry_prepare(e, w->want, w->deadline_ns, err);
+	/* A login refused, or not finished in time, is the answer; a session that could
+	 * not be repaired is a reason to try the next one. */
+	*is_final = status != HSMPOOL_ERR_DOWN;
+	*out = e;
+	return status;
+}
+
+static hsmpool_status borrow_slow(hsmpool *pool, enum hp_want want, const char *tag,
+				  hsmpool_deadline deadline, struct hsmpool_session **out,
+				  hsmpool_error *err)
+{
+	hsmpool_error scratch;
+	struct hp_waiter w = {
+		.since_ns = hp_now_ns(),
+		.deadline_ns = hp_pool_deadline(pool, deadline),
+		.want = want,
+		.tag = tag,
+		.thread = hp_thread_id(),
+	};
+	err = err ? err : &scratch;
+	hp_error_clear(err);
+	for (;;) {
+		bool is_final;
+		hsmpool_status status = borrow_once(pool, &w, &is_final, out, err);
+		if (is_final)
+			return status;
+	}
+}
+
+hsmpool_status hp_pool_borrow(hsmpool *pool, enum hp_want want, const char *tag,
+			      hsmpool_deadline deadline, struct hp_session **out,
+			      hsmpool_error *err)
+{
+	*out = NULL;
+	HP_TRY(hp_pool_check_usable(pool, err));
+	struct hsmpool_session *e = NULL;
+	int64_t now = hp_now_ns();
+	pthread_mutex_lock(&pool->lock);
+	if (!pool->is_paused && !pool->is_closed && pool->login != HP_LOGIN_LATCHED &&
+	    hp_waiters_may_be_passed_locked(pool, now))
+		e = hp_idle_take_locked(pool, want);
+	if (e) {
+		lend_locked(e, tag, now);
+		pool->stats.borrowed_direct++;
+	}
+	bool is_ready = e && !hp_entry_is_unready_locked(e, want, now);
+	pthread_mutex_unlock(&pool->lock);
+
+	if (!is_ready) {
+		hsmpool_status status = HSMPOOL_ERR_DOWN;
+		deadline = hp_pool_deadline(pool, deadline);
+		if (e)
+			status = hp_entry_prepare(e, want, deadline, err);
+		if (status == HSMPOOL_ERR_DOWN)
+			status = borrow_slow(pool, want, tag, deadline, &e, err);
+		HP_TRY(status);
+	}
+	*out = &e->session;
+	return HSMPOOL_OK;
+}
+
+/* --- giving it back ---------------------------------------------------------------- */
+
+static bool must_retire_locked(struct hsmpool_session *e, int64_t now)
+{
+	hsmpool *pool = e->pool;
+	if (pool->is_closed || e->is_stuck || hp_entry_is_dead_locked(e))
+		return true;
+	if (e->is_anchor || e->session.objects > 0)
+		return false;
+	if (hp_pool_occupied_locked(pool) > hp_pool_limit_locked(pool))
+		return true;
+	if (now < e->retire_ns || now < pool->next_retire_ns)
+		return false;
+	/* Paced: a pool that was opened at once does not expire at once. */
+	pool->next_retire_ns = now + pool->options.max_lifetime /
+					     (4 * (int64_t)pool->options.max_sessions);
+	return true;
+}
+
+static enum hp_close_reason retire_reason(const struct hsmpool_session *e, int64_t now)
+{
+	if (e->is_stuck || hp_entry_is_dead_locked(e))
+		return HP_CLOSE_BROKEN;
+	return now >= e->retire_ns ? HP_CLOSE_LIFETIME : HP_CLOSE_OTHER;
+}
+
+/* Quiet is what pause and close wait for. */
+static void tell_if_quiet_locked(hsmpool *pool)
+{
+	if ((pool->is_paused || pool->is_closed) && pool->count[HP_ENTRY_USED] == 0)
+		pthread_cond_broadcast(&pool->quiet);
+}
+
+void hp_entry_close(struct hsmpool_session *e, enum hp_close_reason reason,
+		    bool call_module)
+{
+	hsmpool *pool = e->pool;
+	if (call_module && !hp_entry_is_aliased(e))
+		hp_session_close(&e->session);
+	pthread_mutex_lock(&pool->lock);
+	hp_entry_emptied_locked(e, reason);
+	hp_waiters_wake_head_locked(pool);
+	tell_if_quiet_locked(pool);
+	pthread_mutex_unlock(&pool->lock);
+	HP_LOG(INFO, "session-closed", "session %u closed: %s",
+	       (unsigned)(e - pool->entries),
+	       (const char *const[]){ "idle", "lifetime", "broken",
+				      "not needed" }[reason]);
+}
+
+static void release_at(struct hsmpool_session *e, bool is_alive, bool is_hot, int64_t now)
+{
+	hsmpool *pool = e->pool;
+	pthread_mutex_lock(&pool->lock);
+	bool was_leak = e->is_leak_reported;
+	int64_t held_ns = now - e->borrowed_ns;
+	const char *tag = e->tag;
+	e->is_leak_reported = false;
+	hp_entry_count_return_locked(e, now);
+	if (is_hot)
+		e->idle_since_ns = now;
+	if (is_alive) {
+		e->last_ok_ns = now;
+		e->probe_ns = 0;
+		e->is_probe_due = false;
+	}
+	bool retires = must_retire_locked(e, now);
+	enum hp_close_reason reason = retires ? retire_reason(e, now) : HP_CLOSE_OTHER;
+	if (retires)
+		hp_entry_set_state_locked(e, HP_ENTRY_CLOSING);
+	else
+		hp_pool_put_locked(e, now, is_hot);
+	tell_if_quiet_locked(pool);
+	bool is_keeperless = !pool->options.keeper && now >= pool->next_upkeep_ns;
+	pthread_mutex_unlock(&pool->lock);
+
+	if (was_leak)
+		HP_LOG(WARNING, "borrow-returned",
+		       "the session borrowed for '%s' came back after %.1f s",
+		       tag ? tag : "?", (double)held_ns / (double)HP_SECOND);
+	if (retires)
+		hp_entry_close(e, reason, true);
+	if (is_keeperless)
+		hp_upkeep_inline(pool, now);
+}
+
+void hp_entry_release(struct hsmpool_session *e, bool is_alive, bool is_hot)
+{
+	release_at(e, is_alive, is_hot, hp_now_ns());
+}
+
+static struct hsmpool_session *entry_of(struct hp_session *session)
+{
+	return HP_CONTAINER_OF(session, struct hsmpool_session, session);
+}
+
+/* The session is not to be used again: account for the borrow, then drop it. */
+static void discard(struct hsmpool_session *e, bool call_module)
+{
+	hsmpool *pool = e->pool;
+	int64_t now = hp_now_ns();
+	pthread_mutex_lock(&pool->lock);
+	hp_entry_count_return_locked(e, now);
+	hp_entry_set_state_locked(e, HP_ENTRY_CLOSING);
+	pthread_mutex_unlock(&pool->lock);
+	hp_entry_close(e, HP_CLOSE_BROKEN, call_module);
+}
+
+enum hp_rv_class hp_pool_return(struct hp_session *session, CK_RV rv)
+{
+	struct hsmpool_session *e = entry_of(session);
+	if (is_foreign(e->pool))
+		return HP_RV_MODULE_DEAD;
+	assert(e->state == HP_ENTRY_USED);
+	if (rv == CKR_OK && session->active == 0) {
+		hp_entry_release(e, true, true);
+		return HP_RV_OK;
+	}
+	struct hp_judgement judgement = hp_session_judge(e, rv);
+	hp_pool_note_loss(e->pool, judgement.loss, session->generation, rv);
+	if (judgement.is_alive && (session->active == 0 || hp_session_clean(session)))
+		hp_entry_release(e, true, true);
+	else
+		discard(e, judgement.is_alive || judgement.needs_close);
+	return judgement.class;
+}
+
+void hp_pool_return_verdict(struct hp_session *session, hsmpool_verdict verdict)
+{
+	struct hsmpool_session *e = entry_of(session);
+	if (is_foreign(e->pool))
+		return;
+	if (verdict == HSMPOOL_VERDICT_DEAD) {
+		hp_pool_note_loss(e->pool, HP_LOSS_SESSION, session->generation,
+				  CKR_SESSION_HANDLE_INVALID);
+		discard(e, false);
+	} else if (verdict == HSMPOOL_VERDICT_RESET) {
+		discard(e, true);
+	} else {
+		hp_pool_return(session, CKR_OK);
+	}
+}

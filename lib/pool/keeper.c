@@ -1,1 +1,252 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The two background threads of the process: keeper and prober.
+ *
+ * The keeper looks at every pool at its tick and decides; it makes no module call. The
+ * prober does what needs one, a job at a time. Both exist only while a pool is open
+ * that wants them, with all signals blocked. A forked child has neither: its list of
+ * pools is emptied, and threads start with the first pool it opens.
+ *
+ * keeper.lock is not held while a pool is looked at or a job done; a pool that is being
+ * looked at is not removed from the list until that is over.
+ */
+#include "pool/internal.h"
+
+#include <signal.h>
+#include <string.h>
+#include "base/error.h"
+#include "observe/log.h"
+
+static struct {
+	pthread_mutex_t lock;
+	/* guarded by lock, all below */
+	pthread_cond_t kick;   /* the keeper's: look now, or stop */
+	pthread_cond_t job;    /* the prober's */
+	pthread_cond_t looked; /* looking_at changed */
+	hsmpool *pools;        /* by next_kept */
+	hsmpool *looking_at;
+	struct hsmpool_session *jobs, **last_job; /* FIFO by next_job */
+	bool is_running;
+	bool is_kicked;
+	uint64_t life; /* threads of an earlier life end */
+	uint64_t round;
+	pthread_t keeper_thread, prober_thread;
+	int64_t suspended_ns; /* CLOCK_BOOTTIME ahead of CLOCK_MONOTONIC by */
+} keeper = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+static pthread_once_t prepare_once = PTHREAD_ONCE_INIT;
+
+static void init_conditions(void)
+{
+	hp_cond_init(&keeper.kick);
+	hp_cond_init(&keeper.job);
+	hp_cond_init(&keeper.looked);
+	keeper.last_job = &keeper.jobs;
+}
+
+static void forget_all_in_child(void)
+{
+	memset(&keeper, 0, sizeof keeper);
+	pthread_mutex_init(&keeper.lock, NULL);
+	init_conditions();
+}
+
+static void prepare(void)
+{
+	init_conditions();
+	pthread_atfork(NULL, NULL, forget_all_in_child);
+}
+
+/* --- the keeper --------------------------------------------------------------------- */
+
+static void queue_jobs_locked(struct hsmpool_session *jobs)
+{
+	while (jobs) {
+		struct hsmpool_session *e = jobs;
+		jobs = e->next_job;
+		e->next_job = NULL;
+		*keeper.last_job = e;
+		keeper.last_job = &e->next_job;
+		pthread_cond_signal(&keeper.job);
+	}
+}
+
+/* While the machine slept HSMs and firewalls did not: trust no session. */
+static bool was_suspended_locked(void)
+{
+	int64_t ahead = hp_clock_ns(CLOCK_BOOTTIME) - hp_now_ns();
+	bool was_suspended =
+		keeper.suspended_ns && ahead - keeper.suspended_ns > HP_SECOND;
+	keeper.suspended_ns = ahead;
+	return was_suspended;
+}
+
+/* The list may change while a pool is looked at: those seen carry the round's number. */
+static hsmpool *next_unseen_locked(void)
+{
+	hsmpool *pool = keeper.pools;
+	while (pool && pool->kept_round == keeper.round)
+		pool = pool->next_kept;
+	if (pool)
+		pool->kept_round = keeper.round;
+	return pool;
+}
+
+static int64_t look_after_all_locked(void)
+{
+	int64_t tick = HP_SECOND;
+	bool was_suspended = was_suspended_locked();
+	keeper.round++;
+	for (hsmpool *pool; (pool = next_unseen_locked());) {
+		keeper.looking_at = pool;
+		tick = pool->tick_ns < tick ? pool->tick_ns : tick;
+		pthread_mutex_unlock(&keeper.lock);
+		if (was_suspended)
+			hsmpool_validate(pool);
+		struct hsmpool_session *jobs = hp_upkeep_decide(pool, hp_now_ns());
+		pthread_mutex_lock(&keeper.lock);
+		queue_jobs_locked(jobs);
+		keeper.looking_at = NULL;
+		pthread_cond_broadcast(&keeper.looked);
+	}
+	return tick;
+}
+
+static void *run_keeper(void *life_of_mine)
+{
+	uint64_t life = (uint64_t)(uintptr_t)life_of_mine;
+	pthread_mutex_lock(&keeper.lock);
+	while (keeper.life == life) {
+		keeper.is_kicked = false;
+		int64_t next = hp_now_ns() + look_after_all_locked();
+		while (keeper.life == life && !keeper.is_kicked &&
+		       hp_cond_wait_until(&keeper.kick, &keeper.lock, next))
+			;
+	}
+	pthread_mutex_unlock(&keeper.lock);
+	return NULL;
+}
+
+static void kick_locked(void)
+{
+	keeper.is_kicked = true;
+	pthread_cond_signal(&keeper.kick);
+}
+
+void hp_keeper_wake(void)
+{
+	pthread_once(&prepare_once, prepare);
+	pthread_mutex_lock(&keeper.lock);
+	kick_locked();
+	pthread_mutex_unlock(&keeper.lock);
+}
+
+/* --- the prober --------------------------------------------------------------------- */
+
+static struct hsmpool_session *next_job_locked(void)
+{
+	struct hsmpool_session *e = keeper.jobs;
+	if (!e)
+		return NULL;
+	keeper.jobs = e->next_job;
+	if (!keeper.jobs)
+		keeper.last_job = &keeper.jobs;
+	e->next_job = NULL;
+	return e;
+}
+
+static void *run_prober(void *life_of_mine)
+{
+	uint64_t life = (uint64_t)(uintptr_t)life_of_mine;
+	pthread_mutex_lock(&keeper.lock);
+	while (keeper.life == life) {
+		struct hsmpool_session *e = next_job_locked();
+		if (!e) {
+			pthread_cond_wait(&keeper.job, &keeper.lock);
+			continue;
+		}
+		pthread_mutex_unlock(&keeper.lock);
+		hp_upkeep_do(e);
+		pthread_mutex_lock(&keeper.lock);
+		kick_locked(); /* the next one that is due need not wait for the tick */
+	}
+	pthread_mutex_unlock(&keeper.lock);
+	return NULL;
+}
+
+/* --- life --------------------------------------------------------------------------- */
+
+static int start_threads_locked(void)
+{
+	sigset_t all, before;
+	sigfillset(&all);
+	void *life = (void *)(uintptr_t)++keeper.life;
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	int failure = pthread_create(&keeper.prober_thread, NULL, run_prober, life);
+	if (failure == 0) {
+		failure = pthread_create(&keeper.keeper_thread, NULL, run_keeper, life);
+		if (failure != 0) {
+			keeper.life++;
+			pthread_cond_broadcast(&keeper.job);
+			pthread_detach(keeper.prober_thread);
+		}
+	}
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	keeper.is_running = failure == 0;
+	return failure;
+}
+
+hsmpool_status hp_keeper_add(hsmpool *pool, hsmpool_error *err)
+{
+	pthread_once(&prepare_once, prepare);
+	pthread_mutex_lock(&keeper.lock);
+	int failure = keeper.is_running ? 0 : start_threads_locked();
+	if (failure == 0) {
+		pool->next_kept = keeper.pools;
+		keeper.pools = pool;
+		kick_locked();
+	}
+	pthread_mutex_unlock(&keeper.lock);
+	if (failure)
+		return hp_fail_errno(err, HSMPOOL_ERR_SYSTEM, failure,
+				     "start the pool's background threads");
+	return HSMPOOL_OK;
+}
+
+void hp_keeper_remove(hsmpool *pool)
+{
+	pthread_once(&prepare_once, prepare);
+	pthread_mutex_lock(&keeper.lock);
+	hsmpool **link = &keeper.pools;
+	while (*link && *link != pool)
+		link = &(*link)->next_kept;
+	if (*link)
+		*link = pool->next_kept;
+	while (keeper.looking_at == pool)
+		pthread_cond_wait(&keeper.looked, &keeper.lock);
+	pthread_mutex_unlock(&keeper.lock);
+}
+
+void hp_keeper_rest(bool prober_hangs)
+{
+	pthread_mutex_lock(&keeper.lock);
+	bool stops = keeper.is_running && !keeper.pools;
+	pthread_t keeper_thread = keeper.keeper_thread,
+		  prober_thread = keeper.prober_thread;
+	if (stops) {
+		keeper.life++;
+		keeper.is_running = false;
+		keeper.jobs = NULL;
+		keeper.last_job = &keeper.jobs;
+		pthread_cond_broadcast(&keeper.kick);
+		pthread_cond_broadcast(&keeper.job);
+	}
+	pthread_mutex_unlock(&keeper.lock);
+	if (!stops)
+		return;
+	pthread_join(keeper_thread, NULL);
+	if (prober_hangs)
+		pthread_detach(prober_thread);
+	else
+		pthread_join(prober_thread, NULL);
+}

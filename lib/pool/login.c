@@ -1,1 +1,257 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Logging in, once for the token, and the latch on a refused PIN.
+ *
+ * One thread logs in (state RUNNING), on the session it holds; others wait for the
+ * outcome until their deadlines. The PIN source is read, and C_Login called, without
+ * any lock. A refused PIN is never tried again by this pool: the state is LATCHED until
+ * the source gives another PIN. Nobody ever logs out: other users of the module in this
+ * process may rely on the login, and closing the last session does it anyway.
+ */
+#include "pool/internal.h"
+
+#include <stdio.h>
+#include <string.h>
+#include "base/error.h"
+#include "observe/log.h"
+#include "p11/pin.h"
+
+#define PIN_CAP             256
+#define LATCH_RECHECK_EVERY (10 * HP_SECOND)
+
+/* True while borrowers are to be refused. Now and then one is let through to see
+ * whether the source has a new PIN. */
+bool hp_pool_is_latched_locked(hsmpool *pool, int64_t now)
+{
+	if (pool->login != HP_LOGIN_LATCHED)
+		return false;
+	if (now < pool->latch_recheck_ns ||
+	    !hp_pin_source_is_rereadable(pool->options.pin_source))
+		return true;
+	pool->latch_recheck_ns = now + LATCH_RECHECK_EVERY;
+	pool->login = HP_LOGIN_OUT;
+	return false;
+}
+
+static bool same_pin(const struct hp_secret *a, const struct hp_secret *b)
+{
+	return a && b && a->len == b->len && hp_equal_secret(a->data, b->data, a->len);
+}
+
+/* Would trying a PIN be safe and of use? */
+static hsmpool_status check_token_flags(hsmpool *pool, const char *label,
+					hsmpool_error *err)
+{
+	struct hp_token token;
+	hp_pool_token(pool, &token);
+	CK_RV rv = hp_token_refresh(&token);
+	if (rv != CKR_OK)
+		return hp_rv_fail(err, rv, "read the state of token '%s'", label);
+	HP_CHECK(!(token.info.flags & CKF_USER_PIN_LOCKED), err, HSMPOOL_ERR_AUTH,
+		 "the user PIN of token '%s' is locked: the security officer must set a "
+		 "new "
+		 "one",
+		 label);
+	HP_CHECK(!(token.info.flags & CKF_USER_PIN_FINAL_TRY), err, HSMPOOL_ERR_AUTH,
+		 "token '%s' has one PIN try left, which is not spent automatically: log "
+		 "in by "
+		 "hand with the right PIN first",
+		 label);
+	if (token.info.flags & CKF_USER_PIN_COUNT_LOW)
+		HP_LOG(WARNING, "pin-count-low",
+		       "a wrong PIN was given to token '%s' since the last login", label);
+	return HSMPOOL_OK;
+}
+
+/* The PIN to try: the source's, or the one that succeeded if it can be read only once. */
+static hsmpool_status obtain_pin(hsmpool *pool, const char *label, struct hp_secret **pin,
+				 hsmpool_error *err)
+{
+	const char *source = pool->options.pin_source;
+	if (pool->pin && !hp_pin_source_is_rereadable(source)) {
+		*pin = hp_secret_new(pool->pin->cap);
+		HP_CHECK(*pin, err, HSMPOOL_ERR_SYSTEM, "no memory for the PIN");
+		memcpy((*pin)->data, pool->pin->data, pool->pin->len);
+		(*pin)->len = pool->pin->len;
+		return HSMPOOL_OK;
+	}
+	HP_TRY(hp_pin_read(source, label, pin, err));
+	if (hp_secret_some_unlocked())
+		HP_LOG(WARNING, "memory-not-locked",
+		       "the PIN's memory cannot be locked and might be swapped out: "
+		       "raise "
+		       "RLIMIT_MEMLOCK");
+	return HSMPOOL_OK;
+}
+
+static bool is_user_logged_in(struct hsmpool_session *e)
+{
+	CK_SESSION_INFO info;
+	return hp_session_info(&e->session, &info) == CKR_OK &&
+	       hp_session_state_is_user(info.state);
+}
+
+/* One C_Login. *pin is consumed: kept as the pool's, or as the refused one. */
+static hsmpool_status try_pin(struct hsmpool_session *e, const char *label,
+			      struct hp_secret **pin, CK_RV *rv, hsmpool_error *err)
+{
+	hsmpool *pool = e->pool;
+	*rv = hp_session_login(&e->session, CKU_USER, *pin);
+	enum hp_rv_class class = hp_rv_class(&pool->module->overrides, *rv);
+	bool is_in = *rv == CKR_OK || (class == HP_RV_LOGIN_RACE && is_user_logged_in(e));
+	struct hp_secret *old = NULL;
+	pthread_mutex_lock(&pool->lock);
+	if (*rv == CKR_OK) {
+		pool->stats.logins++;
+	} else if (!is_in) {
+		pool->stats.login_failures++;
+		hp_pool_note_error_locked(pool, *rv);
+	}
+	struct hp_secret **keep = is_in                ? &pool->pin
+				  : class == HP_RV_PIN ? &pool->refused
+						       : NULL;
+	if (keep) {
+		old = *keep;
+		*keep = *pin;
+		*pin = NULL;
+	}
+	pthread_mutex_unlock(&pool->lock);
+	hp_secret_free(&old);
+	if (is_in) {
+		*rv = CKR_OK;
+		return HSMPOOL_OK;
+	}
+	hp_rv_fail(err, *rv, "log in to token '%s' with the PIN from %s", label,
+		   pool->options.pin_source);
+	if (class == HP_RV_PIN)
+		return hp_fail(
+			err, HSMPOOL_ERR_AUTH,
+			"token '%s' refused the PIN from %s; it is not tried again: "
+			"correct the PIN source",
+			label, pool->options.pin_source);
+	return class == HP_RV_LOGIN_RACE ? HSMPOOL_ERR_AUTH : HSMPOOL_ERR_DOWN;
+}
+
+static hsmpool_status log_in(struct hsmpool_session *e, CK_RV *rv, hsmpool_error *err)
+{
+	hsmpool *pool = e->pool;
+	struct hp_token token;
+	char label[33];
+	hp_pool_token(pool, &token);
+	hp_token_text(token.info.label, sizeof token.info.label, label);
+	*rv = CKR_OK;
+	if (is_user_logged_in(e))
+		return HSMPOOL_OK;
+	HP_TRY(check_token_flags(pool, label, err));
+	HP_AUTO_SECRET *pin = NULL;
+	HP_TRY(obtain_pin(pool, label, &pin, err));
+	/* Only the one thread that is RUNNING changes pool->refused. */
+	if (same_pin(pool->refused, pin))
+		return hp_fail(
+			err, HSMPOOL_ERR_AUTH,
+			"token '%s' refused this PIN before; it is not tried again: "
+			"correct the PIN source %s",
+			label, pool->options.pin_source);
+	hsmpool_status status = try_pin(e, label, &pin, rv, err);
+	if (status == HSMPOOL_OK)
+		HP_LOG(NOTICE, "logged-in", "logged in to token '%s'", label);
+	else
+		HP_LOG(ERROR, "login-failed", "%s", err->text);
+	return status;
+}
+
+static void settle_locked(hsmpool *pool, hsmpool_status status, const hsmpool_error *err)
+{
+	if (status == HSMPOOL_OK) {
+		pool->login = HP_LOGIN_IN;
+	} else if (status == HSMPOOL_ERR_AUTH) {
+		pool->login = HP_LOGIN_LATCHED;
+		pool->latched = *err;
+		pool->latch_recheck_ns = hp_now_ns() + LATCH_RECHECK_EVERY;
+		hp_waiters_wake_all_locked(pool);
+	} else {
+		pool->login = HP_LOGIN_OUT;
+	}
+	pthread_cond_broadcast(&pool->login_done);
+}
+
+/* On success, RUNNING is ours. */
+enum turn { MUST_LOG_IN, NOTHING_TO_DO, IS_LATCHED, TOO_LATE };
+
+static enum turn await_turn_locked(hsmpool *pool, int64_t deadline_ns)
+{
+	while (pool->login == HP_LOGIN_RUNNING)
+		if (!hp_cond_wait_until(&pool->login_done, &pool->lock, deadline_ns) &&
+		    pool->login == HP_LOGIN_RUNNING)
+			return TOO_LATE;
+	if (pool->login == HP_LOGIN_LATCHED)
+		return IS_LATCHED;
+	if (pool->login != HP_LOGIN_OUT)
+		return NOTHING_TO_DO;
+	pool->login = HP_LOGIN_RUNNING;
+	return MUST_LOG_IN;
+}
+
+hsmpool_status hp_pool_ensure_login(struct hsmpool_session *e, int64_t deadline_ns,
+				    hsmpool_error *err)
+{
+	hsmpool *pool = e->pool;
+	hsmpool_error scratch;
+	err = err ? err : &scratch;
+	pthread_mutex_lock(&pool->lock);
+	enum turn turn = await_turn_locked(pool, deadline_ns);
+	if (turn == IS_LATCHED)
+		*err = pool->latched;
+	pthread_mutex_unlock(&pool->lock);
+	if (turn == TOO_LATE)
+		return hp_fail(err, HSMPOOL_ERR_TIMEOUT,
+			       "another thread's login had not finished by the deadline");
+	if (turn != MUST_LOG_IN)
+		return turn == IS_LATCHED ? HSMPOOL_ERR_AUTH : HSMPOOL_OK;
+
+	CK_RV rv;
+	hsmpool_status status = log_in(e, &rv, err);
+	pthread_mutex_lock(&pool->lock);
+	settle_locked(pool, status, err);
+	pthread_mutex_unlock(&pool->lock);
+	if (status == HSMPOOL_ERR_DOWN && rv != CKR_OK) {
+		struct hp_judgement judgement = hp_session_judge(e, rv);
+		hp_pool_note_loss(pool, judgement.loss, e->session.generation, rv);
+	}
+	return status;
+}
+
+hsmpool_status hp_pool_context_login(struct hp_session *session, hsmpool_error *err)
+{
+	hsmpool *pool = hp_pool_of(session);
+	HP_AUTO_SECRET *pin = hp_secret_new(PIN_CAP);
+	HP_CHECK(pin, err, HSMPOOL_ERR_SYSTEM, "no memory for the PIN");
+	pthread_mutex_lock(&pool->lock);
+	bool is_latched = pool->login == HP_LOGIN_LATCHED;
+	bool has_pin = pool->pin && pool->pin->len <= pin->cap;
+	if (has_pin) {
+		memcpy(pin->data, pool->pin->data, pool->pin->len);
+		pin->len = pool->pin->len;
+	}
+	pthread_mutex_unlock(&pool->lock);
+	HP_CHECK(!is_latched && has_pin, err, HSMPOOL_ERR_AUTH,
+		 "the key asks for the PIN at each use, and the pool has none that is "
+		 "good");
+	CK_RV rv = hp_session_login(session, CKU_CONTEXT_SPECIFIC, pin);
+	if (rv == CKR_OK)
+		return HSMPOOL_OK;
+	hsmpool_error scratch;
+	err = err ? err : &scratch;
+	hsmpool_status status = hp_rv_fail(err, rv, "log in for one use of the key");
+	if (hp_rv_class(&pool->module->overrides, rv) == HP_RV_PIN) {
+		pthread_mutex_lock(&pool->lock);
+		pool->stats.login_failures++;
+		struct hp_secret *old = pool->refused;
+		pool->refused = pin;
+		settle_locked(pool, HSMPOOL_ERR_AUTH, err);
+		pthread_mutex_unlock(&pool->lock);
+		pin = old;
+		HP_LOG(ERROR, "login-failed", "%s", err->text);
+	}
+	return status;
+}

@@ -1,1 +1,260 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Opening sessions, and making a taken one ready to be lent.
+ *
+ * One opener at a time per pool (an OPENING entry is the token of that right); it also
+ * finds the token again when its slot may have moved. Failures are followed by a
+ * jittered, growing backoff that the waiters sit out within their deadlines. A token
+ * that answers "no more sessions" lowers the learned limit; upkeep raises it again.
+ */
+#include "pool/internal.h"
+
+#include "base/error.h"
+#include "base/memory.h"
+#include "observe/log.h"
+
+#define BACKOFF_FIRST_NS (100 * HP_MS)
+#define BACKOFF_MOST_NS  (2 * HP_SECOND)
+
+hsmpool_status hp_pool_resolve_token(hsmpool *pool, hsmpool_error *err)
+{
+	struct hp_token token;
+	hp_pool_token(pool, &token);
+	CK_SLOT_ID before = token.slot;
+	HP_TRY(hp_token_find_again(&token, err));
+	pthread_mutex_lock(&pool->lock);
+	pool->token = token;
+	pool->must_resolve = false;
+	pthread_mutex_unlock(&pool->lock);
+	if (token.slot != before)
+		HP_LOG(NOTICE, "token-moved",
+		       "the token is in slot %lu now, it was in %lu", token.slot, before);
+	return HSMPOOL_OK;
+}
+
+/* C_OpenSession, and a look at the session: some modules hand out dead ones. */
+static CK_RV open_and_look(struct hp_session *s, hsmpool *pool, CK_SLOT_ID slot,
+			   bool read_write)
+{
+	s->shard = (unsigned)(HP_CONTAINER_OF(s, struct hsmpool_session, session) -
+			      pool->entries);
+	s->active = 0;
+	s->is_unsure = false;
+	CK_RV rv = hp_session_open(s, pool->module, slot, read_write);
+	if (rv != CKR_OK)
+		return rv;
+	CK_SESSION_INFO info;
+	rv = hp_session_info(s, &info);
+	if (rv != CKR_OK)
+		hp_session_close(s);
+	else if (!hp_session_state_is_user(info.state) && hp_pool_expects_login(pool))
+		hp_pool_note_loss(pool, HP_LOSS_LOGIN, hp_pool_generation(pool), CKR_OK);
+	return rv;
+}
+
+static void note_open_failure_locked(hsmpool *pool, enum hp_rv_class class, CK_RV rv)
+{
+	uint32_t have = hp_pool_occupied_locked(pool); /* without the one that failed */
+	pool->stats.open_failures++;
+	hp_pool_note_error_locked(pool, rv);
+	if (class == HP_RV_TOKEN_GONE || class == HP_RV_MODULE_DEAD)
+		pool->must_resolve = true;
+	if (class == HP_RV_CAPACITY) {
+		pool->learned_limit = have > 0 ? have : 1;
+		pool->learned_ns = hp_now_ns();
+	}
+	if (class == HP_RV_CALLER || (class == HP_RV_CAPACITY && have > 0))
+		return;
+	uint32_t row = pool->open_failures_in_row++;
+	int64_t backoff = BACKOFF_FIRST_NS << (row < 5 ? row : 5);
+	backoff = backoff < BACKOFF_MOST_NS ? backoff : BACKOFF_MOST_NS;
+	pool->next_open_ns = hp_now_ns() + hp_jitter(backoff, 20);
+}
+
+/* The new session of e, or the reason why not in *rv and err. */
+static hsmpool_status open_session(struct hsmpool_session *e, bool read_write, CK_RV *rv,
+				   hsmpool_error *err)
+{
+	hsmpool *pool = e->pool;
+	*rv = CKR_TOKEN_NOT_PRESENT;
+	pthread_mutex_lock(&pool->lock);
+	bool must_resolve = pool->must_resolve;
+	pthread_mutex_unlock(&pool->lock);
+	if (must_resolve)
+		HP_TRY(hp_pool_resolve_token(pool, err));
+	struct hp_token token;
+	hp_pool_token(pool, &token);
+	bool is_only_read_write = pool->options.session_mode == HP_SESSIONS_READ_WRITE ||
+				  pool->options.max_sessions == 1;
+	*rv = open_and_look(&e->session, pool, token.slot,
+			    read_write || is_only_read_write);
+	/* A write-protected token has no read-write sessions; those not asked for one
+	 * can do without. */
+	if (*rv == CKR_TOKEN_WRITE_PROTECTED && !read_write)
+		*rv = open_and_look(&e->session, pool, token.slot, false);
+	if (*rv == CKR_OK)
+		return HSMPOOL_OK;
+	char label[33];
+	hp_token_text(token.info.label, sizeof token.info.label, label);
+	hsmpool_status status =
+		hp_rv_fail(err, *rv, "open a session on token '%s'", label);
+	return hp_rv_class(&pool->module->overrides, *rv) == HP_RV_CALLER
+		       ? status
+		       : HSMPOOL_ERR_DOWN;
+}
+
+hsmpool_status hp_entry_open(struct hsmpool_session *e, bool read_write,
+			     hsmpool_error *err)
+{
+	hsmpool *pool = e->pool;
+	CK_RV rv;
+	hsmpool_status status = open_session(e, read_write, &rv, err);
+	bool has_learned = false;
+	pthread_mutex_lock(&pool->lock);
+	if (status == HSMPOOL_OK) {
+		hp_entry_set_state_locked(e, HP_ENTRY_USED);
+		hp_entry_opened_locked(e, hp_now_ns());
+	} else {
+		enum hp_rv_class class = hp_rv_class(&pool->module->overrides, rv);
+		hp_entry_count_return_locked(e, hp_now_ns());
+		hp_entry_set_state_locked(e, HP_ENTRY_EMPTY);
+		note_open_failure_locked(pool, class, rv);
+		has_learned = class == HP_RV_CAPACITY;
+	}
+	uint32_t limit = hp_pool_limit_locked(pool);
+	hp_waiters_wake_head_locked(pool);
+	pthread_cond_broadcast(&pool->quiet);
+	pthread_mutex_unlock(&pool->lock);
+
+	if (has_learned)
+		HP_LOG(WARNING, "limit-learned",
+		       "the token gives no more sessions: going on with %u", limit);
+	else if (status != HSMPOOL_OK)
+		HP_LOG(WARNING, "session-open-failed", "%s", err ? err->text : "");
+	else
+		HP_LOG(INFO, "session-opened", "session %u opened",
+		       (unsigned)(e - pool->entries));
+	return status;
+}
+
+/* --- making ready ------------------------------------------------------------------ */
+
+bool hp_entry_is_unready_locked(const struct hsmpool_session *e, enum hp_want want,
+				int64_t now)
+{
+	const hsmpool *pool = e->pool;
+	return e->session.generation != pool->generation ||
+	       (pool->login != HP_LOGIN_IN && pool->login != HP_LOGIN_NONE) ||
+	       now - e->last_ok_ns >= pool->options.validate_after ||
+	       e->last_ok_ns < pool->validate_before_ns ||
+	       (hp_want_is_read_write(want) && !e->session.is_read_write) ||
+	       ((want == HP_WANT_CLEAN || want == HP_WANT_CLEAN_READ_WRITE) &&
+		e->session.is_unsure);
+}
+
+/* What is_unready found, told apart. */
+struct needs {
+	bool replacement; /* dead with its generation, or not clean, or read-only */
+	bool validation;
+	bool read_write;
+};
+
+static struct needs find_needs(struct hsmpool_session *e, enum hp_want want)
+{
+	hsmpool *pool = e->pool;
+	int64_t now = hp_now_ns();
+	struct needs needs;
+	pthread_mutex_lock(&pool->lock);
+	needs.read_write = hp_want_is_read_write(want) || e->session.is_read_write;
+	needs.replacement =
+		hp_entry_is_dead_locked(e) ||
+		(hp_want_is_read_write(want) && !e->session.is_read_write) ||
+		((want == HP_WANT_CLEAN || want == HP_WANT_CLEAN_READ_WRITE) &&
+		 e->session.is_unsure);
+	needs.validation = e->session.generation != pool->generation ||
+			   now - e->last_ok_ns >= pool->options.validate_after ||
+			   e->last_ok_ns < pool->validate_before_ns;
+	pthread_mutex_unlock(&pool->lock);
+	return needs;
+}
+
+/* Close and open in the same entry, so the bound holds. On failure it is emptied. */
+static hsmpool_status replace(struct hsmpool_session *e, bool read_write,
+			      enum hp_close_reason reason, bool call_module,
+			      hsmpool_error *err)
+{
+	hsmpool *pool = e->pool;
+	CK_RV rv;
+	if (call_module && !hp_entry_is_aliased(e))
+		hp_session_close(&e->session);
+	pthread_mutex_lock(&pool->lock);
+	hp_entry_emptied_locked(e, reason);
+	hp_entry_set_state_locked(e, HP_ENTRY_USED);
+	pthread_mutex_unlock(&pool->lock);
+
+	hsmpool_status status = open_session(e, read_write, &rv, err);
+	pthread_mutex_lock(&pool->lock);
+	if (status == HSMPOOL_OK) {
+		hp_entry_opened_locked(e, hp_now_ns());
+	} else {
+		hp_entry_count_return_locked(e, hp_now_ns());
+		hp_entry_set_state_locked(e, HP_ENTRY_EMPTY);
+		note_open_failure_locked(pool, hp_rv_class(&pool->module->overrides, rv),
+					 rv);
+		hp_waiters_wake_head_locked(pool);
+		pthread_cond_broadcast(&pool->quiet);
+	}
+	pthread_mutex_unlock(&pool->lock);
+	return status;
+}
+
+/* The light probe of a borrow; deeper ones are the prober's. */
+static struct hp_judgement validate(struct hsmpool_session *e)
+{
+	hsmpool *pool = e->pool;
+	uint64_t generation = e->session.generation;
+	CK_RV rv = hp_session_probe(e, HP_PROBE_SESSION_INFO);
+	struct hp_judgement judgement = { .loss = HP_LOSS_NONE, .is_alive = true };
+	if (rv != CKR_OK)
+		judgement = hp_session_judge(e, rv);
+	/* A session that an older loss made doubtful, and is dead, is no new loss. */
+	if (judgement.loss == HP_LOSS_SESSION && generation != hp_pool_generation(pool))
+		judgement.loss = HP_LOSS_NONE;
+	hp_pool_note_loss(pool, judgement.loss, hp_pool_generation(pool), rv);
+	pthread_mutex_lock(&pool->lock);
+	pool->stats.validated++;
+	pool->stats.validation_failures += rv != CKR_OK;
+	if (judgement.is_alive)
+		e->last_ok_ns = hp_now_ns();
+	pthread_mutex_unlock(&pool->lock);
+	return judgement;
+}
+
+static void adopt_generation(struct hsmpool_session *e)
+{
+	pthread_mutex_lock(&e->pool->lock);
+	if (e->session.generation > e->pool->dead_generation)
+		e->session.generation = e->pool->generation;
+	pthread_mutex_unlock(&e->pool->lock);
+}
+
+hsmpool_status hp_entry_prepare(struct hsmpool_session *e, enum hp_want want,
+				int64_t deadline_ns, hsmpool_error *err)
+{
+	struct needs needs = find_needs(e, want);
+	if (needs.replacement) {
+		HP_TRY(replace(e, needs.read_write, HP_CLOSE_OTHER, true, err));
+	} else if (needs.validation) {
+		struct hp_judgement judgement = validate(e);
+		if (!judgement.is_alive)
+			HP_TRY(replace(e, needs.read_write, HP_CLOSE_BROKEN,
+				       judgement.needs_close, err));
+	}
+	hsmpool_status status = hp_pool_ensure_login(e, deadline_ns, err);
+	if (status != HSMPOOL_OK) {
+		hp_entry_release(e, false, true);
+		return status;
+	}
+	adopt_generation(e);
+	return HSMPOOL_OK;
+}

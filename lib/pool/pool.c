@@ -1,1 +1,402 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A pool's life: open, pause, resume, close; and what the rooms above ask of it.
+ *
+ * Owns the hsmpool structure. Close is final and bounded: what is still lent when the
+ * grace is over is named in the log, and the structure is then leaked on purpose,
+ * because its borrower will come back to it.
+ */
+#include "pool/internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "base/error.h"
+#include "base/memory.h"
+#include "base/process.h"
+#include "observe/log.h"
+#include "p11/pin.h"
+
+/* --- what others ask ---------------------------------------------------------------- */
+
+hsmpool *hp_pool_of(const struct hp_session *session)
+{
+	return HP_CONTAINER_OF(session, struct hsmpool_session, session)->pool;
+}
+
+const struct hp_pool_options *hp_pool_options(const hsmpool *pool)
+{
+	return &pool->options;
+}
+
+uint64_t hp_pool_generation(const hsmpool *pool)
+{
+	pthread_mutex_t *lock = (pthread_mutex_t *)(uintptr_t)&pool->lock;
+	pthread_mutex_lock(lock);
+	uint64_t generation = pool->generation;
+	pthread_mutex_unlock(lock);
+	return generation;
+}
+
+void hp_pool_token(hsmpool *pool, struct hp_token *out)
+{
+	pthread_mutex_lock(&pool->lock);
+	*out = pool->token;
+	pthread_mutex_unlock(&pool->lock);
+}
+
+int64_t hp_pool_deadline(const hsmpool *pool, hsmpool_deadline deadline)
+{
+	return hp_deadline_resolve(deadline, pool->options.borrow_timeout);
+}
+
+void hp_pool_set_canary(hsmpool *pool, hp_canary_fn fn, void *user,
+			void (*release)(void *))
+{
+	pthread_mutex_lock(&pool->lock);
+	pool->canary = fn;
+	pool->canary_user = user;
+	pool->canary_release = release;
+	pthread_mutex_unlock(&pool->lock);
+}
+
+void hp_pool_set_attachment(hsmpool *pool, void *attachment, void (*release)(void *))
+{
+	pool->attachment = attachment;
+	pool->attachment_release = release;
+}
+
+void *hp_pool_attachment(const hsmpool *pool)
+{
+	return pool->attachment;
+}
+
+hsmpool_status hsmpool_get_token_info(hsmpool *pool, hsmpool_token_info *info,
+				      hsmpool_error *err)
+{
+	hsmpool_token_info now = { 0 };
+	struct hp_token token;
+	hp_error_clear(err);
+	HP_TRY(hp_pool_check_usable(pool, err));
+	hp_pool_token(pool, &token);
+	CK_RV rv = hp_token_refresh(&token);
+	if (rv != CKR_OK)
+		return hp_rv_fail(err, rv, "read the token's information");
+	now.size = info->size < sizeof now ? info->size : sizeof now;
+	now.slot_id = token.slot;
+	now.flags = token.info.flags;
+	now.max_sessions = token.info.ulMaxSessionCount;
+	now.logged_in = hp_pool_expects_login(pool);
+	hp_token_text(token.info.label, sizeof token.info.label, now.label);
+	hp_token_text(token.info.manufacturerID, sizeof token.info.manufacturerID,
+		      now.manufacturer);
+	hp_token_text(token.info.model, sizeof token.info.model, now.model);
+	hp_token_text(token.info.serialNumber, sizeof token.info.serialNumber,
+		      now.serial);
+	hp_token_text(pool->module->info.libraryDescription,
+		      sizeof pool->module->info.libraryDescription,
+		      now.module_description);
+	snprintf(now.module, sizeof now.module, "%s", pool->module->path);
+	memcpy(info, &now, now.size);
+	return HSMPOOL_OK;
+}
+
+/* --- opening ------------------------------------------------------------------------ */
+
+/* A strings-and-all copy. */
+static hsmpool_status copy_options(struct hp_pool_options *to,
+				   const struct hp_pool_options *from, hsmpool_error *err)
+{
+	*to = *from;
+	char **fields[] = { &to->name,     &to->module,     &to->module_env,
+			    &to->token,    &to->pin_source, &to->probe_key,
+			    &to->rv_class, &to->state_dir,  &to->log };
+	bool is_complete = true;
+	for (size_t i = 0; i < HP_ARRAY_LEN(fields); i++) {
+		const char *text = *fields[i];
+		*fields[i] = hp_strdup(text);
+		is_complete = is_complete && (!text || *fields[i]);
+	}
+	HP_CHECK(is_complete, err, HSMPOOL_ERR_SYSTEM,
+		 "no memory for the pool's options");
+	return HSMPOOL_OK;
+}
+
+static hsmpool_status find_module_and_token(hsmpool *pool, hsmpool_error *err)
+{
+	const struct hp_pool_options *options = &pool->options;
+	struct hp_rv_overrides overrides;
+	struct hp_uri *uri = NULL;
+	HP_CHECK(options->module, err, HSMPOOL_ERR_CONFIG,
+		 "[pool%s%s] has no 'module': name the vendor's PKCS#11 library",
+		 options->name && *options->name ? " " : "",
+		 options->name ? options->name : "");
+	if (options->pin_source)
+		HP_TRY(hp_pin_source_check(options->pin_source, err));
+	HP_TRY(hp_rv_overrides_parse(options->rv_class, &overrides, err));
+	if (options->token)
+		HP_TRY(hp_uri_parse(options->token, &uri, err));
+	hsmpool_status status = hp_module_open(&pool->module, options->module,
+					       options->module_env, &overrides, err);
+	if (status == HSMPOOL_OK)
+		status = hp_token_find(pool->module, uri, &pool->token, err);
+	hp_uri_free(&uri);
+	return status;
+}
+
+/* How closely upkeep looks: a quarter of the shortest interval, 5 ms to 1 s. */
+static int64_t choose_tick(const struct hp_pool_options *options)
+{
+	int64_t intervals[] = { options->revalidate_interval, options->idle_timeout,
+				options->max_lifetime, options->leak_warn,
+				options->stuck_after };
+	int64_t tick = HP_SECOND;
+	for (size_t i = 0; i < HP_ARRAY_LEN(intervals); i++)
+		if (intervals[i] > 0 && intervals[i] / 4 < tick)
+			tick = intervals[i] / 4;
+	return tick > 5 * HP_MS ? tick : 5 * HP_MS;
+}
+
+static void set_up(hsmpool *pool)
+{
+	struct hp_pool_options *options = &pool->options;
+	bool is_rw = options->session_mode == HP_SESSIONS_READ_WRITE;
+	CK_ULONG reported = hp_token_session_limit(&pool->token, is_rw);
+	pool->limit = options->max_sessions;
+	if (reported > 0 && reported < pool->limit)
+		pool->limit = (uint32_t)reported;
+	pool->learned_limit = pool->limit;
+	if (options->min_sessions > pool->limit)
+		options->min_sessions = pool->limit;
+	pool->epoch = hp_process_epoch();
+	pool->generation = 1;
+	pool->login = options->pin_source ? HP_LOGIN_OUT : HP_LOGIN_NONE;
+	pool->tick_ns = choose_tick(options);
+	pool->count[HP_ENTRY_EMPTY] = options->max_sessions;
+	for (uint32_t i = 0; i < options->max_sessions; i++)
+		pool->entries[i].pool = pool;
+	pthread_mutex_init(&pool->lock, NULL);
+	hp_cond_init(&pool->quiet);
+	hp_cond_init(&pool->login_done);
+}
+
+/* The first session, with the login, must succeed; the others up to min-sessions may
+ * come later. */
+static hsmpool_status fill(hsmpool *pool, hsmpool_deadline deadline, hsmpool_error *err)
+{
+	struct hp_session *first;
+	HP_TRY(hp_pool_borrow(pool, HP_WANT_ANY, "open", deadline, &first, err));
+	for (uint32_t i = 1; i < pool->options.min_sessions; i++) {
+		pthread_mutex_lock(&pool->lock);
+		bool has_room =
+			hp_pool_occupied_locked(pool) < hp_pool_limit_locked(pool);
+		struct hsmpool_session *e =
+			has_room ? hp_entry_claim_empty_locked(pool) : NULL;
+		pthread_mutex_unlock(&pool->lock);
+		if (!e || hp_entry_open(e, false, NULL) != HSMPOOL_OK)
+			break;
+		hp_entry_release(e, true, false);
+	}
+	hp_pool_return(first, CKR_OK);
+	return HSMPOOL_OK;
+}
+
+static void free_pool(hsmpool *pool)
+{
+	hp_secret_free(&pool->pin);
+	hp_secret_free(&pool->refused);
+	hp_module_close(&pool->module);
+	hp_pool_options_clear(&pool->options);
+	free(pool->entries);
+	free(pool);
+}
+
+hsmpool_status hp_pool_open(hsmpool **out, const struct hp_pool_options *options,
+			    hsmpool_deadline deadline, hsmpool_error *err)
+{
+	*out = NULL;
+	hsmpool *pool = calloc(1, sizeof *pool);
+	struct hsmpool_session *entries = calloc(options->max_sessions, sizeof *entries);
+	if (!pool || !entries) {
+		free(pool);
+		free(entries);
+		return hp_fail(err, HSMPOOL_ERR_SYSTEM,
+			       "no memory for a pool of %u sessions",
+			       options->max_sessions);
+	}
+	pool->entries = entries;
+	hsmpool_status status = copy_options(&pool->options, options, err);
+	if (status == HSMPOOL_OK)
+		status = find_module_and_token(pool, err);
+	if (status != HSMPOOL_OK) {
+		free_pool(pool);
+		return status;
+	}
+	set_up(pool);
+	status = fill(pool, deadline, err);
+	if (status == HSMPOOL_OK && pool->options.keeper)
+		status = hp_keeper_add(pool, err);
+	if (status != HSMPOOL_OK) {
+		hsmpool_close(&pool);
+		return status;
+	}
+	HP_LOG(NOTICE, "pool-opened", "pool of %u to %u sessions on slot %lu of %s",
+	       pool->options.min_sessions, pool->limit, pool->token.slot,
+	       pool->module->path);
+	*out = pool;
+	return HSMPOOL_OK;
+}
+
+/* --- pausing, closing -----------------------------------------------------------------
+ */
+
+/* Close what is idle, but the anchor if keep_anchor. */
+static void close_idle(hsmpool *pool, bool keep_anchor)
+{
+	for (;;) {
+		pthread_mutex_lock(&pool->lock);
+		struct hsmpool_session *e = pool->newest;
+		if (e && keep_anchor && e->is_anchor)
+			e = NULL;
+		if (e) {
+			hp_idle_remove_locked(e);
+			hp_entry_set_state_locked(e, HP_ENTRY_CLOSING);
+		}
+		pthread_mutex_unlock(&pool->lock);
+		if (!e)
+			return;
+		hp_entry_close(e, HP_CLOSE_OTHER, true);
+	}
+}
+
+static bool is_busy_locked(const hsmpool *pool)
+{
+	return pool->count[HP_ENTRY_USED] || pool->count[HP_ENTRY_TESTING] ||
+	       pool->count[HP_ENTRY_OPENING] || pool->count[HP_ENTRY_CLOSING];
+}
+
+hsmpool_status hsmpool_pause(hsmpool *pool, hsmpool_deadline deadline, hsmpool_error *err)
+{
+	hp_error_clear(err);
+	HP_TRY(hp_pool_check_usable(pool, err));
+	int64_t until = hp_pool_deadline(pool, deadline);
+	bool is_quiet;
+	pthread_mutex_lock(&pool->lock);
+	pool->is_paused = true;
+	while (!(is_quiet = pool->count[HP_ENTRY_USED] == 0) &&
+	       hp_cond_wait_until(&pool->quiet, &pool->lock, until))
+		;
+	pthread_mutex_unlock(&pool->lock);
+	HP_LOG(NOTICE, "pool-paused", "no session is lent until resume");
+	if (!is_quiet) {
+		char figures[256];
+		hp_pool_figures(pool, figures, sizeof figures);
+		return hp_fail(err, HSMPOOL_ERR_TIMEOUT,
+			       "some sessions did not come back in time: %s", figures);
+	}
+	close_idle(pool, true);
+	return HSMPOOL_OK;
+}
+
+void hsmpool_resume(hsmpool *pool)
+{
+	if (hp_pool_check_usable(pool, NULL) != HSMPOOL_OK)
+		return;
+	pthread_mutex_lock(&pool->lock);
+	pool->is_paused = false;
+	hp_waiters_wake_all_locked(pool);
+	pthread_mutex_unlock(&pool->lock);
+	HP_LOG(NOTICE, "pool-resumed", "sessions are lent again");
+}
+
+void hsmpool_validate(hsmpool *pool)
+{
+	if (hp_pool_check_usable(pool, NULL) != HSMPOOL_OK)
+		return;
+	pthread_mutex_lock(&pool->lock);
+	pool->validate_before_ns = hp_now_ns();
+	for (struct hsmpool_session *e = pool->newest; e; e = e->older)
+		e->is_probe_due = true;
+	pool->next_upkeep_ns = 0;
+	pthread_mutex_unlock(&pool->lock);
+	if (pool->options.keeper)
+		hp_keeper_wake();
+}
+
+static void name_leftovers(hsmpool *pool)
+{
+	for (uint32_t i = 0; i < pool->options.max_sessions; i++) {
+		struct hsmpool_session *e = &pool->entries[i];
+		pthread_mutex_lock(&pool->lock);
+		bool is_left = e->state == HP_ENTRY_USED || e->state == HP_ENTRY_TESTING;
+		const char *tag = e->tag ? e->tag : "?";
+		int thread = e->thread;
+		double age = (double)(hp_now_ns() - e->borrowed_ns) / (double)HP_SECOND;
+		pthread_mutex_unlock(&pool->lock);
+		if (is_left)
+			HP_LOG(ERROR, "close-leftover",
+			       "session %u is still lent to thread %d for '%s' since "
+			       "%.1f s: "
+			       "left open",
+			       i, thread, tag, age);
+	}
+}
+
+/* In a forked child: the memory only. The parent has the sessions, the module and the
+ * locks' real owners. Shared objects of the module stay with the parent's copy too. */
+static void free_in_child(hsmpool *pool)
+{
+	pool->module = NULL;
+	if (pool->canary_release)
+		pool->canary_release(pool->canary_user);
+	if (pool->attachment_release)
+		pool->attachment_release(pool->attachment);
+	free_pool(pool);
+}
+
+/* True if nothing is inside the pool any more. */
+static bool drain(hsmpool *pool)
+{
+	int64_t until = hp_now_ns() + pool->options.close_grace;
+	close_idle(pool, false);
+	pthread_mutex_lock(&pool->lock);
+	while ((is_busy_locked(pool) || pool->jobs || pool->waiters ||
+		pool->login == HP_LOGIN_RUNNING) &&
+	       hp_cond_wait_until(&pool->quiet, &pool->lock, until))
+		;
+	bool is_quiet = !is_busy_locked(pool) && !pool->jobs && !pool->waiters;
+	pthread_mutex_unlock(&pool->lock);
+	close_idle(pool, false);
+	return is_quiet;
+}
+
+void hsmpool_close(hsmpool **address)
+{
+	if (!address || !*address)
+		return;
+	hsmpool *pool = *address;
+	*address = NULL;
+	if (hp_pool_check_usable(pool, NULL) != HSMPOOL_OK) {
+		free_in_child(pool);
+		return;
+	}
+	if (pool->options.keeper)
+		hp_keeper_remove(pool);
+	pthread_mutex_lock(&pool->lock);
+	pool->is_closed = true;
+	hp_waiters_wake_all_locked(pool);
+	pthread_mutex_unlock(&pool->lock);
+	bool is_quiet = drain(pool);
+	if (pool->options.keeper)
+		hp_keeper_rest(!is_quiet);
+	if (!is_quiet) {
+		name_leftovers(pool);
+		return;
+	}
+	if (pool->canary_release)
+		pool->canary_release(pool->canary_user);
+	if (pool->attachment_release)
+		pool->attachment_release(pool->attachment);
+	HP_LOG(NOTICE, "pool-closed", "every session is closed");
+	free_pool(pool);
+}

@@ -1,1 +1,88 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The pool's figures: counters are kept where the event happens, under pool->lock; a
+ * snapshot is taken here. Nothing here makes a module call.
+ */
+#include "pool/internal.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* Bucket i holds what took up to 1000 << i ns. */
+void hp_histogram_add(uint64_t *buckets, int64_t ns)
+{
+	uint64_t us = ns <= 0 ? 0 : ((uint64_t)ns + 999) / 1000;
+	unsigned bucket = us <= 1 ? 0 : 64u - (unsigned)__builtin_clzll(us - 1);
+	if (bucket >= HSMPOOL_HISTOGRAM_BUCKETS)
+		bucket = HSMPOOL_HISTOGRAM_BUCKETS - 1;
+	buckets[bucket]++;
+}
+
+static uint32_t count_stuck_locked(const hsmpool *pool)
+{
+	uint32_t stuck = 0;
+	for (uint32_t i = 0; i < pool->options.max_sessions; i++) {
+		const struct hsmpool_session *e = &pool->entries[i];
+		stuck += e->is_stuck && e->state == HP_ENTRY_USED;
+	}
+	return stuck;
+}
+
+static void snapshot_locked(hsmpool *pool, hsmpool_stats *out)
+{
+	int64_t now = hp_now_ns();
+	*out = pool->stats;
+	out->stuck = count_stuck_locked(pool);
+	out->idle = pool->count[HP_ENTRY_IDLE];
+	out->used = pool->count[HP_ENTRY_USED] - out->stuck;
+	out->testing = pool->count[HP_ENTRY_TESTING];
+	out->closing = pool->count[HP_ENTRY_CLOSING];
+	out->opening = pool->count[HP_ENTRY_OPENING];
+	out->open = out->idle + out->used + out->testing + out->stuck + out->closing;
+	out->limit = hp_pool_limit_locked(pool);
+	out->waiters = pool->waiters;
+	out->paused = pool->is_paused;
+	out->oldest_wait_ns = pool->first ? (uint64_t)(now - pool->first->since_ns) : 0;
+	out->generation = pool->generation;
+	out->last_error = pool->last_error;
+	out->last_error_age_ns =
+		pool->last_error ? (uint64_t)(now - pool->last_error_ns) : 0;
+}
+
+void hsmpool_get_stats(hsmpool *pool, hsmpool_stats *stats)
+{
+	hsmpool_stats now = { 0 };
+	size_t size = stats->size < sizeof now ? stats->size : sizeof now;
+	if (hp_pool_check_usable(pool, NULL) == HSMPOOL_OK) {
+		pthread_mutex_lock(&pool->lock);
+		snapshot_locked(pool, &now);
+		pthread_mutex_unlock(&pool->lock);
+	}
+	now.size = size;
+	memcpy(stats, &now, size);
+}
+
+void hp_pool_figures(hsmpool *pool, char *buf, size_t cap)
+{
+	hsmpool_stats stats = { .size = sizeof stats };
+	hsmpool_get_stats(pool, &stats);
+	char name[32], error[96] = "none";
+	if (stats.last_error)
+		snprintf(error, sizeof error, "%s %.1f s ago",
+			 hp_rv_name(stats.last_error, name),
+			 (double)stats.last_error_age_ns / (double)HP_SECOND);
+	snprintf(buf, cap,
+		 "%stotal %u of %u, idle %u, used %u, waiting %u, oldest wait %.1f s, "
+		 "last HSM "
+		 "error %s",
+		 stats.paused ? "paused, " : "", stats.open, stats.limit, stats.idle,
+		 stats.used + stats.stuck, stats.waiters,
+		 (double)stats.oldest_wait_ns / (double)HP_SECOND, error);
+}
+
+void hp_pool_count_retry(hsmpool *pool)
+{
+	pthread_mutex_lock(&pool->lock);
+	pool->stats.retries++;
+	pthread_mutex_unlock(&pool->lock);
+}

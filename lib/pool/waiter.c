@@ -1,1 +1,94 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The FIFO of threads that wait for a session, and the hand-over to them.
+ *
+ * Runs under pool->lock. Each waiter has a condition variable of its own: one event
+ * wakes one thread. The policy: while the head waiter is younger than 1 ms a session
+ * that comes back is left on the idle list and the head is woken to compete for it
+ * (running threads may pass it: no convoy of wake-ups); from then on it is handed to
+ * the head directly (no starvation). fair = yes hands over always.
+ *
+ * No wake-up is lost: a waiter that leaves without using what it was woken for wakes
+ * the next, and one whose deadline passed is never handed anything.
+ */
+#include "pool/internal.h"
+
+#define STARVING_NS (1 * HP_MS)
+
+void hp_waiter_join_locked(hsmpool *pool, struct hp_waiter *w)
+{
+	w->before = pool->last;
+	w->after = NULL;
+	*(pool->last ? &pool->last->after : &pool->first) = w;
+	pool->last = w;
+	pool->waiters++;
+	w->is_queued = true;
+}
+
+void hp_waiter_leave_locked(hsmpool *pool, struct hp_waiter *w)
+{
+	*(w->before ? &w->before->after : &pool->first) = w->after;
+	*(w->after ? &w->after->before : &pool->last) = w->before;
+	pool->waiters--;
+	w->is_queued = false;
+	if (pool->waiters == 0)
+		pthread_cond_broadcast(&pool->quiet);
+}
+
+bool hp_waiters_may_be_passed_locked(const hsmpool *pool, int64_t now)
+{
+	if (!pool->first)
+		return true;
+	return !pool->options.fair && now - pool->first->since_ns <= STARVING_NS;
+}
+
+static struct hp_waiter *first_to_serve(hsmpool *pool, const struct hsmpool_session *e,
+					int64_t now)
+{
+	for (struct hp_waiter *w = pool->first; w; w = w->after)
+		if (w->deadline_ns > now && hp_entry_fits(pool, e, w->want))
+			return w;
+	return NULL;
+}
+
+static void hand_over(struct hsmpool_session *e, struct hp_waiter *w, int64_t now)
+{
+	hsmpool *pool = e->pool;
+	hp_waiter_leave_locked(pool, w);
+	hp_entry_set_state_locked(e, HP_ENTRY_USED);
+	e->is_lent = true;
+	e->borrowed_ns = now;
+	e->tag = w->tag;
+	e->thread = w->thread;
+	w->given = e;
+	pthread_cond_signal(&w->cond);
+}
+
+void hp_pool_put_locked(struct hsmpool_session *e, int64_t now, bool is_hot)
+{
+	hsmpool *pool = e->pool;
+	struct hp_waiter *w =
+		pool->first && !pool->is_paused ? first_to_serve(pool, e, now) : NULL;
+	if (w && (pool->options.fair || now - w->since_ns > STARVING_NS)) {
+		hand_over(e, w, now);
+		return;
+	}
+	if (is_hot)
+		hp_idle_push_locked(e);
+	else
+		hp_idle_push_cold_locked(e);
+	if (w)
+		pthread_cond_signal(&w->cond);
+}
+
+void hp_waiters_wake_head_locked(hsmpool *pool)
+{
+	if (pool->first)
+		pthread_cond_signal(&pool->first->cond);
+}
+
+void hp_waiters_wake_all_locked(hsmpool *pool)
+{
+	for (struct hp_waiter *w = pool->first; w; w = w->after)
+		pthread_cond_signal(&w->cond);
+}

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Entries: their states and counts, the idle list, the anchor's role.
+ *
+ * Everything here runs under pool->lock and is a few pointer moves.
+ *
+ * The idle list is LIFO: the newest is lent first, so the working set stays hot and
+ * what is not needed ages at the other end. The anchor is always the oldest, lent last
+ * and never retired: it keeps login and handles alive when all others go.
+ */
+#include "pool/internal.h"
+
+#include <unistd.h>
+
+int hp_thread_id(void)
+{
+	static _Thread_local int id;
+	if (id == 0)
+		id = (int)gettid();
+	return id;
+}
+
+bool hp_want_is_read_write(enum hp_want want)
+{
+	return want == HP_WANT_READ_WRITE || want == HP_WANT_CLEAN_READ_WRITE;
+}
+
+void hp_entry_set_state_locked(struct hsmpool_session *e, enum hp_entry_state state)
+{
+	e->pool->count[e->state]--;
+	e->pool->count[state]++;
+	e->state = state;
+}
+
+uint32_t hp_pool_occupied_locked(const hsmpool *pool)
+{
+	return pool->options.max_sessions - pool->count[HP_ENTRY_EMPTY];
+}
+
+uint32_t hp_pool_limit_locked(const hsmpool *pool)
+{
+	return pool->learned_limit < pool->limit ? pool->learned_limit : pool->limit;
+}
+
+/* A read-only anchor is not upgraded (closing the last session logs everyone out),
+ * unless it is all there is. */
+bool hp_entry_fits(const hsmpool *pool, const struct hsmpool_session *e,
+		   enum hp_want want)
+{
+	if (want == HP_WANT_ANCHOR)
+		return e->is_anchor;
+	if (hp_want_is_read_write(want))
+		return e->session.is_read_write || !e->is_anchor ||
+		       hp_pool_limit_locked(pool) <= 1;
+	return true;
+}
+
+static struct hsmpool_session *find_idle(const hsmpool *pool, enum hp_want want)
+{
+	struct hsmpool_session *fallback = NULL;
+	for (struct hsmpool_session *e = pool->newest; e; e = e->older) {
+		if (!hp_entry_fits(pool, e, want))
+			continue;
+		if (!hp_want_is_read_write(want) || e->session.is_read_write)
+			return e;
+		if (!fallback)
+			fallback = e;
+	}
+	return fallback;
+}
+
+struct hsmpool_session *hp_idle_take_locked(hsmpool *pool, enum hp_want want)
+{
+	struct hsmpool_session *e = find_idle(pool, want);
+	if (e)
+		hp_idle_remove_locked(e);
+	return e;
+}
+
+void hp_idle_remove_locked(struct hsmpool_session *e)
+{
+	hsmpool *pool = e->pool;
+	*(e->newer ? &e->newer->older : &pool->newest) = e->older;
+	*(e->older ? &e->older->newer : &pool->oldest) = e->newer;
+	e->newer = e->older = NULL;
+}
+
+/* Put e right above older (NULL: at the very end). */
+static void insert_above(struct hsmpool_session *e, struct hsmpool_session *older)
+{
+	hsmpool *pool = e->pool;
+	e->older = older;
+	e->newer = older ? older->newer : pool->oldest;
+	*(e->newer ? &e->newer->older : &pool->newest) = e;
+	*(older ? &older->newer : &pool->oldest) = e;
+	hp_entry_set_state_locked(e, HP_ENTRY_IDLE);
+}
+
+void hp_idle_push_locked(struct hsmpool_session *e)
+{
+	insert_above(e, e->is_anchor ? NULL : e->pool->newest);
+}
+
+void hp_idle_push_cold_locked(struct hsmpool_session *e)
+{
+	struct hsmpool_session *oldest = e->pool->oldest;
+	insert_above(e, !e->is_anchor && oldest && oldest->is_anchor ? oldest : NULL);
+}
+
+struct hsmpool_session *hp_entry_claim_empty_locked(hsmpool *pool)
+{
+	for (uint32_t i = 0; i < pool->options.max_sessions; i++) {
+		struct hsmpool_session *e = &pool->entries[i];
+		if (e->state == HP_ENTRY_EMPTY) {
+			hp_entry_set_state_locked(e, HP_ENTRY_OPENING);
+			return e;
+		}
+	}
+	return NULL;
+}
+
+static struct hsmpool_session *find_anchor(const hsmpool *pool)
+{
+	for (uint32_t i = 0; i < pool->options.max_sessions; i++)
+		if (pool->entries[i].is_anchor)
+			return &pool->entries[i];
+	return NULL;
+}
+
+/* The role goes to an open session, an idle one if there is any. */
+static void appoint_anchor(hsmpool *pool)
+{
+	struct hsmpool_session *heir = pool->oldest;
+	for (uint32_t i = 0; !heir && i < pool->options.max_sessions; i++) {
+		enum hp_entry_state state = pool->entries[i].state;
+		if (state == HP_ENTRY_USED || state == HP_ENTRY_TESTING)
+			heir = &pool->entries[i];
+	}
+	if (heir)
+		heir->is_anchor = true;
+}
+
+/* After a restart of the HSM its module may count handles from one again. */
+static void mark_aliases(struct hsmpool_session *opened)
+{
+	hsmpool *pool = opened->pool;
+	for (uint32_t i = 0; i < pool->options.max_sessions; i++) {
+		struct hsmpool_session *e = &pool->entries[i];
+		if (e != opened && e->state != HP_ENTRY_EMPTY &&
+		    e->known_handle == opened->known_handle)
+			e->is_aliased = true;
+	}
+}
+
+bool hp_entry_is_dead_locked(const struct hsmpool_session *e)
+{
+	return e->is_aliased || e->session.generation <= e->pool->dead_generation;
+}
+
+bool hp_entry_is_aliased(struct hsmpool_session *e)
+{
+	pthread_mutex_lock(&e->pool->lock);
+	bool is_aliased = e->is_aliased;
+	pthread_mutex_unlock(&e->pool->lock);
+	return is_aliased;
+}
+
+void hp_entry_count_return_locked(struct hsmpool_session *e, int64_t now)
+{
+	if (!e->is_lent)
+		return;
+	e->is_lent = false;
+	e->pool->stats.returned++;
+	hp_histogram_add(e->pool->stats.held_ns, now - e->borrowed_ns);
+}
+
+void hp_entry_opened_locked(struct hsmpool_session *e, int64_t now)
+{
+	hsmpool *pool = e->pool;
+	int64_t lifetime = pool->options.max_lifetime;
+	e->opened_ns = e->last_ok_ns = e->idle_since_ns = now;
+	e->retire_ns = lifetime ? hp_time_add(now, hp_jitter(lifetime, 25)) : HP_FOREVER;
+	e->probe_ns = 0;
+	e->is_stuck = e->is_probe_due = e->is_aliased = false;
+	e->known_handle = e->session.handle;
+	mark_aliases(e);
+	e->session.generation = pool->generation;
+	pool->stats.opened++;
+	pool->open_failures_in_row = 0;
+	pool->next_open_ns = 0;
+	if (!find_anchor(pool))
+		e->is_anchor = true;
+	if (hp_pool_occupied_locked(pool) > pool->stats.peak)
+		pool->stats.peak = hp_pool_occupied_locked(pool);
+}
+
+void hp_entry_emptied_locked(struct hsmpool_session *e, enum hp_close_reason reason)
+{
+	hsmpool *pool = e->pool;
+	uint64_t *counter[HP_CLOSE_REASON_COUNT] = {
+		[HP_CLOSE_IDLE] = &pool->stats.closed_idle,
+		[HP_CLOSE_LIFETIME] = &pool->stats.closed_lifetime,
+		[HP_CLOSE_BROKEN] = &pool->stats.closed_broken,
+		[HP_CLOSE_OTHER] = &pool->stats.closed_other,
+	};
+	++*counter[reason];
+	bool owned_objects = e->session.objects > 0;
+	e->session.objects = 0;
+	e->known_handle = 0;
+	hp_entry_set_state_locked(e, HP_ENTRY_EMPTY);
+	if (e->is_anchor) {
+		e->is_anchor = false;
+		appoint_anchor(pool);
+	}
+	/* With its last session the token's application is logged out and its handles
+	 * die; with an owner of session objects the objects do. */
+	if (!find_anchor(pool) || owned_objects)
+		hp_pool_note_loss_locked(pool, find_anchor(pool) ? HP_LOSS_SESSION
+								 : HP_LOSS_LOGIN);
+}

@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The pool's state, shared by the files of this room only.
+ *
+ * One mutex, pool->lock, guards everything marked so. It is held for a few dozen
+ * instructions: never over a module call, a callback, a log line or an allocation.
+ * Nothing is locked under it, and it is locked under nothing but a key's lock.
+ * Functions named *_locked are called with it held.
+ *
+ * An entry that is USED, TESTING, OPENING or CLOSING belongs to one thread (borrower,
+ * prober, opener, closer), which alone touches entry->session.
+ */
+#ifndef HP_POOL_INTERNAL_H
+#define HP_POOL_INTERNAL_H
+
+#include <pthread.h>
+#include "base/secret.h"
+#include "base/time.h"
+#include "p11/uri.h"
+#include "pool/pool.h"
+
+/* Where an entry is. Counted in pool->count[]. */
+enum hp_entry_state {
+	HP_ENTRY_EMPTY,   /* no real session: there is room to open one */
+	HP_ENTRY_OPENING, /* its opener is in C_OpenSession; at most one per pool */
+	HP_ENTRY_IDLE,    /* on the idle list, free to borrow */
+	HP_ENTRY_USED,    /* lent to a borrower, or handed to a waiter that wakes up */
+	HP_ENTRY_TESTING, /* the prober is revalidating it */
+	HP_ENTRY_CLOSING, /* on its way out, in C_CloseSession */
+	HP_ENTRY_STATE_COUNT
+};
+
+/* Whether the token's user is logged in, as far as the pool knows. */
+enum hp_login_state {
+	HP_LOGIN_NONE,    /* no pin-source: sessions stay public */
+	HP_LOGIN_OUT,     /* needed: the next borrower logs in */
+	HP_LOGIN_RUNNING, /* one thread logs in, the others wait */
+	HP_LOGIN_IN,
+	HP_LOGIN_LATCHED, /* the PIN was refused: not tried again */
+};
+
+/* What was lost, and so what of the older generation may still be used. */
+enum hp_loss {
+	HP_LOSS_NONE,
+	HP_LOSS_LOGIN,   /* sessions live; handles are stale; log in again */
+	HP_LOSS_SESSION, /* others may be dead too: validate each before it is lent */
+	HP_LOSS_TOKEN,   /* every session is dead: close them, find the token again */
+};
+
+/* Why a real session was closed. */
+enum hp_close_reason {
+	HP_CLOSE_IDLE,
+	HP_CLOSE_LIFETIME,
+	HP_CLOSE_BROKEN,
+	HP_CLOSE_OTHER,
+	HP_CLOSE_REASON_COUNT
+};
+
+struct hsmpool_session {
+	struct hp_session session; /* the owner's */
+	hsmpool *pool;
+	/* guarded by pool->lock */
+	enum hp_entry_state state;
+	bool is_anchor;
+	bool is_stuck;         /* was seen inside one call for longer than stuck-after */
+	bool is_leak_reported; /* was warned about */
+	bool is_probe_due;     /* hsmpool_validate() asked for it */
+	/* The module gave this session's handle out again: it is dead, and closing it
+	 * would close the other one. */
+	bool is_aliased;
+	CK_SESSION_HANDLE known_handle; /* session.handle, as of its opening */
+	bool is_lent; /* to a borrower: the return is counted */
+	int64_t opened_ns;
+	int64_t retire_ns;     /* max-lifetime, jittered */
+	int64_t last_ok_ns;    /* last proof of life: an operation or a probe */
+	int64_t idle_since_ns; /* last return by a borrower */
+	int64_t probe_ns;      /* revalidate-interval after last_ok_ns, jittered */
+	int64_t borrowed_ns;
+	const char *tag;
+	int thread;            /* the borrower's kernel thread id */
+	struct hsmpool_session *newer, *older; /* idle list */
+	enum hp_close_reason close_reason;     /* of a CLOSING entry */
+	struct hsmpool_session *next_job;      /* prober's queue, guarded by its lock */
+};
+
+/* A thread in hp_pool_borrow() that has to wait; lives on its stack. */
+struct hp_waiter {
+	pthread_cond_t cond;
+	int64_t since_ns;
+	int64_t deadline_ns;
+	enum hp_want want;
+	const char *tag;
+	int thread;
+	bool is_queued;
+	struct hsmpool_session *given; /* handed over: USED, in this waiter's name */
+	struct hp_waiter *before, *after;
+};
+
+struct hsmpool {
+	/* constant after open */
+	struct hp_pool_options options;
+	struct hp_module *module;
+	uint64_t epoch;
+	struct hsmpool_session *entries; /* options.max_sessions of them, never moved */
+	int64_t tick_ns;                 /* how often upkeep looks */
+
+	pthread_mutex_t lock;
+	/* guarded by lock, all below */
+	struct hp_token token;
+	uint32_t count[HP_ENTRY_STATE_COUNT];
+	uint32_t limit;         /* max_sessions, or what the token reports */
+	uint32_t learned_limit; /* what C_OpenSession taught; limit if nothing */
+	int64_t learned_ns;
+	struct hsmpool_session *newest, *oldest; /* idle; the anchor is the oldest */
+	struct hp_waiter *first, *last;
+	uint32_t waiters;
+	bool is_paused;
+	bool is_closed;
+	bool must_resolve;      /* the slot may have moved */
+	uint64_t generation;
+	uint64_t dead_generation; /* sessions up to this one are dead */
+	int64_t validate_before_ns; /* proofs of life before this do not count */
+	int64_t next_open_ns;   /* backoff after failures to open */
+	uint32_t open_failures_in_row;
+	int64_t next_retire_ns; /* pacing of max-lifetime */
+	int64_t next_upkeep_ns; /* keeper = no: when a return does upkeep */
+	uint32_t jobs;          /* entries that the prober has or will get */
+	pthread_cond_t quiet;   /* used, jobs, opening or waiters fell to 0 */
+	enum hp_login_state login;
+	pthread_cond_t login_done;
+	struct hp_secret *pin;     /* the one that succeeded */
+	struct hp_secret *refused; /* the one that did not, if LATCHED by a PIN */
+	hsmpool_error latched;     /* what borrowers are told */
+	int64_t latch_recheck_ns;
+	CK_RV last_error;
+	int64_t last_error_ns;
+	hsmpool_stats stats;
+	hp_canary_fn canary;
+	void *canary_user;
+	void (*canary_release)(void *user);
+	void *attachment;
+	void (*attachment_release)(void *attachment);
+
+	hsmpool *next_kept;  /* guarded by the keeper's lock */
+	uint64_t kept_round; /* likewise */
+};
+
+/* --- entry.c: states, the idle list, the anchor ------------------------------------ */
+void hp_entry_set_state_locked(struct hsmpool_session *e, enum hp_entry_state state);
+/* Real sessions that exist or are about to: everything but EMPTY. */
+uint32_t hp_pool_occupied_locked(const hsmpool *pool);
+uint32_t hp_pool_limit_locked(const hsmpool *pool);
+bool hp_entry_fits(const hsmpool *pool, const struct hsmpool_session *e, enum hp_want want);
+/* Take the best idle entry that fits: it is off the list, state unchanged. */
+struct hsmpool_session *hp_idle_take_locked(hsmpool *pool, enum hp_want want);
+void hp_idle_push_locked(struct hsmpool_session *e);      /* hot end, as returned */
+void hp_idle_push_cold_locked(struct hsmpool_session *e); /* cold end, as tested */
+void hp_idle_remove_locked(struct hsmpool_session *e);
+struct hsmpool_session *hp_entry_claim_empty_locked(hsmpool *pool); /* -> OPENING */
+/* A real session came to be in e, or ceased to: keeps the anchor role assigned. */
+void hp_entry_opened_locked(struct hsmpool_session *e, int64_t now);
+void hp_entry_emptied_locked(struct hsmpool_session *e, enum hp_close_reason reason);
+/* Known dead, whatever the module says of its handle. */
+bool hp_entry_is_dead_locked(const struct hsmpool_session *e);
+bool hp_entry_is_aliased(struct hsmpool_session *e); /* takes the lock */
+/* The borrow is over: count it. */
+void hp_entry_count_return_locked(struct hsmpool_session *e, int64_t now);
+bool hp_want_is_read_write(enum hp_want want);
+int hp_thread_id(void);
+
+/* --- waiter.c: the FIFO ------------------------------------------------------------ */
+void hp_waiter_join_locked(hsmpool *pool, struct hp_waiter *w);
+void hp_waiter_leave_locked(hsmpool *pool, struct hp_waiter *w);
+/* May a borrower pass those who wait? Not once the head is 1 ms old, nor when fair. */
+bool hp_waiters_may_be_passed_locked(const hsmpool *pool, int64_t now);
+/* An entry is free: hand it to the waiter whose turn it is, or make it idle. */
+void hp_pool_put_locked(struct hsmpool_session *e, int64_t now, bool is_hot);
+/* There is room, or something idle: let the head waiter look. */
+void hp_waiters_wake_head_locked(hsmpool *pool);
+void hp_waiters_wake_all_locked(hsmpool *pool);
+
+/* --- borrow.c ---------------------------------------------------------------------- */
+/* Put a USED or TESTING entry that its owner has finished with back, or close it. */
+void hp_entry_release(struct hsmpool_session *e, bool is_alive, bool is_hot);
+void hp_entry_close(struct hsmpool_session *e, enum hp_close_reason reason,
+		    bool call_module);
+
+/* --- opener.c ---------------------------------------------------------------------- */
+/* Open a session into an OPENING entry; it is USED after success, EMPTY after failure.
+ * HSMPOOL_ERR_DOWN: may succeed later; any other failure will not. */
+hsmpool_status hp_entry_open(struct hsmpool_session *e, bool read_write,
+			     hsmpool_error *err);
+/* Does it need a look before it is lent? */
+bool hp_entry_is_unready_locked(const struct hsmpool_session *e, enum hp_want want,
+				int64_t now);
+/* Validate, replace, upgrade, log in as needed. On failure the entry is gone from the
+ * caller: emptied or released. */
+hsmpool_status hp_entry_prepare(struct hsmpool_session *e, enum hp_want want,
+				int64_t deadline_ns, hsmpool_error *err);
+/* The slot where the token is now; module calls, so without the lock. */
+hsmpool_status hp_pool_resolve_token(hsmpool *pool, hsmpool_error *err);
+
+/* --- loss.c ------------------------------------------------------------------------ */
+/* What a CK_RV from a session means for it and for the pool. */
+struct hp_judgement {
+	enum hp_rv_class class;
+	enum hp_loss loss;
+	bool is_alive;   /* the session may be used again */
+	bool needs_close; /* if not: call C_CloseSession, it may still exist */
+};
+/* May probe the session: module calls. */
+struct hp_judgement hp_session_judge(struct hsmpool_session *e, CK_RV rv);
+/* Raise the generation unless a newer one noticed already; logs. */
+void hp_pool_note_loss(hsmpool *pool, enum hp_loss loss, uint64_t generation, CK_RV rv);
+void hp_pool_note_loss_locked(hsmpool *pool, enum hp_loss loss);
+void hp_pool_note_error_locked(hsmpool *pool, CK_RV rv);
+bool hp_pool_expects_login(hsmpool *pool);
+/* The probe of the options, from light to deep. */
+CK_RV hp_session_probe(struct hsmpool_session *e, enum hp_probe depth);
+
+/* --- login.c ----------------------------------------------------------------------- */
+hsmpool_status hp_pool_ensure_login(struct hsmpool_session *e, int64_t deadline_ns,
+				    hsmpool_error *err);
+bool hp_pool_is_latched_locked(hsmpool *pool, int64_t now);
+
+/* --- upkeep.c: what is due, and doing it ------------------------------------------- */
+/* Decide under the lock what to do; entries that need module calls are put in TESTING,
+ * CLOSING or OPENING and linked by next_job. */
+struct hsmpool_session *hp_upkeep_decide(hsmpool *pool, int64_t now);
+/* Do one of them. */
+void hp_upkeep_do(struct hsmpool_session *e);
+/* keeper = no: decide and do, if it is time, on the thread that returns a session. */
+void hp_upkeep_inline(hsmpool *pool, int64_t now);
+
+/* --- keeper.c: the two threads of the process --------------------------------------- */
+hsmpool_status hp_keeper_add(hsmpool *pool, hsmpool_error *err);
+/* After this no new job of the pool is made. */
+void hp_keeper_remove(hsmpool *pool);
+/* Ends the threads if no pool is left. A prober that hangs in a module is left alone. */
+void hp_keeper_rest(bool prober_hangs);
+void hp_keeper_wake(void);
+
+/* --- stats.c ----------------------------------------------------------------------- */
+void hp_histogram_add(uint64_t *buckets, int64_t ns);
+/* "total 16, idle 0, used 16, waiting 3, oldest wait 4.9 s, last HSM error ..." */
+void hp_pool_figures(hsmpool *pool, char *buf, size_t cap);
+
+#endif

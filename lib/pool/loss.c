@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a return value means for the session it came from and for the whole pool.
+ *
+ * Classes come from the one table (p11/rv.h); this file turns them into facts: is the
+ * session alive, was the login lost, is the token gone. Ambiguous answers are settled
+ * by asking the session again, never by guessing. Losses raise the generation, once
+ * per loss: whoever notices first, wins; the others see a newer generation.
+ */
+#include "pool/internal.h"
+
+#include <string.h>
+#include "observe/log.h"
+
+bool hp_pool_expects_login(hsmpool *pool)
+{
+	pthread_mutex_lock(&pool->lock);
+	bool expects = pool->login == HP_LOGIN_IN;
+	pthread_mutex_unlock(&pool->lock);
+	return expects;
+}
+
+static CK_RV probe_session_info(struct hsmpool_session *e)
+{
+	CK_SESSION_INFO info;
+	CK_RV rv = hp_session_info(&e->session, &info);
+	if (rv == CKR_OK && hp_pool_expects_login(e->pool) &&
+	    !hp_session_state_is_user(info.state))
+		return CKR_USER_NOT_LOGGED_IN;
+	return rv;
+}
+
+static CK_RV probe_token_info(struct hsmpool_session *e)
+{
+	struct hp_token token;
+	hp_pool_token(e->pool, &token);
+	return hp_token_refresh(&token);
+}
+
+/* Tokens without a generator pass: they answered. */
+static CK_RV probe_random(struct hsmpool_session *e)
+{
+	CK_BYTE byte;
+	CK_RV rv = hp_generate_random(&e->session, &byte, 1);
+	bool has_none = rv == CKR_RANDOM_NO_RNG || rv == CKR_FUNCTION_NOT_SUPPORTED;
+	return has_none ? CKR_OK : rv;
+}
+
+static CK_RV probe_canary(struct hsmpool_session *e)
+{
+	hsmpool *pool = e->pool;
+	pthread_mutex_lock(&pool->lock);
+	hp_canary_fn canary = pool->canary;
+	void *user = pool->canary_user;
+	/* The key is found by the generation that is probed. */
+	if (e->session.generation > pool->dead_generation)
+		e->session.generation = pool->generation;
+	pthread_mutex_unlock(&pool->lock);
+	return canary ? canary(user, &e->session) : CKR_OK;
+}
+
+CK_RV hp_session_probe(struct hsmpool_session *e, enum hp_probe depth)
+{
+	CK_RV rv = probe_session_info(e);
+	if (rv == CKR_OK && depth == HP_PROBE_TOKEN_INFO)
+		rv = probe_token_info(e);
+	if (rv == CKR_OK && depth == HP_PROBE_RANDOM)
+		rv = probe_random(e);
+	if (rv == CKR_OK && depth == HP_PROBE_CANARY)
+		rv = probe_canary(e);
+	return rv;
+}
+
+static struct hp_judgement judge_class(enum hp_rv_class class)
+{
+	static const struct hp_judgement table[HP_RV_CLASS_COUNT] = {
+		[HP_RV_OK] = { .is_alive = true },
+		[HP_RV_FLOW] = { .is_alive = true },
+		[HP_RV_CALLER] = { .is_alive = true },
+		[HP_RV_OP_LOST] = { .needs_close = true },
+		[HP_RV_STALE_HANDLE] = { .is_alive = true },
+		[HP_RV_SESSION_DEAD] = { .loss = HP_LOSS_SESSION },
+		[HP_RV_LOGIN_LOST] = { .is_alive = true, .loss = HP_LOSS_LOGIN },
+		[HP_RV_LOGIN_RACE] = { .is_alive = true },
+		[HP_RV_PIN] = { .is_alive = true },
+		[HP_RV_CAPACITY] = { .is_alive = true },
+		[HP_RV_TOKEN_GONE] = { .loss = HP_LOSS_TOKEN },
+		[HP_RV_DEVICE] = { .needs_close = true, .loss = HP_LOSS_SESSION },
+		[HP_RV_AMBIGUOUS] = { .needs_close = true, .loss = HP_LOSS_SESSION },
+		[HP_RV_MODULE_DEAD] = { .loss = HP_LOSS_TOKEN },
+	};
+	struct hp_judgement judgement = table[class];
+	judgement.class = class;
+	return judgement;
+}
+
+/* Ask the session what is really the matter. */
+static struct hp_judgement judge_by_probe(struct hsmpool_session *e,
+					  enum hp_rv_class class)
+{
+	CK_RV rv = hp_session_probe(e, HP_PROBE_TOKEN_INFO);
+	enum hp_rv_class found = hp_rv_class(&e->pool->module->overrides, rv);
+	if (rv != CKR_OK)
+		return judge_class(found == HP_RV_CALLER ? HP_RV_AMBIGUOUS : found);
+	/* It answers and is logged in. Then an ambiguous code, or a missing login, was
+	 * about this one call: bad input, or a key that wants a login of its own. */
+	return judge_class(class == HP_RV_STALE_HANDLE ? class : HP_RV_CALLER);
+}
+
+struct hp_judgement hp_session_judge(struct hsmpool_session *e, CK_RV rv)
+{
+	enum hp_rv_class class = hp_rv_class(&e->pool->module->overrides, rv);
+	if (class != HP_RV_OK && class != HP_RV_FLOW && class != HP_RV_CALLER) {
+		pthread_mutex_lock(&e->pool->lock);
+		hp_pool_note_error_locked(e->pool, rv);
+		pthread_mutex_unlock(&e->pool->lock);
+	}
+	switch (class) {
+	case HP_RV_STALE_HANDLE:
+	case HP_RV_LOGIN_LOST:
+	case HP_RV_AMBIGUOUS:
+		return judge_by_probe(e, class);
+	default:
+		return judge_class(class);
+	}
+}
+
+void hp_pool_note_error_locked(hsmpool *pool, CK_RV rv)
+{
+	if (rv == CKR_OK)
+		return;
+	pool->last_error = rv;
+	pool->last_error_ns = hp_now_ns();
+}
+
+void hp_pool_note_loss_locked(hsmpool *pool, enum hp_loss loss)
+{
+	if (loss == HP_LOSS_NONE)
+		return;
+	if (loss == HP_LOSS_TOKEN) {
+		pool->dead_generation = pool->generation;
+		pool->must_resolve = true;
+	}
+	pool->generation++;
+	if (loss != HP_LOSS_SESSION && pool->login == HP_LOGIN_IN)
+		pool->login = HP_LOGIN_OUT;
+}
+
+void hp_pool_note_loss(hsmpool *pool, enum hp_loss loss, uint64_t generation, CK_RV rv)
+{
+	static const char *const what[] = {
+		[HP_LOSS_LOGIN] = "the login",
+		[HP_LOSS_SESSION] = "a session",
+		[HP_LOSS_TOKEN] = "the token",
+	};
+	if (loss == HP_LOSS_NONE)
+		return;
+	pthread_mutex_lock(&pool->lock);
+	bool is_news = generation == pool->generation && !pool->is_closed;
+	if (is_news)
+		hp_pool_note_loss_locked(pool, loss);
+	pthread_mutex_unlock(&pool->lock);
+	if (is_news) {
+		char name[32];
+		HP_LOG(WARNING, "loss-noticed", "lost %s (%s)", what[loss],
+		       hp_rv_name(rv, name));
+	}
+}

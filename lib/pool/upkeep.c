@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Upkeep: what is due in a pool, decided under its lock, and the doing of it.
+ *
+ * Deciding makes no module call: entries that need one are put in TESTING, CLOSING or
+ * OPENING, where no borrower gets them, and become jobs of the prober. At most one
+ * session per pool is probed, retired and opened at a time, so upkeep never drains a
+ * pool. Waiting borrowers come first: what they could use is not taken for probing.
+ */
+#include "pool/internal.h"
+
+#include <stdio.h>
+#include "base/error.h"
+#include "observe/log.h"
+
+/* --- watching: leaks and hangs ------------------------------------------------------ */
+
+/* What to say about a borrow that lasts, collected under the lock, logged after. */
+struct sighting {
+	const char *tag;
+	int thread;
+	int64_t age_ns;
+	unsigned index;
+	bool is_leak, is_stuck;
+};
+
+static bool watch_locked(struct hsmpool_session *e, int64_t now,
+			 struct sighting *sighting)
+{
+	hsmpool *pool = e->pool;
+	if (e->state != HP_ENTRY_USED && e->state != HP_ENTRY_TESTING)
+		return false;
+	int64_t call_since =
+		atomic_load_explicit(&e->session.call_since_ns, memory_order_relaxed);
+	*sighting = (struct sighting){
+		.tag = e->tag,
+		.thread = e->thread,
+		.age_ns = now - e->borrowed_ns,
+		.index = (unsigned)(e - pool->entries),
+	};
+	if (!e->is_stuck && call_since && now - call_since > pool->options.stuck_after)
+		e->is_stuck = sighting->is_stuck = true;
+	if (e->state == HP_ENTRY_USED && !e->is_leak_reported &&
+	    pool->options.leak_warn && sighting->age_ns > pool->options.leak_warn) {
+		e->is_leak_reported = sighting->is_leak = true;
+		pool->stats.leaks_suspected++;
+	}
+	return sighting->is_stuck || sighting->is_leak;
+}
+
+static void tell(const struct sighting *sighting)
+{
+	const char *tag = sighting->tag ? sighting->tag : "?";
+	double age = (double)sighting->age_ns / (double)HP_SECOND;
+	if (sighting->is_stuck)
+		HP_LOG(WARNING, "call-stuck",
+		       "session %u: thread %d is inside one call of the module since "
+		       "long "
+		       "('%s', borrowed %.1f s ago); the session will be closed when it "
+		       "returns",
+		       sighting->index, sighting->thread, tag, age);
+	else
+		HP_LOG(WARNING, "borrow-overdue",
+		       "session %u: thread %d borrowed it for '%s' %.1f s ago and has "
+		       "not "
+		       "returned it",
+		       sighting->index, sighting->thread, tag, age);
+}
+
+static void watch(hsmpool *pool, int64_t now)
+{
+	for (uint32_t i = 0; i < pool->options.max_sessions; i++) {
+		struct sighting sighting;
+		pthread_mutex_lock(&pool->lock);
+		bool is_news = watch_locked(&pool->entries[i], now, &sighting);
+		pthread_mutex_unlock(&pool->lock);
+		if (is_news)
+			tell(&sighting);
+	}
+}
+
+/* --- deciding ----------------------------------------------------------------------- */
+
+static void add_job_locked(struct hsmpool_session **jobs, struct hsmpool_session *e)
+{
+	e->next_job = *jobs;
+	*jobs = e;
+	e->pool->jobs++;
+}
+
+/* The idle session whose proof of life is the oldest, if one is due. */
+static struct hsmpool_session *find_probe_due(hsmpool *pool, int64_t now)
+{
+	int64_t interval = pool->options.revalidate_interval;
+	for (struct hsmpool_session *e = pool->oldest; e; e = e->newer) {
+		if (interval && e->probe_ns == 0)
+			e->probe_ns = e->last_ok_ns + hp_jitter(interval, 20);
+		bool is_stale = e->session.generation != pool->generation ||
+				e->last_ok_ns < pool->validate_before_ns;
+		if (e->is_probe_due || is_stale || (interval && now >= e->probe_ns))
+			return e;
+	}
+	return NULL;
+}
+
+static void decide_probe_locked(hsmpool *pool, int64_t now, struct hsmpool_session **jobs)
+{
+	struct hsmpool_session *e = find_probe_due(pool, now);
+	if (!e || pool->count[HP_ENTRY_TESTING] > 0 || pool->waiters > 0)
+		return;
+	hp_idle_remove_locked(e);
+	hp_entry_set_state_locked(e, HP_ENTRY_TESTING);
+	e->borrowed_ns = now;
+	e->tag = "revalidation";
+	add_job_locked(jobs, e);
+}
+
+static bool may_retire(const struct hsmpool_session *e)
+{
+	return !e->is_anchor && e->session.objects == 0;
+}
+
+/* Why this idle session should go, if it should. */
+static bool is_past_its_time(const struct hsmpool_session *e, int64_t now,
+			     enum hp_close_reason *reason)
+{
+	const hsmpool *pool = e->pool;
+	uint32_t open = hp_pool_occupied_locked(pool);
+	*reason = HP_CLOSE_BROKEN;
+	if (hp_entry_is_dead_locked(e))
+		return true;
+	*reason = HP_CLOSE_LIFETIME;
+	if (may_retire(e) && now >= e->retire_ns && now >= pool->next_retire_ns)
+		return true;
+	*reason = HP_CLOSE_OTHER;
+	if (may_retire(e) && open > hp_pool_limit_locked(pool))
+		return true;
+	*reason = HP_CLOSE_IDLE;
+	return may_retire(e) && pool->options.idle_timeout &&
+	       open > pool->options.min_sessions &&
+	       now - e->idle_since_ns >= pool->options.idle_timeout;
+}
+
+static void decide_retire_locked(hsmpool *pool, int64_t now,
+				 struct hsmpool_session **jobs)
+{
+	enum hp_close_reason reason = HP_CLOSE_OTHER;
+	struct hsmpool_session *e = pool->oldest;
+	while (e && !is_past_its_time(e, now, &reason))
+		e = e->newer;
+	if (!e)
+		return;
+	if (reason == HP_CLOSE_LIFETIME)
+		pool->next_retire_ns =
+			now + pool->options.max_lifetime /
+				      (4 * (int64_t)pool->options.max_sessions);
+	hp_idle_remove_locked(e);
+	hp_entry_set_state_locked(e, HP_ENTRY_CLOSING);
+	e->close_reason = reason;
+	add_job_locked(jobs, e);
+}
+
+/* Refill up to min-sessions; and open for waiters, should all borrowers who could have
+ * done it themselves be asleep. */
+static void decide_open_locked(hsmpool *pool, int64_t now, struct hsmpool_session **jobs)
+{
+	uint32_t open = hp_pool_occupied_locked(pool);
+	bool is_wanted = open < pool->options.min_sessions || pool->waiters > 0;
+	if (!is_wanted || open >= hp_pool_limit_locked(pool) ||
+	    now < pool->next_open_ns || pool->count[HP_ENTRY_OPENING] > 0 ||
+	    pool->is_paused || pool->login == HP_LOGIN_LATCHED)
+		return;
+	struct hsmpool_session *e = hp_entry_claim_empty_locked(pool);
+	if (!e)
+		return;
+	e->borrowed_ns = now;
+	e->tag = "refill";
+	add_job_locked(jobs, e);
+}
+
+/* A limit that the token taught is tried again, one session at a time. */
+static void decide_limit_locked(hsmpool *pool, int64_t now)
+{
+	int64_t period = pool->options.revalidate_interval
+				 ? pool->options.revalidate_interval
+				 : 60 * HP_SECOND;
+	if (pool->learned_limit >= pool->limit || now - pool->learned_ns < period)
+		return;
+	pool->learned_limit++;
+	pool->learned_ns = now;
+	hp_waiters_wake_head_locked(pool);
+}
+
+struct hsmpool_session *hp_upkeep_decide(hsmpool *pool, int64_t now)
+{
+	struct hsmpool_session *jobs = NULL;
+	watch(pool, now);
+	pthread_mutex_lock(&pool->lock);
+	if (!pool->is_closed) {
+		decide_limit_locked(pool, now);
+		decide_retire_locked(pool, now, &jobs);
+		decide_probe_locked(pool, now, &jobs);
+		decide_open_locked(pool, now, &jobs);
+		if (pool->newest && pool->first && !pool->is_paused)
+			hp_waiters_wake_all_locked(pool); /* a safety net */
+	}
+	pthread_mutex_unlock(&pool->lock);
+	return jobs;
+}
+
+/* --- doing -------------------------------------------------------------------------- */
+
+/* So that the next borrower need not. A refusal is kept for the borrowers to hear. */
+static void log_in_again(struct hsmpool_session *e)
+{
+	hsmpool_error err;
+	int64_t deadline = hp_now_ns() + e->pool->options.borrow_timeout;
+	if (hp_pool_ensure_login(e, deadline, &err) != HSMPOOL_OK)
+		HP_LOG(WARNING, "login-postponed", "%s", err.text);
+}
+
+static void revalidate(struct hsmpool_session *e)
+{
+	hsmpool *pool = e->pool;
+	uint64_t generation = hp_pool_generation(pool);
+	bool was_current = e->session.generation == generation;
+	CK_RV rv = hp_session_probe(e, pool->options.probe);
+	struct hp_judgement judgement = { .class = HP_RV_OK, .is_alive = true };
+	if (rv != CKR_OK)
+		judgement = hp_session_judge(e, rv);
+	/* A session that an older loss made doubtful, and is dead, is no new loss. */
+	if (was_current || judgement.loss != HP_LOSS_SESSION)
+		hp_pool_note_loss(pool, judgement.loss, generation, rv);
+	if (judgement.loss == HP_LOSS_LOGIN)
+		log_in_again(e);
+	bool is_clean = e->session.active == 0 || hp_session_clean(&e->session);
+	bool is_alive = judgement.is_alive && is_clean;
+
+	pthread_mutex_lock(&pool->lock);
+	pool->stats.validated++;
+	pool->stats.validation_failures += rv != CKR_OK;
+	bool is_current = !hp_entry_is_dead_locked(e);
+	if (is_alive && is_current)
+		e->session.generation = pool->generation;
+	else
+		hp_entry_set_state_locked(e, HP_ENTRY_CLOSING);
+	pthread_mutex_unlock(&pool->lock);
+
+	if (rv != CKR_OK) {
+		char name[32];
+		HP_LOG(WARNING, "validation-failed",
+		       "session %u did not pass its test: %s",
+		       (unsigned)(e - pool->entries), hp_rv_name(rv, name));
+	}
+	if (is_alive && is_current)
+		hp_entry_release(e, rv == CKR_OK, false);
+	else
+		hp_entry_close(e, HP_CLOSE_BROKEN,
+			       is_alive || judgement.needs_close || !is_clean);
+}
+
+static void refill(struct hsmpool_session *e)
+{
+	hsmpool_error err;
+	hp_error_clear(&err);
+	if (hp_entry_open(e, false, &err) != HSMPOOL_OK)
+		return;
+	int64_t deadline = hp_now_ns() + e->pool->options.borrow_timeout;
+	if (hp_entry_prepare(e, HP_WANT_ANY, deadline, &err) == HSMPOOL_OK)
+		hp_entry_release(e, true, false);
+}
+
+void hp_upkeep_do(struct hsmpool_session *e)
+{
+	hsmpool *pool = e->pool;
+	pthread_mutex_lock(&pool->lock);
+	enum hp_entry_state state = e->state;
+	enum hp_close_reason reason = e->close_reason;
+	pthread_mutex_unlock(&pool->lock);
+	if (state == HP_ENTRY_TESTING)
+		revalidate(e);
+	else if (state == HP_ENTRY_CLOSING)
+		hp_entry_close(e, reason, true);
+	else if (state == HP_ENTRY_OPENING)
+		refill(e);
+	pthread_mutex_lock(&pool->lock);
+	if (--pool->jobs == 0)
+		pthread_cond_broadcast(&pool->quiet);
+	pthread_mutex_unlock(&pool->lock);
+}
+
+void hp_upkeep_inline(hsmpool *pool, int64_t now)
+{
+	pthread_mutex_lock(&pool->lock);
+	bool is_mine = now >= pool->next_upkeep_ns;
+	if (is_mine)
+		pool->next_upkeep_ns = now + pool->tick_ns;
+	pthread_mutex_unlock(&pool->lock);
+	if (!is_mine)
+		return;
+	struct hsmpool_session *jobs = hp_upkeep_decide(pool, now);
+	while (jobs) {
+		struct hsmpool_session *e = jobs;
+		jobs = e->next_job;
+		hp_upkeep_do(e);
+	}
+}
