@@ -22,7 +22,7 @@ void hp_close_fd(int *fd); /* -1 is not open */
 
 /* Move ownership out of a scoped local: returns the pointer and clears it. */
 #define hp_take(address)                                                                 \
-	({                                                                               \
+	__extension__({                                                                  \
 		__typeof__(*(address)) hp_taken = *(address);                            \
 		*(address) = NULL;                                                       \
 		hp_taken;                                                                \

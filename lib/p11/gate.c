@@ -1,1 +1,110 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The gate's slow paths: waiting for a writer, and being one.
+ *
+ * Owns: the order of announcing and looking on which both sides rely. Must not: call
+ * the module or log. A thread that is inside a call already never waits here, or a
+ * writer would wait for it and it for the writer.
+ */
+#include "p11/gate.h"
+
+#include "base/time.h"
+
+_Thread_local struct hp_gate_thread hp_gate_thread;
+
+void hp_gate_init(struct hp_gate *gate)
+{
+	for (unsigned i = 0; i < HP_GATE_SHARDS; i++)
+		atomic_init(&gate->shard[i].inside, 0);
+	hp_gate_init_in_child(gate);
+}
+
+void hp_gate_init_in_child(struct hp_gate *gate)
+{
+	atomic_store(&gate->closed, 0);
+	atomic_store(&gate->holder, NULL);
+	pthread_mutex_init(&gate->writer, NULL);
+	pthread_mutex_init(&gate->drain_lock, NULL);
+	hp_cond_init(&gate->drained);
+}
+
+uint32_t hp_gate_count(struct hp_gate *gate)
+{
+	uint32_t count = 0;
+	for (unsigned i = 0; i < HP_GATE_SHARDS; i++)
+		count += atomic_load(&gate->shard[i].inside);
+	return count;
+}
+
+static void wait_for_writer(struct hp_gate *gate)
+{
+	pthread_mutex_lock(&gate->writer);
+	pthread_mutex_unlock(&gate->writer);
+}
+
+/* Comes announced on the shard, and finds the gate closed. */
+bool hp_gate_enter_slow(struct hp_module *module, unsigned shard)
+{
+	struct hp_gate *gate = &module->gate;
+	_Atomic uint32_t *inside = &gate->shard[shard % HP_GATE_SHARDS].inside;
+	bool is_nested = hp_gate_thread.depth > 0 && hp_gate_thread.gate == gate;
+	while (!is_nested && atomic_load(&gate->closed)) {
+		atomic_fetch_sub(inside, 1);
+		hp_gate_leave_slow(gate);
+		wait_for_writer(gate);
+		if (module->is_poisoned || hp_process_epoch() != module->epoch)
+			return false;
+		atomic_fetch_add(inside, 1);
+	}
+	hp_gate_thread.gate = gate;
+	hp_gate_thread.depth++;
+	return true;
+}
+
+void hp_gate_leave_slow(struct hp_gate *gate)
+{
+	pthread_mutex_lock(&gate->drain_lock);
+	pthread_cond_broadcast(&gate->drained);
+	pthread_mutex_unlock(&gate->drain_lock);
+}
+
+static bool wait_until_empty(struct hp_gate *gate, int64_t deadline_ns)
+{
+	const struct hp_gate_thread *self = &hp_gate_thread;
+	uint32_t own = self->gate == gate ? self->depth : 0;
+	bool in_time = true;
+	pthread_mutex_lock(&gate->drain_lock);
+	while (hp_gate_count(gate) > own && in_time)
+		in_time = hp_cond_wait_until(&gate->drained, &gate->drain_lock,
+					     deadline_ns);
+	pthread_mutex_unlock(&gate->drain_lock);
+	return hp_gate_count(gate) <= own;
+}
+
+bool hp_gate_close(struct hp_module *module, int64_t deadline_ns)
+{
+	struct hp_gate *gate = &module->gate;
+	if (!hp_mutex_lock_until(&gate->writer, deadline_ns))
+		return false;
+	atomic_store(&gate->closed, 1);
+	atomic_store(&gate->holder, &hp_gate_thread);
+	if (wait_until_empty(gate, deadline_ns))
+		return true;
+	hp_gate_open(module);
+	return false;
+}
+
+void hp_gate_open(struct hp_module *module)
+{
+	struct hp_gate *gate = &module->gate;
+	if (!hp_gate_is_mine(gate))
+		return; /* closed before a fork, and this is the child */
+	atomic_store(&gate->holder, NULL);
+	atomic_store(&gate->closed, 0);
+	pthread_mutex_unlock(&gate->writer);
+}
+
+bool hp_gate_is_mine(struct hp_gate *gate)
+{
+	return atomic_load(&gate->holder) == &hp_gate_thread;
+}

@@ -24,11 +24,16 @@
 
 #define HP_GATE_SHARDS 32
 
+/* Its functions: p11/gate.h. */
 struct hp_gate {
 	struct {
 		_Alignas(64) _Atomic uint32_t inside;
 	} shard[HP_GATE_SHARDS];
 	_Alignas(64) _Atomic uint32_t closed; /* a writer waits or is in */
+	pthread_mutex_t writer;     /* held from close to open; readers queue on it */
+	_Atomic(void *) holder;     /* the writer's hp_gate_thread, to know it by */
+	pthread_mutex_t drain_lock; /* a leaf; with drained, wakes the writer */
+	pthread_cond_t drained;
 };
 
 struct hp_module {
@@ -36,15 +41,19 @@ struct hp_module {
 	struct hp_gate gate;
 	pthread_mutex_t serial; /* held over each call if is_serialised: a leaf lock */
 	bool is_serialised;     /* the module refused CKF_OS_LOCKING_OK */
-	bool is_ours;           /* we initialised it, so we may finalise it */
-	bool is_poisoned;       /* forked with a call inside: never call it again */
+	/* Changed inside the gate only, so a fork sees them as the module is. */
+	bool is_initialised;
+	bool is_ours;     /* we initialised it, so we may finalise it */
+	bool is_poisoned; /* forked with a call inside: never call it again */
+	/* What fork's prepare handler did here; guarded by the registry's lock. */
+	enum { HP_FORK_PASSED, HP_FORK_CLOSED, HP_FORK_TIMED_OUT } fork;
 	CK_INFO info;
 	struct hp_rv_overrides overrides;
 	char *path;
-	uint64_t epoch;   /* hp_process_epoch() of C_Initialize */
-	unsigned references; /* guarded by the registry's lock in module.c */
+	uint64_t epoch;      /* hp_process_epoch() of C_Initialize */
+	unsigned references; /* guarded by the registry's lock */
 	void *dl;
-	struct hp_module *next;
+	struct hp_module *next; /* in the registry; never unlinked, never freed */
 };
 
 /*
@@ -66,12 +75,12 @@ hsmpool_status hp_module_open(struct hp_module **out, const char *name_or_path,
  * inside (after a bounded wait) or this is a forked child. Never dlcloses. */
 void hp_module_close(struct hp_module **module);
 
-/* Enter and leave, on the shard of the session. Enter returns false (and has not
- * entered) only when the module is poisoned or foreign to this process. */
-bool hp_gate_enter_slow(struct hp_module *module, unsigned shard);
-void hp_gate_leave_slow(struct hp_module *module, unsigned shard);
-
-/* The file that a module name or path stands for, malloc()ed. */
+/*
+ * The file that a module name or path stands for, malloc()ed. A name is looked up as
+ * p11-kit does it: NAME.module in the user's (not for root, not in set-user-id
+ * programs), then the system's, then the packages' folder. "NAME.so" without a folder
+ * is one in p11-kit's module folder, else left to dlopen's own search.
+ */
 hsmpool_status hp_module_resolve(const char *name_or_path, char **path,
 				 hsmpool_error *err);
 

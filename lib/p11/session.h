@@ -114,9 +114,10 @@ CK_RV hp_generate_key_pair(struct hp_session *s, CK_MECHANISM *m,
 			   CK_OBJECT_HANDLE *public_key, CK_OBJECT_HANDLE *private_key);
 CK_RV hp_wrap_key(struct hp_session *s, CK_MECHANISM *m, CK_OBJECT_HANDLE wrapping_key,
 		  CK_OBJECT_HANDLE key, CK_BYTE *out, CK_ULONG *out_len);
-CK_RV hp_unwrap_key(struct hp_session *s, CK_MECHANISM *m, CK_OBJECT_HANDLE unwrapping_key,
-		    const CK_BYTE *wrapped, CK_ULONG wrapped_len, CK_ATTRIBUTE *template,
-		    CK_ULONG count, CK_OBJECT_HANDLE *key);
+CK_RV hp_unwrap_key(struct hp_session *s, CK_MECHANISM *m,
+		    CK_OBJECT_HANDLE unwrapping_key, const CK_BYTE *wrapped,
+		    CK_ULONG wrapped_len, CK_ATTRIBUTE *template, CK_ULONG count,
+		    CK_OBJECT_HANDLE *key);
 CK_RV hp_derive_key(struct hp_session *s, CK_MECHANISM *m, CK_OBJECT_HANDLE base,
 		    CK_ATTRIBUTE *template, CK_ULONG count, CK_OBJECT_HANDLE *key);
 CK_RV hp_generate_random(struct hp_session *s, CK_BYTE *out, CK_ULONG len);

@@ -12,12 +12,17 @@
 
 struct hp_uri;
 
+/* USAGE if it is no URI or holds something that is refused; the text never repeats
+ * what stands behind a '?'. */
 hsmpool_status hp_uri_parse(const char *text, struct hp_uri **out, hsmpool_error *err);
 void hp_uri_free(struct hp_uri **uri);
 
 /* Whether the token part (serial, label, model, manufacturer, slot-id) agrees. */
 bool hp_uri_matches_token(const struct hp_uri *uri, CK_SLOT_ID slot,
 			  const CK_TOKEN_INFO *token);
+/* The parts that few URIs have: library-* and slot-description, slot-manufacturer. */
+bool hp_uri_matches_module(const struct hp_uri *uri, const CK_INFO *module);
+bool hp_uri_matches_slot(const struct hp_uri *uri, const CK_SLOT_INFO *slot);
 
 /* The object part. Pointers into the URI; NULL or length 0 where not given. */
 struct hp_uri_object {
