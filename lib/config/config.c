@@ -1,1 +1,335 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The configuration as programs and faces see it.
+ *
+ * Owns: which value is in force (the section's, [pool]'s, the default), and what must
+ * be true of several values together. Must not: act on any of them. Not thread-safe.
+ */
+#include "config/section.h"
+
+#include "base/error.h"
+#include "base/memory.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* /var/lib/hsmpool for root, else in the user's folder for state; NULL: no memory or
+ * no such folder. */
+static char *find_state_dir(void)
+{
+	const char *state_home = secure_getenv("XDG_STATE_HOME");
+	const char *home = secure_getenv("HOME");
+	char *path = NULL;
+	int len = -1;
+	if (geteuid() == 0)
+		return strdup("/var/lib/hsmpool");
+	if (state_home && state_home[0] == '/')
+		len = asprintf(&path, "%s/hsmpool", state_home);
+	else if (home && home[0] == '/')
+		len = asprintf(&path, "%s/.local/state/hsmpool", home);
+	return len < 0 ? NULL : path;
+}
+
+hsmpool_status hsmpool_config_new(hsmpool_config **out, hsmpool_error *err)
+{
+	hp_error_clear(err);
+	HP_CHECK(out, err, HSMPOOL_ERR_USAGE, "no place for the configuration was given");
+	*out = calloc(1, sizeof(**out));
+	HP_CHECK(*out, err, HSMPOOL_ERR_SYSTEM, "no memory for the configuration");
+	(*out)->state_dir = find_state_dir();
+	return HSMPOOL_OK;
+}
+
+void hsmpool_config_close(hsmpool_config **config)
+{
+	if (!config || !*config)
+		return;
+	hsmpool_config *old = *config;
+	*config = NULL;
+	while (old->first) {
+		struct hp_section *section = old->first;
+		old->first = section->next;
+		hp_section_free(section);
+	}
+	free(old->state_dir);
+	free(old->path);
+	free(old);
+}
+
+const char *hsmpool_config_path(const hsmpool_config *config)
+{
+	return config ? config->path : NULL;
+}
+
+/* The same with the file's name in front, for what no single line is to blame for. */
+__attribute__((format(printf, 3, 4))) static hsmpool_status
+refuse(const hsmpool_config *config, hsmpool_error *err, const char *format, ...)
+{
+	char text[300];
+	va_list args;
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	if (!config->path)
+		return hp_fail(err, HSMPOOL_ERR_CONFIG, "%s", text);
+	return hp_fail(err, HSMPOOL_ERR_CONFIG, "%s: %s", hp_path_tail(config->path),
+		       text);
+}
+
+/* --- the value in force ------------------------------------------------------------ */
+
+/* The text set here, or inherited by [pool NAME] from [pool]. section may be NULL. */
+static const char *set_value(const hsmpool_config *config,
+			     const struct hp_section *section, const char *kind,
+			     size_t index)
+{
+	if (section && section->values[index])
+		return section->values[index];
+	if (!section || strcmp(kind, "pool") != 0 || !section->name[0])
+		return NULL;
+	const struct hp_section *pool = hp_section_find(config, "pool", "");
+	return pool ? pool->values[index] : NULL;
+}
+
+static const char *default_value(const hsmpool_config *config, size_t index)
+{
+	const struct hp_option_info *info = hp_option_at(index);
+	if (strcmp(info->key, "state-dir") == 0)
+		return config->state_dir;
+	return info->default_text;
+}
+
+static const char *value_in_force(const hsmpool_config *config,
+				  const struct hp_section *section, const char *kind,
+				  size_t index)
+{
+	const char *value = set_value(config, section, kind, index);
+	return value ? value : default_value(config, index);
+}
+
+const char *hsmpool_config_get(const hsmpool_config *config, const char *section,
+			       const char *key)
+{
+	const char *kind;
+	char name[HP_SECTION_NAME_MAX + 1];
+	if (!config || !section || !key ||
+	    hp_section_parse(section, &kind, name, NULL) != HSMPOOL_OK)
+		return NULL;
+	size_t index = hp_option_find(kind, key);
+	const struct hp_section *found = hp_section_find(config, kind, name);
+	if (index == HP_OPTION_COUNT || (name[0] && !found))
+		return NULL;
+	return value_in_force(config, found, kind, index);
+}
+
+hsmpool_status hsmpool_config_set(hsmpool_config *config, const char *section,
+				  const char *key, const char *value, hsmpool_error *err)
+{
+	hp_error_clear(err);
+	HP_CHECK(config && section && key, err, HSMPOOL_ERR_USAGE,
+		 "configuration, section and key must not be NULL");
+	struct hp_section scratch = { 0 };
+	HP_TRY(hp_section_parse(section, &scratch.kind, scratch.name, err));
+	struct hp_section *found = hp_section_find(config, scratch.kind, scratch.name);
+	if (!found) { /* a refused value must not leave an empty section behind */
+		hsmpool_status status = hp_section_assign(&scratch, key, value, err);
+		for (size_t i = 0; i < HP_OPTION_COUNT; i++)
+			free(scratch.values[i]);
+		if (status != HSMPOOL_OK || !value)
+			return status;
+		HP_TRY(hp_section_open(config, section, &found, err));
+	}
+	return hp_section_assign(found, key, value, err);
+}
+
+/* Fill the structure of one section. On failure it may be half filled. */
+static hsmpool_status apply_section(const hsmpool_config *config,
+				    const struct hp_section *section, const char *kind,
+				    void *options, hsmpool_error *err)
+{
+	for (size_t i = 0; i < HP_OPTION_COUNT; i++) {
+		if (strcmp(hp_option_at(i)->section, kind) != 0)
+			continue;
+		const char *value = value_in_force(config, section, kind, i);
+		if (value)
+			HP_TRY(hp_option_apply(i, value, options, err));
+	}
+	return HSMPOOL_OK;
+}
+
+/* --- pools ------------------------------------------------------------------------- */
+
+static bool is_set(const hsmpool_config *config, const struct hp_section *section,
+		   const char *key)
+{
+	return set_value(config, section, "pool", hp_option_find("pool", key)) != NULL;
+}
+
+/* Defaults give way: what was not said must not contradict what was. */
+static void adapt_defaults(const hsmpool_config *config, const struct hp_section *section,
+			   struct hp_pool_options *pool)
+{
+	if (!is_set(config, section, "min-sessions") &&
+	    pool->min_sessions > pool->max_sessions)
+		pool->min_sessions = pool->max_sessions;
+	if (!is_set(config, section, "log") && !is_set(config, section, "log-level") &&
+	    !is_set(config, section, "log-format")) {
+		free(pool->log);
+		pool->log = NULL;
+	}
+}
+
+static hsmpool_status read_pool(const hsmpool_config *config,
+				const struct hp_section *section,
+				struct hp_pool_options *pool, hsmpool_error *err)
+{
+	const char *name = section ? section->name : "";
+	pool->name = strdup(name);
+	HP_CHECK(pool->name, err, HSMPOOL_ERR_SYSTEM, "no memory for the configuration");
+	HP_TRY(apply_section(config, section, "pool", pool, err));
+	adapt_defaults(config, section, pool);
+	if (pool->min_sessions > pool->max_sessions)
+		return refuse(config, err,
+			      "[pool%s%s] min-sessions (%u) is larger than max-sessions "
+			      "(%u)",
+			      name[0] ? " " : "", name, pool->min_sessions,
+			      pool->max_sessions);
+	return HSMPOOL_OK;
+}
+
+/* "; there are [pool], [pool two]", as far as it fits. */
+static void list_pools(const hsmpool_config *config, char *list, size_t size)
+{
+	size_t used = 0;
+	list[0] = '\0';
+	for (const struct hp_section *at = config->first; at; at = at->next) {
+		char title[HP_SECTION_NAME_MAX + 16];
+		hp_section_title(at, title, sizeof(title));
+		if (strcmp(at->kind, "pool") != 0 || used + strlen(title) + 16 > size)
+			continue;
+		used += (size_t)snprintf(list + used, size - used, "%s%s",
+					 used ? ", " : "; there are ", title);
+	}
+}
+
+hsmpool_status hp_config_pool(const hsmpool_config *config, const char *name,
+			      struct hp_pool_options *out, hsmpool_error *err)
+{
+	*out = (struct hp_pool_options){ 0 };
+	name = name ? name : "";
+	const struct hp_section *section = hp_section_find(config, "pool", name);
+	if (!section && name[0]) {
+		char list[160];
+		list_pools(config, list, sizeof(list));
+		return refuse(config, err, "no section [pool %.40s]%s", name, list);
+	}
+	hsmpool_status status = read_pool(config, section, out, err);
+	if (status == HSMPOOL_OK && !out->module)
+		status = refuse(config, err,
+				"[pool%s%s] sets no module; name the PKCS#11 module's "
+				"path, see hsmpool.conf(5)",
+				name[0] ? " " : "", name);
+	if (status != HSMPOOL_OK)
+		hp_pool_options_clear(out);
+	return status;
+}
+
+/* --- keys and proxy ---------------------------------------------------------------- */
+
+static hsmpool_status read_key(const hsmpool_config *config,
+			       const struct hp_section *section,
+			       struct hp_key_options *key, hsmpool_error *err)
+{
+	key->name = strdup(section->name);
+	HP_CHECK(key->name, err, HSMPOOL_ERR_SYSTEM, "no memory for the configuration");
+	HP_TRY(apply_section(config, section, "key", key, err));
+	key->has_sign_retry =
+		section->values[hp_option_find("key", "sign-retry")] != NULL;
+	if (!key->uri)
+		return refuse(config, err, "[key %s] sets no uri; write uri = pkcs11:...",
+			      section->name);
+	return HSMPOOL_OK;
+}
+
+static size_t count_keys(const hsmpool_config *config)
+{
+	size_t count = 0;
+	for (const struct hp_section *at = config->first; at; at = at->next)
+		count += strcmp(at->kind, "key") == 0;
+	return count;
+}
+
+hsmpool_status hp_config_keys(const hsmpool_config *config, struct hp_key_options **out,
+			      size_t *count, hsmpool_error *err)
+{
+	*out = NULL;
+	*count = 0;
+	size_t capacity = count_keys(config);
+	struct hp_key_options *keys = calloc(capacity + 1, sizeof(*keys));
+	HP_CHECK(keys, err, HSMPOOL_ERR_SYSTEM, "no memory for the configuration");
+	size_t filled = 0;
+	for (const struct hp_section *at = config->first; at; at = at->next) {
+		if (strcmp(at->kind, "key") != 0)
+			continue;
+		hsmpool_status status = read_key(config, at, &keys[filled++], err);
+		if (status != HSMPOOL_OK) {
+			hp_key_options_free(keys, filled);
+			return status;
+		}
+	}
+	*out = keys;
+	*count = filled;
+	return HSMPOOL_OK;
+}
+
+hsmpool_status hp_config_proxy(const hsmpool_config *config, struct hp_proxy_options *out,
+			       hsmpool_error *err)
+{
+	*out = (struct hp_proxy_options){ 0 };
+	const struct hp_section *section = hp_section_find(config, "proxy", "");
+	HP_TRY(apply_section(config, section, "proxy", out, err));
+	if (out->journal_limit > out->journal_total)
+		return refuse(config, err,
+			      "[proxy] journal-limit is larger than journal-total");
+	return HSMPOOL_OK;
+}
+
+/* --- loading ----------------------------------------------------------------------- */
+
+/* What only shows when the whole file is known. */
+static hsmpool_status check_whole(const hsmpool_config *config, hsmpool_error *err)
+{
+	for (const struct hp_section *at = config->first; at; at = at->next) {
+		if (strcmp(at->kind, "pool") != 0)
+			continue;
+		struct hp_pool_options pool = { 0 };
+		hsmpool_status status = read_pool(config, at, &pool, err);
+		hp_pool_options_clear(&pool);
+		HP_TRY(status);
+	}
+	struct hp_key_options *keys;
+	size_t count;
+	struct hp_proxy_options proxy;
+	HP_TRY(hp_config_keys(config, &keys, &count, err));
+	hp_key_options_free(keys, count);
+	return hp_config_proxy(config, &proxy, err);
+}
+
+hsmpool_status hsmpool_config_load(hsmpool_config **out, const char *path,
+				   hsmpool_error *err)
+{
+	hsmpool_config *config = NULL;
+	HP_CHECK(out, err, HSMPOOL_ERR_USAGE, "no place for the configuration was given");
+	*out = NULL;
+	HP_TRY(hsmpool_config_new(&config, err));
+	hsmpool_status status = hp_config_read(config, path, err);
+	if (status == HSMPOOL_OK)
+		status = check_whole(config, err);
+	if (status != HSMPOOL_OK)
+		hsmpool_config_close(&config);
+	*out = config;
+	return status;
+}

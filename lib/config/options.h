@@ -39,7 +39,7 @@ struct hp_pool_options {
 	int64_t revalidate_interval; /* 0: never */
 	int64_t validate_after;      /* 0: at every borrow */
 	enum hp_probe probe;
-	char *probe_key; /* the KEY-URI of canary: */
+	char *probe_key;      /* the KEY-URI of canary: */
 	int64_t idle_timeout; /* 0: never */
 	int64_t max_lifetime; /* 0: never */
 	int64_t stuck_after;
@@ -52,11 +52,11 @@ struct hp_pool_options {
 	enum hp_sign_retry sign_retry;
 	bool offload_public;
 	enum hp_session_mode session_mode;
-	bool keeper;    /* no: upkeep happens on borrow and return */
-	bool hsm_iv;    /* the module makes GCM IVs itself */
-	char *rv_class; /* "0x80000001=device CKR_ARGUMENTS_BAD=capacity" */
-	char *state_dir; /* NULL: the default of the effective user */
-	char *log;
+	bool keeper;     /* no: upkeep happens on borrow and return */
+	bool hsm_iv;     /* the module makes GCM IVs itself */
+	char *rv_class;  /* "0x80000001=device CKR_ARGUMENTS_BAD=capacity" */
+	char *state_dir; /* NULL: no home folder to put it in */
+	char *log; /* NULL unless one of log, log-level, log-format is set somewhere */
 	hsmpool_log_level log_level;
 	bool log_json;
 };
@@ -70,7 +70,19 @@ struct hp_key_options {
 	bool counting; /* each use is counted or limited: never repeated */
 };
 
-/* name NULL or "": [pool]. Everything is checked again as a whole (min <= max ...). */
+enum hp_proxy_login { HP_PROXY_LOGIN_APPLICATION, HP_PROXY_LOGIN_AUTOMATIC };
+
+/* [proxy]. Sizes in bytes, times in ns. */
+struct hp_proxy_options {
+	enum hp_proxy_login login;
+	bool admin;
+	uint64_t journal_limit; /* per operation */
+	uint64_t journal_total; /* all operations of the process */
+	int64_t pin_timeout;    /* a multi-part operation that cannot be replayed */
+};
+
+/* name NULL or "": [pool]. Everything is checked again as a whole (min <= max ...).
+ * HSMPOOL_ERR_CONFIG too if there is no such pool, or it names no module. */
 hsmpool_status hp_config_pool(const hsmpool_config *config, const char *name,
 			      struct hp_pool_options *out, hsmpool_error *err);
 void hp_pool_options_clear(struct hp_pool_options *options);
@@ -80,17 +92,21 @@ hsmpool_status hp_config_keys(const hsmpool_config *config, struct hp_key_option
 			      size_t *count, hsmpool_error *err);
 void hp_key_options_free(struct hp_key_options *keys, size_t count);
 
+hsmpool_status hp_config_proxy(const hsmpool_config *config, struct hp_proxy_options *out,
+			       hsmpool_error *err);
+
 /* For `config check`, the manual's test and completion: the table as text. */
 struct hp_option_info {
 	const char *section; /* "pool", "key", "proxy" */
 	const char *key;
-	const char *type;    /* "duration", "number", "size", "yes|no", "text", "a|b|c" */
+	const char *type; /* "duration", "number", "size", "yes|no", "text", "a|b|c" */
 	const char *default_text; /* NULL: none */
 	const char *help;
 };
 const struct hp_option_info *hp_option_at(size_t index); /* NULL past the end */
 
-/* Parse "5s", "500ms", "10m", "1h", "0" into ns; "64KiB", "1MiB" into bytes. */
+/* Parse "5s", "500ms", "100us", "10m", "1h", "1d", "0" into ns; "64KiB", "1MiB",
+ * "1GiB", "4096B", "4096" into bytes. False: not of that form, or too large. */
 bool hp_parse_duration(const char *text, int64_t *ns);
 bool hp_parse_size(const char *text, uint64_t *bytes);
 

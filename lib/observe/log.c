@@ -408,7 +408,7 @@ hsmpool_status hp_log_configure(const char *new_target, hsmpool_log_level level,
 {
 	if (!new_target || atomic_load(&is_configured))
 		return HSMPOOL_OK;
-	int fd;
+	int fd = -1;
 	HP_TRY(open_target(new_target, &fd, err));
 	if (atomic_exchange(&is_configured, true)) { /* another pool was faster */
 		if (fd > STDERR_FILENO)
