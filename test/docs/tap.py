@@ -22,6 +22,8 @@ def run(checks):
         except Skip as reason:
             print(f'ok {number} - {name} # SKIP {reason}')
             continue
+        except Exception as error:  # whatever happened: the others shall still run
+            complaints = f'{type(error).__name__}: {error}'.split('\n')
         print(f"{'not ok' if complaints else 'ok'} {number} - {name}", flush=True)
         for complaint in complaints:
             print(f'# {complaint}')
