@@ -112,10 +112,9 @@ def file_is_encrypted_as_it_says():
     """file writes what another library decrypts with the same key."""
     secret = os.urandom(32)
     plain = os.urandom(1_000_003)
-    (ground.PLACE / 'secret').write_bytes(secret)
     (ground.PLACE / 'plain').write_bytes(plain)
-    ground.cli('key', 'import', '--type', 'aes', '--label', 'files', '--in',
-               ground.PLACE / 'secret')
+    ground.cli('key', 'import', '--type', 'aes', '--label', 'files', '--format', 'hex',
+               '--secret-file', ground.private('secret', secret.hex()))
     ground.run(FILE, 'files', ground.PLACE / 'plain', ground.PLACE / 'cipher')
     cipher = (ground.PLACE / 'cipher').read_bytes()
     if AESGCM(secret).decrypt(cipher[:12], cipher[12:], None) != plain:

@@ -18,10 +18,12 @@ FORBIDDEN = {
     'strtok': 'strchr, or strtok_r', 'atoi': 'strtol', 'atol': 'strtol', 'atoll': 'strtoll',
     'rand': 'the token or RAND_bytes', 'srand': 'the token or RAND_bytes',
     'random': 'the token or RAND_bytes', 'system': 'posix_spawn', 'popen': 'posix_spawn',
-    'alloca': 'malloc', 'getenv': 'secure_getenv',
+    'alloca': 'malloc',
 }
-# A file that may use one of them all the same, and why.
-ALLOWED = {}
+# What a library must not do, though a command may: it may find itself in a set-user-id
+# program, or among threads of others.
+FORBIDDEN_IN_LIBRARY = {'getenv': 'secure_getenv', 'exit': 'a status', 'signal': 'nothing',
+                        'strerror': 'strerror_r', 'localtime': 'localtime_r'}
 # Tests compare what goes through us with bare calls; so does the benchmark.
 CALLS_MODULES_ITSELF = ('lib/p11/', 'test/', 'docs/examples/', 'tools/cli/bench')
 
@@ -102,14 +104,18 @@ def modules_are_called_from_p11_only():
                 yield f'{name_of(path)}:{number}: {found[2]}'
 
 
-def forbidden_functions_are_not_used():
-    """No function that invites accidents is called."""
-    call = re.compile(r'(?<![\w.>])(' + '|'.join(FORBIDDEN) + r')\s*\(')
-    for path in sources('lib', 'tools', 'include', 'docs'):
+def calls_of(forbidden, *folders):
+    call = re.compile(r'(?<![\w.>])(' + '|'.join(forbidden) + r')\s*\(')
+    for path in sources(*folders):
         for number, line in code_lines(path):
             for found in call.finditer(line):
-                if found[1] not in ALLOWED.get(name_of(path), ()):
-                    yield f'{name_of(path)}:{number}: {found[1]}: use {FORBIDDEN[found[1]]}'
+                yield f'{name_of(path)}:{number}: {found[1]}: use {forbidden[found[1]]}'
+
+
+def forbidden_functions_are_not_used():
+    """No function that invites accidents is called."""
+    yield from calls_of(FORBIDDEN, 'lib', 'tools', 'include', 'docs')
+    yield from calls_of(FORBIDDEN_IN_LIBRARY, 'lib')
 
 
 def nothing_is_left_open():
@@ -120,6 +126,15 @@ def nothing_is_left_open():
         for number, line in enumerate(path.read_text(errors='replace').split('\n'), 1):
             if marker.search(line):
                 yield f'{name_of(path)}:{number}: {line.strip()}'
+
+
+def links_lead_somewhere():
+    """Every link of the documents leads to a file that is there."""
+    link = re.compile(r'\]\(([^)#:\s]+)(?:#[^)]*)?\)')
+    for path in [ROOT / 'README.md', *sources('docs', endings=('.md',))]:
+        for target in link.findall(path.read_text()):
+            if not (path.parent / target).exists():
+                yield f'{name_of(path)}: {target}'
 
 
 def files_open_with_licence_and_charter():
@@ -168,6 +183,7 @@ if __name__ == '__main__':
         modules_are_called_from_p11_only,
         forbidden_functions_are_not_used,
         nothing_is_left_open,
+        links_lead_somewhere,
         files_open_with_licence_and_charter,
         every_source_file_is_built,
         source_is_formatted,
