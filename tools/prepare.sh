@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash
 #
-# The Debian packages that hsmpool is built and tested with, and how a missing one is
-# installed. Sourced by tools/quickstart and test/run; docs/dependencies.md says why
-# each of them is there. Call: install_packages "${packages[@]}".
+# Before anything of hsmpool can run: packages and a build. Sourced by tools/quickstart
+# and test/run, in the root of the source.
+#
+#   install_packages PACKAGE...     those of them that are missing
+#   build DIRECTORY OPTION...       meson and ninja, into DIRECTORY
 #
 # apt-get runs only if something is missing, as root or through sudo, without the
 # recommended packages. A daemon that a package's scripts would start is kept from it
 # by a policy-rc.d, put in place only where the machine has none, and gone afterwards.
+# docs/dependencies.md says why each package is there.
 
 # To build, and for the quick start.
 packages=(
@@ -88,4 +91,23 @@ install_packages() {
 		printf 'Could not install them. As root: apt-get install %s\n' "${missing[*]}" >&2
 	fi
 	return "$status"
+}
+
+say() {
+	printf '\n== %s\n' "$*"
+}
+
+# On a terminal ninja keeps one line up to date; elsewhere it need not say anything.
+build() {
+	local directory=$1 again=() quiet=()
+	shift
+	[ ! -f "$directory/build.ninja" ] || again=(--reconfigure)
+	[ -t 1 ] || quiet=(--quiet)
+	say "build $directory"
+	if ! meson setup "${again[@]}" "$@" "$directory" >"$directory.log" 2>&1; then
+		cat "$directory.log"
+		return 1
+	fi
+	rm -f "$directory.log"
+	ninja -C "$directory" "${quiet[@]}"
 }
