@@ -9,21 +9,23 @@
 #ifndef HP_CRYPTO_COPIES_H
 #define HP_CRYPTO_COPIES_H
 
+#include "crypto/attachment.h"
 #include "crypto/key.h"
 
 /* Once per revalidate-interval, on the borrowed session: is the original still there,
- * and the same? KEY if not, and the copy goes. In the good case two atomic loads. */
+ * and the same? KEY if not, and the copy goes. In the good case one atomic load and
+ * one look at the coarse clock. */
 hsmpool_status hp_copies_check_original(hsmpool_key *key, struct hp_session *s, CK_RV *rv,
 					hsmpool_error *err);
-
-/* A handle of the key was refused: do not offer the copy again in this generation. */
-void hp_copies_forget(hsmpool_key *key);
 
 /* The key is being closed: give up its part in the copy. */
 void hp_copies_leave(hsmpool_key *key);
 
-/* The original was destroyed: the copies of it go, whichever key holds them. */
-void hp_copies_destroy_all(hsmpool *pool, const uint8_t fingerprint[static 32],
-			   int64_t deadline_ns);
+/* The original is gone: destroy the copies of it, on session s, whoever holds them. */
+void hp_copies_destroy(struct hp_attachment *attachment, struct hp_session *s,
+		       const uint8_t fingerprint[static 32]);
+
+/* Free what is left of the list; the objects died with the pool's sessions. */
+void hp_copies_free(struct hp_attachment *attachment);
 
 #endif

@@ -68,7 +68,6 @@ void hp_key_publish(hsmpool_key *key, enum hp_key_role role, uint64_t generation
 void hp_key_forget_handle(hsmpool_key *key, enum hp_key_role role)
 {
 	atomic_store_explicit(&key->slot[role].generation, 0, memory_order_release);
-	hp_copies_forget(key);
 }
 
 void hp_key_remember(hsmpool_key *key, const struct hp_key_objects *objects,
@@ -152,7 +151,8 @@ static hsmpool_status accept_object(hsmpool_key *key, struct hp_session *s,
 
 /* Under key->lock. */
 static hsmpool_status resolve(hsmpool_key *key, struct hp_session *s,
-			      enum hp_key_role role, CK_RV *rv, hsmpool_error *err)
+			      enum hp_key_role role, CK_OBJECT_HANDLE *handle, CK_RV *rv,
+			      hsmpool_error *err)
 {
 	HP_TRY(find_objects(key, s, &key->slot[role], rv, err));
 	const struct hp_object *object = object_of_role(key, s, role, rv);
@@ -161,7 +161,21 @@ static hsmpool_status resolve(hsmpool_key *key, struct hp_session *s,
 	if (object->handle == CK_INVALID_HANDLE)
 		return refuse_missing_half(key, role, err);
 	HP_TRY(accept_object(key, s, role, object, rv, err));
-	hp_key_publish(key, role, s->generation, object->handle);
+	*handle = object->handle;
+	hp_key_publish(key, role, s->generation, *handle);
+	return HSMPOOL_OK;
+}
+
+hsmpool_status hp_key_resolve_locked(hsmpool_key *key, struct hp_session *s,
+				     enum hp_key_role role, CK_OBJECT_HANDLE *handle,
+				     CK_RV *rv, hsmpool_error *err)
+{
+	*rv = CKR_OK;
+	if (read_slot(&key->slot[role], s->generation, handle))
+		return HSMPOOL_OK;
+	HP_TRY(resolve(key, s, role, handle, rv, err));
+	if (key->may_be_copied && key->copy_generation[role] != s->generation)
+		atomic_store(&key->wants_copy[role], true);
 	return HSMPOOL_OK;
 }
 
@@ -170,17 +184,10 @@ static hsmpool_status handle_by_search(hsmpool_key *key, struct hp_session *s,
 				       CK_OBJECT_HANDLE *handle, CK_RV *rv,
 				       hsmpool_error *err)
 {
-	hsmpool_status status = HSMPOOL_OK;
-
 	HP_CHECK(hp_mutex_lock_until(&key->lock, deadline_ns), err, HSMPOOL_ERR_TIMEOUT,
 		 "key '%s': another thread's search for it takes too long",
 		 hp_key_name(key));
-	if (!read_slot(&key->slot[role], s->generation, handle)) {
-		status = resolve(key, s, role, rv, err);
-		if (status == HSMPOOL_OK)
-			*handle = atomic_load_explicit(&key->slot[role].handle,
-						       memory_order_relaxed);
-	}
+	hsmpool_status status = hp_key_resolve_locked(key, s, role, handle, rv, err);
 	pthread_mutex_unlock(&key->lock);
 	if (*rv != CKR_OK)
 		status = hp_rv_fail(err, *rv, "find key '%s'", hp_key_name(key));
@@ -237,7 +244,7 @@ static hsmpool_status which_uri(hsmpool *pool, const char *which, const char **u
 	HP_CHECK(which, err, HSMPOOL_ERR_USAGE, "open a key: no URI or name is given");
 	if (strncasecmp(which, "pkcs11:", 7) == 0)
 		return HSMPOOL_OK;
-	*named = hp_registry_key(hp_registry_of(pool), which);
+	*named = hp_attachment_key(hp_attachment_of(pool), which);
 	HP_CHECK(*named, err, HSMPOOL_ERR_USAGE,
 		 "key '%.100s': neither a pkcs11: URI nor a [key %.100s] of the "
 		 "configuration",
@@ -260,7 +267,10 @@ static void apply_options(hsmpool_key *key, const struct hp_key_options *named)
 		key->sign_retry = HP_SIGN_RETRY_NO;
 	}
 	key->may_be_copied = options->key_copies == HP_KEY_COPIES_SESSION &&
-			     !key->is_counting && key->registry;
+			     !key->is_counting && key->attachment;
+	atomic_init(&key->copy_check_ns, HP_FOREVER);
+	for (int role = 0; role < HP_KEY_ROLE_COUNT; role++)
+		atomic_init(&key->wants_copy[role], key->may_be_copied);
 }
 
 static hsmpool_status set_selector(hsmpool_key *key, const char *uri_text,
@@ -288,7 +298,7 @@ hsmpool_status hp_key_new(hsmpool *pool, const char *which, hsmpool_key **out,
 	hsmpool_key *key = calloc(1, sizeof(*key));
 	HP_CHECK(key, err, HSMPOOL_ERR_SYSTEM, "open a key: no memory");
 	key->pool = pool;
-	key->registry = hp_registry_hold(hp_registry_of(pool));
+	key->attachment = hp_attachment_hold(hp_attachment_of(pool));
 	pthread_mutex_init(&key->lock, NULL);
 	apply_options(key, named);
 	hsmpool_status status = set_selector(key, uri_text, named ? which : NULL, err);
@@ -345,7 +355,7 @@ void hsmpool_key_close(hsmpool_key **address)
 		return;
 	hsmpool_key *key = hp_take(address);
 	hp_copies_leave(key);
-	hp_registry_drop(&key->registry);
+	hp_attachment_drop(&key->attachment);
 	hp_uri_free(&key->uri);
 	EVP_PKEY_free(key->public_key);
 	pthread_mutex_destroy(&key->lock);

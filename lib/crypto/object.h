@@ -9,7 +9,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include "crypto/key.h"
-#include "crypto/registry.h"
+#include "crypto/attachment.h"
 #include "p11/uri.h"
 
 #define HP_ID_CAP    256
@@ -45,7 +45,7 @@ struct hp_key_slot {
 
 struct hsmpool_key {
 	hsmpool *pool;
-	struct hp_registry *registry; /* a reference */
+	struct hp_attachment *attachment; /* a reference */
 	struct hp_uri *uri;
 	struct hp_uri_object select; /* points into uri */
 	char name[128];
@@ -53,17 +53,20 @@ struct hsmpool_key {
 	bool is_counting;
 	bool may_be_copied; /* key-copies = session, and nothing speaks against it yet */
 	struct hp_key_slot slot[HP_KEY_ROLE_COUNT];
+	struct evp_pkey_st *_Atomic public_key; /* public.c: NULL until asked for */
 
 	pthread_mutex_t lock;
 	/* guarded by lock: what the last search found, for a role's first use */
 	struct hp_key_objects found;
 	uint64_t found_generation; /* 0: nothing */
-	struct evp_pkey_st *public_key;
 
 	/* copies.c */
-	struct hp_copy *copy;             /* guarded by lock: a reference */
-	_Atomic uint64_t copy_generation; /* for which a copy was made or refused */
+	struct hp_copy *copy; /* guarded by lock: a reference */
+	/* of each role: the generation for which it was decided whether a copy is used */
+	uint64_t copy_generation[HP_KEY_ROLE_COUNT]; /* guarded by lock */
+	_Atomic bool wants_copy[HP_KEY_ROLE_COUNT];  /* it is to be decided */
 	_Atomic bool is_copying;
+	_Atomic int64_t copy_retry_ns; /* coarse: do not try to make one before */
 	_Atomic int64_t copy_check_ns; /* coarse: look at the original again then */
 };
 
@@ -105,6 +108,11 @@ hsmpool_status hp_key_new(hsmpool *pool, const char *which, hsmpool_key **out,
 /* What a creation made, so that the first use need not search. */
 void hp_key_remember(hsmpool_key *key, const struct hp_key_objects *objects,
 		     uint64_t generation);
+/* Under key->lock: find the role's object on s, accept and publish it. Failures as
+ * hp_key_handle(). */
+hsmpool_status hp_key_resolve_locked(hsmpool_key *key, struct hp_session *s,
+				     enum hp_key_role role, CK_OBJECT_HANDLE *handle,
+				     CK_RV *rv, hsmpool_error *err);
 /* Under key->lock: make handle the one that role uses in generation. */
 void hp_key_publish(hsmpool_key *key, enum hp_key_role role, uint64_t generation,
 		    CK_OBJECT_HANDLE handle);

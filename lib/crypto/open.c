@@ -10,7 +10,7 @@
 #include "base/error.h"
 #include "config/options.h"
 #include "crypto/canary.h"
-#include "crypto/registry.h"
+#include "crypto/attachment.h"
 #include "observe/log.h"
 #include "pool/pool.h"
 
@@ -23,7 +23,7 @@ static hsmpool_status furnish(hsmpool *pool, const hsmpool_config *config,
 	size_t count = 0;
 
 	HP_TRY(hp_config_keys(config, &names, &count, err));
-	HP_TRY(hp_registry_attach(pool, names, count, err));
+	HP_TRY(hp_attachment_make(pool, names, count, err));
 	if (options->probe == HP_PROBE_CANARY)
 		HP_TRY(hp_canary_start(pool, options->probe_key, deadline, err));
 	return HSMPOOL_OK;
