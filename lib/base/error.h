@@ -11,18 +11,18 @@
 #include <hsmpool/status.h>
 
 /* Return early with the same status. */
-#define HP_TRY(expression)                                                               \
-	do {                                                                             \
-		hsmpool_status hp_try_status = (expression);                             \
-		if (hp_try_status != HSMPOOL_OK)                                         \
-			return hp_try_status;                                            \
+#define HP_TRY(expression)                                   \
+	do {                                                 \
+		hsmpool_status hp_try_status = (expression); \
+		if (hp_try_status != HSMPOOL_OK)             \
+			return hp_try_status;                \
 	} while (0)
 
 /* Refuse early: fill err and return status unless the condition holds. */
-#define HP_CHECK(condition, err, status, ...)                                            \
-	do {                                                                             \
-		if (!(condition))                                                        \
-			return hp_fail((err), (status), __VA_ARGS__);                    \
+#define HP_CHECK(condition, err, status, ...)                         \
+	do {                                                          \
+		if (!(condition))                                     \
+			return hp_fail((err), (status), __VA_ARGS__); \
 	} while (0)
 
 /* Fill err (if not NULL; ck_rv and sys_errno become 0, executed NO) and return
@@ -32,7 +32,8 @@ hsmpool_status hp_fail(hsmpool_error *err, hsmpool_status status, const char *fo
 
 /* The same with errno's number and text appended: "...: No such file or directory". */
 hsmpool_status hp_fail_errno(hsmpool_error *err, hsmpool_status status, int sys_errno,
-			     const char *format, ...) __attribute__((format(printf, 4, 5)));
+			     const char *format, ...)
+	__attribute__((format(printf, 4, 5)));
 
 /* Put "what: " in front of the text that err holds. err may be NULL. */
 void hp_error_prefix(hsmpool_error *err, const char *format, ...)

@@ -21,19 +21,19 @@ void hp_free_pointer(void *address_of_pointer);
 void hp_close_fd(int *fd); /* -1 is not open */
 
 /* Move ownership out of a scoped local: returns the pointer and clears it. */
-#define hp_take(address)                                                                 \
-	__extension__({                                                                  \
-		__typeof__(*(address)) hp_taken = *(address);                            \
-		*(address) = NULL;                                                       \
-		hp_taken;                                                                \
+#define hp_take(address)                                      \
+	__extension__({                                       \
+		__typeof__(*(address)) hp_taken = *(address); \
+		*(address) = NULL;                            \
+		hp_taken;                                     \
 	})
 
 /* strdup, but NULL gives NULL. */
 char *hp_strdup(const char *text);
 
 #define HP_ARRAY_LEN(array) (sizeof(array) / sizeof((array)[0]))
-#define HP_CONTAINER_OF(pointer, type, member)                                           \
-	((type *)(void *)((char *)(pointer) - offsetof(type, member)))
+#define HP_CONTAINER_OF(pointer, type, member) \
+	((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
 /* Big-endian integers of the container format. */
 void hp_put_be16(uint8_t *to, uint16_t value);

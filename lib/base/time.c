@@ -127,6 +127,7 @@ int64_t hp_jitter(int64_t span_ns, unsigned percent)
 		percent = 100;
 	uint64_t reach = (uint64_t)span_ns / 100 * percent +
 			 (uint64_t)span_ns % 100 * percent / 100;
-	uint64_t offset = next_random() % (2 * reach + 1);
-	return hp_time_add(span_ns - (int64_t)reach, (int64_t)offset);
+	uint64_t least = (uint64_t)span_ns - reach;
+	uint64_t span = least + next_random() % (2 * reach + 1);
+	return span > (uint64_t)HP_FOREVER ? HP_FOREVER : (int64_t)span;
 }

@@ -47,7 +47,8 @@ void hp_cond_init(pthread_cond_t *cond);
 
 /* Wait until signalled or deadline_ns (HP_FOREVER: no bound). False if the time came.
  * Spurious wakes return true: check the condition again. */
-bool hp_cond_wait_until(pthread_cond_t *cond, pthread_mutex_t *mutex, int64_t deadline_ns);
+bool hp_cond_wait_until(pthread_cond_t *cond, pthread_mutex_t *mutex,
+			int64_t deadline_ns);
 
 /* Lock, or false at deadline_ns. */
 bool hp_mutex_lock_until(pthread_mutex_t *mutex, int64_t deadline_ns);

@@ -35,10 +35,10 @@ static inline bool hp_log_enabled(hsmpool_log_level level)
 void hp_log_write(hsmpool_log_level level, const char *event, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
-#define HP_LOG(level, event, ...)                                                        \
-	do {                                                                             \
-		if (hp_log_enabled(HSMPOOL_LOG_##level))                                 \
-			hp_log_write(HSMPOOL_LOG_##level, (event), __VA_ARGS__);         \
+#define HP_LOG(level, event, ...)                                                \
+	do {                                                                     \
+		if (hp_log_enabled(HSMPOOL_LOG_##level))                         \
+			hp_log_write(HSMPOOL_LOG_##level, (event), __VA_ARGS__); \
 	} while (0)
 
 #endif
