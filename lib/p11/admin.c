@@ -87,7 +87,8 @@ static hsmpool_status set_user_pin(struct hp_module *module, CK_SLOT_ID slot,
 	}
 	hp_session_close(&session);
 	if (rv != CKR_OK)
-		return hp_rv_fail(err, rv, "cannot set the user PIN of token '%s'", label);
+		return hp_rv_fail(err, rv, "cannot set the user PIN of token '%s'",
+				  label);
 	return HSMPOOL_OK;
 }
 

@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The invocation: configuration, pool and key opened on demand, messages, exit codes.
+ *
+ * Owns: what is printed on standard error, and in which form a verb ends.
+ */
+#include "cli.h"
+
+#include <ctype.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <json.h>
+#include "base/error.h"
+#include "stop.h"
+
+/* --- messages ------------------------------------------------------------------------
+ */
+
+/* A name in a message may hold anything: no control character reaches the terminal. */
+static void make_printable(char *text)
+{
+	for (; *text; text++)
+		if (iscntrl((unsigned char)*text))
+			*text = '?';
+}
+
+static void print_line(const struct cli *cli, const char *kind, const char *message)
+{
+	char line[1024];
+
+	snprintf(line, sizeof(line), "hsmpool-cli: %s%s%s%s", cli->verb ? cli->verb : "",
+		 cli->verb ? ": " : "", kind, message);
+	make_printable(line);
+	fprintf(stderr, "%s\n", line);
+}
+
+void cli_message(const struct cli *cli, const char *format, ...)
+{
+	char message[800];
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(message, sizeof(message), format, arguments);
+	va_end(arguments);
+	print_line(cli, "", message);
+}
+
+void cli_print_json(struct json_object *object)
+{
+	puts(json_object_to_json_string_ext(
+		object, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE));
+	json_object_put(object);
+}
+
+int cli_finish(struct cli *cli, hsmpool_status status, const hsmpool_error *err)
+{
+	if (status == HSMPOOL_OK)
+		return 0;
+	if (stop_requested())
+		return 128 + stop_signal();
+	cli_message(cli, "%s", err->text);
+	return hsmpool_status_exit_code(status);
+}
+
+static void print_verdict(const struct cli *cli, bool is_valid)
+{
+	struct json_object *object;
+
+	if (!cli->is_json) {
+		if (is_valid)
+			puts("OK");
+		return;
+	}
+	object = json_object_new_object();
+	json_object_object_add(object, "valid", json_object_new_boolean(is_valid));
+	cli_print_json(object);
+}
+
+int cli_finish_verdict(struct cli *cli, hsmpool_status status, const hsmpool_error *err)
+{
+	if (status == HSMPOOL_OK || status == HSMPOOL_ERR_DATA)
+		print_verdict(cli, status == HSMPOOL_OK);
+	return cli_finish(cli, status, err);
+}
+
+/* --- warnings ------------------------------------------------------------------------
+ */
+
+#define HELD_LINES 8
+
+static struct {
+	pthread_mutex_t lock;
+	size_t count; /* guarded by lock, as line */
+	char line[HELD_LINES][400];
+} held = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+static void hold_line(void *user, hsmpool_log_level level, const char *event,
+		      const char *text)
+{
+	(void)user;
+	(void)event;
+	if (level > HSMPOOL_LOG_WARNING)
+		return;
+	pthread_mutex_lock(&held.lock);
+	if (held.count < HELD_LINES)
+		snprintf(held.line[held.count++], sizeof(held.line[0]), "%s", text);
+	pthread_mutex_unlock(&held.lock);
+}
+
+void cli_warnings_hold(struct cli *cli)
+{
+	const char *debug = getenv("HSMPOOL_DEBUG");
+
+	if (cli->verbosity == 0 && (!debug || !*debug))
+		hsmpool_log_set_callback(hold_line, NULL);
+}
+
+void cli_warnings_print(const struct cli *cli)
+{
+	hsmpool_log_set_callback(NULL, NULL);
+	pthread_mutex_lock(&held.lock);
+	for (size_t i = 0; i < held.count; i++)
+		print_line(cli, "warning: ", held.line[i]);
+	held.count = 0;
+	pthread_mutex_unlock(&held.lock);
+}
+
+/* --- configuration, pool, key ---------------------------------------------------------
+ */
+
+void cli_pool_section(const struct cli *cli, char *section, size_t cap)
+{
+	if (cli->pool_name)
+		snprintf(section, cap, "pool %s", cli->pool_name);
+	else
+		snprintf(section, cap, "pool");
+}
+
+/* The options of the command line that override the file's. */
+static hsmpool_status apply_options(struct cli *cli, hsmpool_error *err)
+{
+	char section[256];
+
+	cli_pool_section(cli, section, sizeof(section));
+	if (cli->timeout)
+		HP_TRY(hsmpool_config_set(cli->config, section, "borrow-timeout",
+					  cli->timeout, err));
+	if (cli->verbosity > 0)
+		HP_TRY(hsmpool_config_set(cli->config, section, "log-level",
+					  cli->verbosity > 1 ? "debug" : "info", err));
+	return HSMPOOL_OK;
+}
+
+hsmpool_status cli_open_config(struct cli *cli, hsmpool_error *err)
+{
+	const char *log;
+	char section[256];
+
+	if (cli->config)
+		return HSMPOOL_OK;
+	HP_TRY(hsmpool_config_load(&cli->config, cli->config_path, err));
+	HP_TRY(apply_options(cli, err));
+	cli_pool_section(cli, section, sizeof(section));
+	log = hsmpool_config_get(cli->config, section, "log");
+	if (!log || strcmp(log, "stderr") == 0)
+		cli_warnings_hold(cli);
+	return HSMPOOL_OK;
+}
+
+hsmpool_status cli_open_pool(struct cli *cli, hsmpool_error *err)
+{
+	if (cli->pool)
+		return HSMPOOL_OK;
+	HP_TRY(cli_open_config(cli, err));
+	HP_TRY(stop_check(err));
+	return hsmpool_open(&cli->pool, cli->config, cli->pool_name, HSMPOOL_DEFAULT,
+			    err);
+}
+
+hsmpool_status cli_open_key(struct cli *cli, const char *which, hsmpool_key **key,
+			    hsmpool_error *err)
+{
+	*key = NULL;
+	HP_TRY(cli_open_config(cli, err));
+	HP_CHECK(which || hsmpool_config_get(cli->config, "key default", "uri"), err,
+		 HSMPOOL_ERR_USAGE,
+		 "which key? say --key KEY, or name one as [key default] in %s",
+		 hsmpool_config_path(cli->config));
+	HP_TRY(cli_open_pool(cli, err));
+	return hsmpool_key_open(key, cli->pool, which ? which : "default",
+				HSMPOOL_DEFAULT, err);
+}
+
+void cli_close(struct cli *cli)
+{
+	hsmpool_close(&cli->pool);
+	hsmpool_config_close(&cli->config);
+}

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * hsmpool-cli encrypt: data of any length into a container (docs/format.md).
+ */
+#include <string.h>
+#include "base/error.h"
+#include "base/memory.h"
+#include "config/options.h"
+#include "cli.h"
+#include "transfer.h"
+
+enum { OPTION_MODE = CLI_OWN, OPTION_CHUNK_SIZE };
+
+static const struct cli_option options[] = {
+	{ "key", CLI_KEY, "KEY",
+	  "recipient: pkcs11: URI or configured name (else [key default]); repeat it "
+	  "for several" },
+	CLI_OPTION_IN,
+	CLI_OPTION_OUT,
+	CLI_OPTION_FORCE,
+	{ "mode", OPTION_MODE, "MODE",
+	  "envelope: a data key wrapped by the HSM's (default); direct: every chunk "
+	  "through the HSM's key" },
+	{ "chunk-size", OPTION_CHUNK_SIZE, "SIZE",
+	  "plaintext of one chunk (1MiB; direct: 64KiB)" },
+	TRANSFER_OPTIONS_CONTEXT,
+	CLI_OPTION_END,
+};
+
+static const struct cli_usage usage = {
+	.synopsis = "[--key KEY]... [--in FILE] [--out FILE] [OPTION]...",
+	.about = "Encrypt and authenticate. Each of several keys alone opens the result.",
+	.options = options,
+};
+
+struct recipients {
+	const char *which[CLI_MAX_KEYS];
+	hsmpool_key *keys[CLI_MAX_KEYS];
+	size_t count;
+};
+
+static hsmpool_status add_recipient(struct recipients *recipients, const char *which,
+				    hsmpool_error *err)
+{
+	HP_CHECK(recipients->count < CLI_MAX_KEYS, err, HSMPOOL_ERR_USAGE,
+		 "at most %d keys can open one container", CLI_MAX_KEYS);
+	recipients->which[recipients->count++] = which;
+	return HSMPOOL_OK;
+}
+
+/* No --key at all stands for [key default]: one recipient whose name is NULL. */
+static hsmpool_status open_recipients(struct cli *cli, struct recipients *recipients,
+				      hsmpool_error *err)
+{
+	if (recipients->count == 0)
+		recipients->count = 1;
+	for (size_t i = 0; i < recipients->count; i++)
+		HP_TRY(cli_open_key(cli, recipients->which[i], &recipients->keys[i],
+				    err));
+	return HSMPOOL_OK;
+}
+
+static void close_recipients(struct recipients *recipients)
+{
+	for (size_t i = 0; i < recipients->count; i++)
+		hsmpool_key_close(&recipients->keys[i]);
+}
+
+static hsmpool_status set_mode(hsmpool_stream_options *stream, const char *text,
+			       hsmpool_error *err)
+{
+	if (strcmp(text, "envelope") == 0)
+		stream->mode = HSMPOOL_STREAM_ENVELOPE;
+	else if (strcmp(text, "direct") == 0)
+		stream->mode = HSMPOOL_STREAM_DIRECT;
+	else
+		return hp_fail(err, HSMPOOL_ERR_USAGE,
+			       "--mode is envelope or direct, not '%s'", text);
+	return HSMPOOL_OK;
+}
+
+static hsmpool_status set_chunk_size(hsmpool_stream_options *stream, const char *text,
+				     hsmpool_error *err)
+{
+	uint64_t bytes;
+
+	HP_CHECK(hp_parse_size(text, &bytes) && bytes > 0 && bytes <= UINT32_MAX, err,
+		 HSMPOOL_ERR_USAGE, "--chunk-size is not a size like 64KiB or 1MiB: '%s'",
+		 text);
+	stream->chunk_size = (uint32_t)bytes;
+	return HSMPOOL_OK;
+}
+
+static hsmpool_status take_option(struct transfer *transfer,
+				  struct recipients *recipients, int id,
+				  const char *argument, hsmpool_error *err)
+{
+	if (transfer_option(transfer, id, argument))
+		return HSMPOOL_OK;
+	switch (id) {
+	case CLI_KEY:
+		return add_recipient(recipients, argument, err);
+	case OPTION_MODE:
+		return set_mode(&transfer->options, argument, err);
+	default:
+		return set_chunk_size(&transfer->options, argument, err);
+	}
+}
+
+static hsmpool_status encrypt(struct cli *cli, struct transfer *transfer,
+			      struct recipients *recipients, hsmpool_error *err)
+{
+	HP_TRY(transfer_open(transfer, cli, err));
+	HP_TRY(output_refuse_terminal(&transfer->out, err));
+	HP_TRY(open_recipients(cli, recipients, err));
+	HP_TRY(hsmpool_stream_encrypt(cli->pool, recipients->keys, recipients->count,
+				      &transfer->options, transfer_read, transfer,
+				      transfer_write, transfer, HSMPOOL_DEFAULT, err));
+	return transfer_commit(transfer, cli, err);
+}
+
+int verb_encrypt(struct cli *cli, int argc, char **argv)
+{
+	TRANSFER_AUTO *transfer = transfer_new();
+	struct recipients recipients = { 0 };
+	hsmpool_error err = { 0 };
+	hsmpool_status status = HSMPOOL_OK;
+	int id;
+
+	if (!transfer)
+		return cli_finish(cli, hp_fail(&err, HSMPOOL_ERR_SYSTEM, "no memory"),
+				  &err);
+	while (status == HSMPOOL_OK &&
+	       (id = cli_next_option(cli, &usage, argc, argv)) != -1)
+		status = take_option(transfer, &recipients, id, optarg, &err);
+	if (cli->is_finished)
+		return cli->exit_code;
+	if (status == HSMPOOL_OK)
+		status = cli_operands(argc, 0, argv, &err);
+	if (status == HSMPOOL_OK)
+		status = encrypt(cli, transfer, &recipients, &err);
+	close_recipients(&recipients);
+	progress_end(&transfer->progress);
+	return cli_finish(cli, status, &err);
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a verb writes: a file that appears whole or not at all, or standard output.
+ *
+ * A file is written 0600 under a temporary name in its own folder, fsynced and renamed
+ * by output_commit(), never over an existing file unless forced, and removed by
+ * output_close() without a commit, or when a signal ends the program. A path that names
+ * a device, a FIFO or a socket is written to directly.
+ */
+#ifndef CLI_OUTPUT_H
+#define CLI_OUTPUT_H
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <hsmpool/status.h>
+
+struct output {
+	int fd;
+	const char *path; /* NULL: standard output */
+	const char *name; /* for messages */
+	bool is_forced;
+	bool is_temporary; /* temporary_path exists */
+	uint64_t written;
+	char temporary_path[PATH_MAX];
+};
+
+/* path NULL or "-": standard output. An existing file is refused here already, with
+ * EXISTS, so that no work is done in vain. */
+hsmpool_status output_open(struct output *out, const char *path, bool is_forced,
+			   hsmpool_error *err);
+hsmpool_status output_write(struct output *out, const void *data, size_t len,
+			    hsmpool_error *err);
+/* All is written: make it last and give it its name. */
+hsmpool_status output_commit(struct output *out, hsmpool_error *err);
+/* Close; what was not committed is removed. */
+void output_close(struct output *out);
+
+bool output_is_terminal(const struct output *out);
+/* Refuse to write bytes that are not text to a terminal, unless forced. */
+hsmpool_status output_refuse_terminal(const struct output *out, hsmpool_error *err);
+
+/* Open, write, commit, close. */
+hsmpool_status output_write_file(const char *path, bool is_forced, const void *data,
+				 size_t len, hsmpool_error *err);
+
+#endif

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Signal handling of the command line: see stop.h.
+ *
+ * Owns: the dispositions, the self-pipe, the name of the unfinished file. The handlers
+ * touch only lock-free atomics and async-signal-safe calls. The library's own threads
+ * block all signals, so the handlers run in the main thread.
+ */
+#include "stop.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include "base/error.h"
+
+/* How long an orderly end may take before the handler ends the process. */
+#define STOP_GRACE_SECONDS 5
+
+static _Atomic int stop_number;
+static int stop_pipe[2] = { -1, -1 };
+static char stop_unfinished[PATH_MAX];
+static _Atomic bool stop_has_unfinished;
+static sigset_t stop_signals;
+static sigset_t stop_saved_mask;
+
+static void end_now(void)
+{
+	if (stop_has_unfinished)
+		unlink(stop_unfinished);
+	_exit(128 + stop_number);
+}
+
+static void on_stop_signal(int number)
+{
+	int saved_errno = errno;
+
+	if (stop_number != 0)
+		end_now();
+	stop_number = number;
+	if (write(stop_pipe[1], "", 1) < 0) {
+		/* The flag says it too; the pipe only cuts a wait short. */
+	}
+	alarm(STOP_GRACE_SECONDS);
+	errno = saved_errno;
+}
+
+static void on_alarm(int number)
+{
+	(void)number;
+	if (stop_number != 0)
+		end_now();
+}
+
+static void set_handler(int number, void (*handler)(int))
+{
+	/* No SA_RESTART: a blocked read or write returns and sees the flag. */
+	struct sigaction action = { .sa_handler = handler, .sa_mask = stop_signals };
+
+	sigaction(number, &action, NULL);
+}
+
+/* A signal that the parent ignores (nohup) stays ignored. */
+static void set_stop_handler(int number)
+{
+	struct sigaction old;
+
+	if (sigaction(number, NULL, &old) == 0 && old.sa_handler == SIG_IGN)
+		return;
+	set_handler(number, on_stop_signal);
+}
+
+void stop_install(void)
+{
+	sigemptyset(&stop_signals);
+	sigaddset(&stop_signals, SIGINT);
+	sigaddset(&stop_signals, SIGTERM);
+	sigaddset(&stop_signals, SIGHUP);
+	sigaddset(&stop_signals, SIGALRM);
+	if (pipe2(stop_pipe, O_CLOEXEC | O_NONBLOCK) < 0)
+		stop_pipe[0] = stop_pipe[1] = -1;
+	set_handler(SIGALRM, on_alarm);
+	set_stop_handler(SIGINT);
+	set_stop_handler(SIGTERM);
+	set_stop_handler(SIGHUP);
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);
+}
+
+bool stop_requested(void)
+{
+	return stop_number != 0;
+}
+
+int stop_signal(void)
+{
+	return stop_number;
+}
+
+hsmpool_status stop_check(hsmpool_error *err)
+{
+	HP_CHECK(!stop_requested(), err, HSMPOOL_ERR_CLOSED, "stopped by signal %d",
+		 stop_number);
+	return HSMPOOL_OK;
+}
+
+hsmpool_status stop_wait(int fd, short events, hsmpool_error *err)
+{
+	struct pollfd wait[] = {
+		{ .fd = fd, .events = events },
+		{ .fd = stop_pipe[0], .events = POLLIN },
+	};
+
+	do {
+		HP_TRY(stop_check(err));
+	} while (poll(wait, 2, -1) < 0 && errno == EINTR);
+	/* Any other answer: let the read or write itself say what is wrong. */
+	return stop_check(err);
+}
+
+void stop_hold(void)
+{
+	sigprocmask(SIG_BLOCK, &stop_signals, &stop_saved_mask);
+}
+
+void stop_release(void)
+{
+	sigprocmask(SIG_SETMASK, &stop_saved_mask, NULL);
+}
+
+void stop_set_unfinished(const char *path)
+{
+	stop_has_unfinished = false;
+	if (!path)
+		return;
+	snprintf(stop_unfinished, sizeof(stop_unfinished), "%s", path);
+	stop_has_unfinished = true;
+}

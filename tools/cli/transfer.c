@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Files in and out of the library's stream: see transfer.h.
+ *
+ * Owns: the order of things around a stream. The input is opened first, then the output
+ * (so that an existing file is refused before any work), then the verb opens pool and
+ * keys and runs the stream; the output gets its name last.
+ */
+#include "transfer.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <json.h>
+#include "base/error.h"
+#include "base/memory.h"
+#include "base/time.h"
+#include "stop.h"
+
+static int on_progress(void *user, uint64_t bytes)
+{
+	struct transfer *transfer = user;
+
+	transfer->bytes = bytes;
+	progress_update(&transfer->progress, bytes);
+	return stop_requested();
+}
+
+struct transfer *transfer_new(void)
+{
+	struct transfer *transfer = calloc(1, sizeof(*transfer));
+
+	if (!transfer)
+		return NULL;
+	transfer->in.fd = transfer->out.fd = -1;
+	transfer->options.size = sizeof(transfer->options);
+	transfer->options.progress = on_progress;
+	transfer->options.progress_user = transfer;
+	return transfer;
+}
+
+void transfer_free(struct transfer **transfer)
+{
+	if (!*transfer)
+		return;
+	progress_end(&(*transfer)->progress);
+	input_close(&(*transfer)->in);
+	output_close(&(*transfer)->out);
+	free(*transfer);
+	*transfer = NULL;
+}
+
+bool transfer_option(struct transfer *transfer, int id, const char *argument)
+{
+	switch (id) {
+	case CLI_IN:
+		transfer->in_path = argument;
+		return true;
+	case CLI_OUT:
+		transfer->out_path = argument;
+		return true;
+	case CLI_FORCE:
+		transfer->is_forced = true;
+		return true;
+	case TRANSFER_CONTEXT:
+		transfer->options.context = argument;
+		return true;
+	case TRANSFER_CONTEXT_FILE:
+		transfer->context_path = argument;
+		return true;
+	default:
+		return false;
+	}
+}
+
+static hsmpool_status read_context(struct transfer *transfer, hsmpool_error *err)
+{
+	size_t len;
+
+	HP_CHECK(!transfer->options.context, err, HSMPOOL_ERR_USAGE,
+		 "say --context or --context-file, not both");
+	HP_TRY(input_read_file(transfer->context_path, (uint8_t *)transfer->context,
+			       TRANSFER_MAX_CONTEXT, &len, err));
+	if (len > 0 && transfer->context[len - 1] == '\n')
+		len--;
+	transfer->context[len] = '\0';
+	HP_CHECK(strlen(transfer->context) == len, err, HSMPOOL_ERR_USAGE,
+		 "%s is not text: it holds a zero byte", transfer->context_path);
+	transfer->options.context = transfer->context;
+	return HSMPOOL_OK;
+}
+
+hsmpool_status transfer_open(struct transfer *transfer, const struct cli *cli,
+			     hsmpool_error *err)
+{
+	bool is_to_stdout = !transfer->out_path || strcmp(transfer->out_path, "-") == 0;
+
+	HP_CHECK(!cli->is_json || !is_to_stdout, err, HSMPOOL_ERR_USAGE,
+		 "--json prints on standard output, so the data needs --out FILE");
+	if (transfer->context_path)
+		HP_TRY(read_context(transfer, err));
+	HP_TRY(input_open(&transfer->in, transfer->in_path, err));
+	HP_TRY(output_open(&transfer->out, transfer->out_path, transfer->is_forced, err));
+	transfer->start_ns = hp_now_ns();
+	progress_start(&transfer->progress,
+		       transfer->in.has_size ? transfer->in.size : 0);
+	/* Terminal data mixed with a bar is of no use. */
+	if (output_is_terminal(&transfer->out))
+		transfer->progress.is_shown = false;
+	return HSMPOOL_OK;
+}
+
+static void print_summary(const struct transfer *transfer)
+{
+	struct json_object *object = json_object_new_object();
+	double seconds = (double)(hp_now_ns() - transfer->start_ns) / 1e9;
+
+	json_object_object_add(object, "out", json_object_new_string(transfer->out.name));
+	json_object_object_add(object, "plaintext-bytes",
+			       json_object_new_uint64(transfer->bytes));
+	json_object_object_add(object, "written-bytes",
+			       json_object_new_uint64(transfer->out.written));
+	json_object_object_add(object, "seconds", json_object_new_double(seconds));
+	cli_print_json(object);
+}
+
+hsmpool_status transfer_commit(struct transfer *transfer, const struct cli *cli,
+			       hsmpool_error *err)
+{
+	progress_end(&transfer->progress);
+	HP_TRY(output_commit(&transfer->out, err));
+	if (cli->is_json)
+		print_summary(transfer);
+	return HSMPOOL_OK;
+}
+
+hsmpool_status transfer_read(void *user, uint8_t *data, size_t cap, size_t *len,
+			     hsmpool_error *err)
+{
+	struct transfer *transfer = user;
+
+	return input_read(&transfer->in, data, cap, len, err);
+}
+
+hsmpool_status transfer_write(void *user, const uint8_t *data, size_t len,
+			      hsmpool_error *err)
+{
+	struct transfer *transfer = user;
+
+	return output_write(&transfer->out, data, len, err);
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Data on its way from an input through the library's stream to an output.
+ */
+#ifndef CLI_TRANSFER_H
+#define CLI_TRANSFER_H
+
+#include "cli.h"
+#include "input.h"
+#include "output.h"
+#include "progress.h"
+
+#define TRANSFER_MAX_CONTEXT 65536
+
+struct transfer {
+	const char *in_path;
+	const char *out_path;
+	const char *context_path; /* --context-file */
+	bool is_forced;
+	hsmpool_stream_options options;
+	struct input in;
+	struct output out;
+	struct progress progress;
+	int64_t start_ns;
+	uint64_t bytes; /* of plaintext */
+	char context[TRANSFER_MAX_CONTEXT + 1];
+};
+
+enum { TRANSFER_CONTEXT = CLI_OWN + 100, TRANSFER_CONTEXT_FILE };
+#define TRANSFER_OPTIONS_CONTEXT                                             \
+	{ "context", TRANSFER_CONTEXT, "TEXT",                               \
+	  "authenticated but not stored: decryption needs the same" },       \
+	{                                                                    \
+		"context-file", TRANSFER_CONTEXT_FILE, "FILE",               \
+			"the same, from FILE; one newline at its end is cut" \
+	}
+
+/* Zeroed, with options ready to be set. malloc()ed: it is big. */
+struct transfer *transfer_new(void);
+void transfer_free(struct transfer **transfer);
+#define TRANSFER_AUTO __attribute__((cleanup(transfer_free))) struct transfer
+
+/* Deal with --in, --out, --force, --context, --context-file. False: another option. */
+bool transfer_option(struct transfer *transfer, int id, const char *argument);
+
+/* Before the pool is opened: what can be refused early is. */
+hsmpool_status transfer_open(struct transfer *transfer, const struct cli *cli,
+			     hsmpool_error *err);
+/* All went through: make the output last; with --json print the summary. */
+hsmpool_status transfer_commit(struct transfer *transfer, const struct cli *cli,
+			       hsmpool_error *err);
+
+/* Callbacks of the stream; user is the transfer. */
+hsmpool_status transfer_read(void *user, uint8_t *data, size_t cap, size_t *len,
+			     hsmpool_error *err);
+hsmpool_status transfer_write(void *user, const uint8_t *data, size_t len,
+			      hsmpool_error *err);
+
+#endif
