@@ -22,7 +22,7 @@ struct mac_run {
 	hsmpool_bytes mac; /* mac-verify */
 };
 
-static size_t mac_size(const struct hp_scheme *scheme)
+size_t hp_mac_size(const struct hp_scheme *scheme)
 {
 	if (scheme->entry->family == HP_FAMILY_CMAC)
 		return HP_AES_BLOCK;
@@ -134,7 +134,7 @@ static hsmpool_status prepare(struct mac_run *r, hsmpool *pool, hsmpool_key *key
 	HP_TRY(hp_check_key_of(pool, key, err));
 	HP_TRY(hp_check_bytes(message, "message", err));
 	HP_TRY(hp_scheme_parse(HP_SCHEME_MAC, scheme, &r->scheme, err));
-	r->size = mac_size(&r->scheme);
+	r->size = hp_mac_size(&r->scheme);
 	r->message = message;
 	return HSMPOOL_OK;
 }

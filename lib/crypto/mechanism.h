@@ -45,6 +45,9 @@ void hp_mechanism_signature(struct hp_mechanism *m, const struct hp_scheme *sche
 /* MACs and digests have no parameters. */
 void hp_mechanism_plain(struct hp_mechanism *m, const struct hp_scheme *scheme);
 
+/* Bytes of a MAC (mac.c). */
+size_t hp_mac_size(const struct hp_scheme *scheme);
+
 /* Whether a key of these facts can do it in that role; else KEY, before any Init. */
 hsmpool_status hp_mechanism_check_key(const struct hp_scheme *scheme,
 				      const hsmpool_key *key, enum hp_key_role role,

@@ -217,6 +217,10 @@ static bool attempt(struct hp_operation *op, struct outcome *o, hsmpool_error *e
 	if (o->status != HSMPOOL_OK)
 		return false;
 	run_on(op, s, o, err);
+	if (op->keep_session && o->rv == CKR_OK && o->status == HSMPOOL_OK) {
+		*op->keep_session = s;
+		return true;
+	}
 	give_back(op, s, o);
 	if (o->rv != CKR_OK && proves_nothing_ran(op, o->rv) &&
 	    !hp_key_is_counting(op->key))

@@ -54,6 +54,9 @@ struct hp_operation {
 	/* Set by run: something is left on the session that must not outlive the
 	 * borrow, so it is closed and replaced whatever was returned. */
 	bool must_discard_session;
+	/* Operations in parts: after success the session is not returned but put here,
+	 * its holder's to give back. NULL: returned. */
+	struct hp_session **keep_session;
 };
 
 hsmpool_status hp_operation_run(struct hp_operation *op, hsmpool_deadline deadline,
