@@ -1,0 +1,464 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The log: observe/log.c. clock_gettime is wrapped, so that ten seconds pass at once.
+ * A process configures its log once: tests of that run in a forked child. */
+#include "support/fixture.h"
+
+#include "base/time.h"
+#include "observe/log.h"
+#include "scratch.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static _Atomic int64_t seconds_ahead;
+
+int __real_clock_gettime(clockid_t clock, struct timespec *now);
+int __wrap_clock_gettime(clockid_t clock, struct timespec *now);
+
+int __wrap_clock_gettime(clockid_t clock, struct timespec *now)
+{
+	int result = __real_clock_gettime(clock, now);
+	now->tv_sec += seconds_ahead;
+	return result;
+}
+
+/* What the callback was given. */
+struct record {
+	int lines;
+	hsmpool_log_level level;
+	char event[64];
+	char text[4096];  /* of the last line */
+	char first[4096]; /* of the first */
+};
+
+static void keep(void *user, hsmpool_log_level level, const char *event, const char *text)
+{
+	struct record *record = user;
+	record->lines++;
+	record->level = level;
+	snprintf(record->event, sizeof(record->event), "%s", event);
+	snprintf(record->text, sizeof(record->text), "%s", text);
+	if (record->lines == 1)
+		snprintf(record->first, sizeof(record->first), "%s", text);
+}
+
+/* Every window is over, and the reports that are due are out. */
+static int start_fresh(void **state)
+{
+	(void)state;
+	struct record unread = { 0 };
+	seconds_ahead += 100;
+	hsmpool_log_set_callback(keep, &unread);
+	HP_LOG(ERROR, "start-fresh", "x");
+	hsmpool_log_set_callback(NULL, NULL);
+	hsmpool_log_set_level(HSMPOOL_LOG_WARNING);
+	return 0;
+}
+
+static void the_log_begins_at_warning(void **state)
+{
+	(void)state;
+	struct record record = { 0 };
+	hsmpool_log_set_callback(keep, &record);
+	HP_LOG(NOTICE, "first-line", "not wanted");
+	assert_int_equal(record.lines, 0);
+	HP_LOG(WARNING, "first-line", "wanted %d", 7);
+	assert_int_equal(record.lines, 1);
+	assert_int_equal(record.level, HSMPOOL_LOG_WARNING);
+	assert_string_equal(record.event, "first-line");
+	assert_string_equal(record.text, "wanted 7");
+}
+
+static void the_level_decides_what_is_written(void **state)
+{
+	(void)state;
+	struct record record = { 0 };
+	hsmpool_log_set_callback(keep, &record);
+	for (int level = HSMPOOL_LOG_ERROR; level <= HSMPOOL_LOG_DEBUG; level++) {
+		hsmpool_log_set_level((hsmpool_log_level)level);
+		record.lines = 0;
+		HP_LOG(ERROR, "level-test", "x");
+		HP_LOG(WARNING, "level-test", "x");
+		HP_LOG(NOTICE, "level-test", "x");
+		HP_LOG(INFO, "level-test", "x");
+		HP_LOG(DEBUG, "level-test", "x");
+		assert_int_equal(record.lines, level + 1);
+	}
+}
+
+static void a_line_that_is_not_wanted_costs_no_evaluation(void **state)
+{
+	(void)state;
+	int evaluated = 0;
+	HP_LOG(DEBUG, "evaluated", "%d", ++evaluated);
+	assert_int_equal(evaluated, 0);
+}
+
+static void the_environment_raises_the_level(void **state)
+{
+	(void)state;
+	struct record record = { 0 };
+	hsmpool_log_set_callback(keep, &record);
+	setenv("HSMPOOL_DEBUG", "1", 1);
+	hsmpool_log_set_level(HSMPOOL_LOG_ERROR);
+	HP_LOG(DEBUG, "debug-line", "x");
+	setenv("HSMPOOL_DEBUG", "", 1);
+	assert_int_equal(record.lines, 1);
+	hsmpool_log_set_level(HSMPOOL_LOG_ERROR);
+	HP_LOG(DEBUG, "debug-line", "x");
+	assert_int_equal(record.lines, 1);
+}
+
+static void errno_survives_a_line(void **state)
+{
+	(void)state;
+	struct record record = { 0 };
+	hsmpool_log_set_callback(keep, &record);
+	errno = EXDEV;
+	HP_LOG(ERROR, "errno-line", "x");
+	assert_int_equal(errno, EXDEV);
+}
+
+static void control_characters_are_escaped(void **state)
+{
+	(void)state;
+	struct record record = { 0 };
+	hsmpool_log_set_callback(keep, &record);
+	HP_LOG(ERROR, "escape-line", "%s", "a\nb\tc\rd\x1b[31me\x7f\"\\");
+	assert_string_equal(record.text, "a\\nb\\tc\\rd\\x1b[31me\\x7f\"\\");
+}
+
+static void good_utf8_passes_and_bad_is_escaped(void **state)
+{
+	(void)state;
+	struct record record = { 0 };
+	hsmpool_log_set_callback(keep, &record);
+	HP_LOG(ERROR, "utf8-line", "%s", "\xc3\xbc \xe2\x82\xac \xf0\x9f\x94\x91");
+	assert_string_equal(record.text, "\xc3\xbc \xe2\x82\xac \xf0\x9f\x94\x91");
+	HP_LOG(ERROR, "utf8-line", "%s",
+	       "\xff \xc3 \xc2\x9b \xc0\xaf \xed\xa0\x80 \xe2\x82");
+	assert_string_equal(record.text,
+			    "\\xff \\xc3 \\xc2\\x9b \\xc0\\xaf \\xed\\xa0\\x80 "
+			    "\\xe2\\x82");
+}
+
+static void a_long_text_is_cut(void **state)
+{
+	(void)state;
+	struct record record = { 0 };
+	char *text = malloc(100000);
+	memset(text, '\x01', 99999);
+	text[99999] = '\0';
+	hsmpool_log_set_callback(keep, &record);
+	HP_LOG(ERROR, "long-line", "%s", text);
+	free(text);
+	assert_int_equal(record.lines, 1);
+	assert_in_range(strlen(record.text), 1000, 4095);
+}
+
+static void the_callback_can_be_changed_and_taken_back(void **state)
+{
+	(void)state;
+	struct record first = { 0 };
+	struct record second = { 0 };
+	for (int i = 0; i < 3; i++) {
+		hsmpool_log_set_callback(keep, &first);
+		HP_LOG(ERROR, "callback-line", "x");
+		hsmpool_log_set_callback(keep, &second);
+		HP_LOG(ERROR, "callback-line", "x");
+	}
+	assert_int_equal(first.lines, 3);
+	assert_int_equal(second.lines, 3);
+}
+
+static void a_flood_is_limited_and_counted(void **state)
+{
+	(void)state;
+	struct record record = { 0 };
+	hsmpool_log_set_callback(keep, &record);
+	for (int i = 0; i < 1000; i++)
+		HP_LOG(ERROR, "flood", "line %d", i);
+	assert_int_equal(record.lines, 20);
+	assert_string_equal(record.text, "line 19");
+	seconds_ahead += 11;
+	HP_LOG(WARNING, "another-event", "x"); /* any event's line brings the report */
+	assert_int_equal(record.lines, 22);
+	HP_LOG(ERROR, "flood", "again");
+	assert_int_equal(record.lines, 23);
+	assert_string_equal(record.text, "again");
+}
+
+static void the_report_of_a_flood_says_how_many_were_dropped(void **state)
+{
+	(void)state;
+	struct record record = { 0 };
+	hsmpool_log_set_callback(keep, &record);
+	for (int i = 0; i < 57; i++)
+		HP_LOG(ERROR, "counted-flood", "x");
+	seconds_ahead += 11;
+	record.lines = 0;
+	HP_LOG(ERROR, "counted-flood", "again");
+	assert_int_equal(record.lines, 2);
+	assert_string_equal(record.first,
+			    "dropped 37 lines of this event (more than 20 in 10 s)");
+	assert_string_equal(record.text, "again");
+}
+
+static void one_events_flood_leaves_the_others_alone(void **state)
+{
+	(void)state;
+	struct record record = { 0 };
+	hsmpool_log_set_callback(keep, &record);
+	for (int i = 0; i < 100; i++)
+		HP_LOG(ERROR, "loud", "x");
+	HP_LOG(ERROR, "quiet", "x");
+	assert_int_equal(record.lines, 21);
+	assert_string_equal(record.event, "quiet");
+}
+
+static _Atomic int counted;
+
+static void count(void *user, hsmpool_log_level level, const char *event,
+		  const char *text)
+{
+	(void)user;
+	(void)level;
+	(void)event;
+	(void)text;
+	counted++;
+}
+
+static void *flood(void *argument)
+{
+	for (int i = 0; i < 500; i++) {
+		HP_LOG(ERROR, "threads-flood", "line %d", i);
+		if (i % 50 == 0)
+			hsmpool_log_set_callback(count, i % 100 ? argument : NULL);
+	}
+	return NULL;
+}
+
+static void threads_share_one_limit(void **state)
+{
+	(void)state;
+	pthread_t threads[4];
+	counted = 0;
+	hsmpool_log_set_callback(count, NULL);
+	for (int i = 0; i < 4; i++)
+		pthread_create(&threads[i], NULL, flood, &threads);
+	for (int i = 0; i < 4; i++)
+		pthread_join(threads[i], NULL);
+	assert_int_equal(counted, 20);
+}
+
+/* --- targets, each in a process of its own --------------------------------------------
+ */
+
+static void in_child(void (*body)(void))
+{
+	fflush(NULL);
+	pid_t child = fork();
+	if (child == 0) {
+		body();
+		_exit(0);
+	}
+	int status;
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+}
+
+static void need(bool condition)
+{
+	if (!condition)
+		_exit(1);
+}
+
+static void write_to_file(void)
+{
+	char target[600];
+	snprintf(target, sizeof(target), "file:%s", scratch_path("text.log"));
+	need(hp_log_configure(target, HSMPOOL_LOG_NOTICE, HP_LOG_TEXT, NULL) == 0);
+	HP_LOG(NOTICE, "file-line", "two\nlines");
+	HP_LOG(INFO, "file-line", "not wanted");
+	HP_LOG(ERROR, "file-line", "last");
+}
+
+static void a_file_gets_text_lines(void **state)
+{
+	(void)state;
+	char text[1000];
+	char expected[200];
+	int year, pid, end = 0;
+	struct stat info;
+	in_child(write_to_file);
+	scratch_read("text.log", text, sizeof(text));
+	assert_int_equal(sscanf(text, "%4d-%*2d-%*2dT%*2d:%*2d:%*2d.%*3dZ hsmpool[%d] %n",
+				&year, &pid, &end),
+			 2);
+	assert_in_range(year, 2024, 2200);
+	assert_int_equal(end,
+			 snprintf(NULL, 0, "2026-11-21T08:00:00.123Z hsmpool[%d] ", pid));
+	const char *first = "NOTICE file-line: two\\nlines\n";
+	assert_memory_equal(text + end, first, strlen(first));
+	snprintf(expected, sizeof(expected), "hsmpool[%d] ERROR file-line: last\n", pid);
+	assert_non_null(strstr(text, expected));
+	assert_null(strstr(text, "not wanted"));
+	assert_int_equal(stat(scratch_path("text.log"), &info), 0);
+	assert_int_equal(info.st_mode & 0137, 0);
+}
+
+static void write_json(void)
+{
+	char target[600];
+	snprintf(target, sizeof(target), "file:%s", scratch_path("json.log"));
+	need(hp_log_configure(target, HSMPOOL_LOG_WARNING, HP_LOG_JSON, NULL) == 0);
+	HP_LOG(WARNING, "json-line", "%s", "a\"b\\c\nd\x01\xff\xc3\xbc");
+}
+
+static void json_lines_are_escaped_objects(void **state)
+{
+	(void)state;
+	char text[1000];
+	in_child(write_json);
+	scratch_read("json.log", text, sizeof(text));
+	int pid, end = 0;
+	assert_int_equal(sscanf(text,
+				"{\"ts\":\"%*24[0-9TZ:.-]\",\"level\":\"warning\","
+				"\"event\":\"json-line\",\"pid\":%d,%n",
+				&pid, &end),
+			 1);
+	assert_string_equal(text + end,
+			    "\"text\":\"a\\\"b\\\\c\\nd\\u0001\\ufffd\xc3\xbc\"}\n");
+}
+
+static void configure_twice(void)
+{
+	char first[600];
+	char second[600];
+	snprintf(first, sizeof(first), "file:%s", scratch_path("first.log"));
+	snprintf(second, sizeof(second), "file:%s", scratch_path("second.log"));
+	need(hp_log_configure(NULL, HSMPOOL_LOG_DEBUG, HP_LOG_JSON, NULL) == 0);
+	need(!hp_log_enabled(HSMPOOL_LOG_NOTICE));
+	need(hp_log_configure(first, HSMPOOL_LOG_INFO, HP_LOG_TEXT, NULL) == 0);
+	need(hp_log_configure(second, HSMPOOL_LOG_DEBUG, HP_LOG_JSON, NULL) == 0);
+	HP_LOG(INFO, "once", "here");
+	need(!hp_log_enabled(HSMPOOL_LOG_DEBUG));
+}
+
+static void only_the_first_target_counts(void **state)
+{
+	(void)state;
+	char text[1000];
+	in_child(configure_twice);
+	scratch_read("first.log", text, sizeof(text));
+	assert_non_null(strstr(text, "INFO once: here\n"));
+	assert_int_equal(access(scratch_path("second.log"), F_OK), -1);
+}
+
+static void a_target_that_cannot_be_opened_is_refused_by_name(void **state)
+{
+	(void)state;
+	hsmpool_error err;
+	assert_status(hp_log_configure("file:/nonexistent/x.log", HSMPOOL_LOG_DEBUG,
+				       HP_LOG_TEXT, &err),
+		      HSMPOOL_ERR_CONFIG);
+	assert_non_null(strstr(err.text, "/nonexistent/x.log"));
+	assert_non_null(strstr(err.text, "No such file"));
+	assert_status(hp_log_configure("stdout", HSMPOOL_LOG_DEBUG, HP_LOG_TEXT, &err),
+		      HSMPOOL_ERR_CONFIG);
+	assert_false(hp_log_enabled(HSMPOOL_LOG_NOTICE));
+}
+
+static void write_into_broken_pipe(void)
+{
+	int ends[2];
+	need(pipe(ends) == 0 && dup2(ends[1], STDERR_FILENO) == STDERR_FILENO);
+	close(ends[0]);
+	signal(SIGPIPE, SIG_DFL);
+	HP_LOG(ERROR, "pipe-line", "nobody reads this");
+	sigset_t pending;
+	sigset_t blocked;
+	sigpending(&pending);
+	pthread_sigmask(SIG_BLOCK, NULL, &blocked);
+	need(!sigismember(&pending, SIGPIPE) && !sigismember(&blocked, SIGPIPE));
+}
+
+static void a_broken_pipe_does_not_kill_the_program(void **state)
+{
+	(void)state;
+	in_child(write_into_broken_pipe);
+}
+
+static void *log_for_long(void *stop)
+{
+	while (!*(_Atomic bool *)stop)
+		HP_LOG(ERROR, "fork-line", "x");
+	return NULL;
+}
+
+static void log_one_line(void)
+{
+	struct record record = { 0 };
+	hsmpool_log_set_callback(keep, &record);
+	HP_LOG(ERROR, "after-fork", "x");
+	need(record.lines == 1);
+}
+
+static void a_child_can_log_whatever_the_parents_threads_did(void **state)
+{
+	(void)state;
+	_Atomic bool stop = false;
+	pthread_t thread;
+	hsmpool_log_set_callback(count, NULL);
+	pthread_create(&thread, NULL, log_for_long, (void *)&stop);
+	for (int i = 0; i < 20; i++)
+		in_child(log_one_line);
+	stop = true;
+	pthread_join(thread, NULL);
+}
+
+static int clean_up(void **state)
+{
+	(void)state;
+	scratch_remove();
+	return 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_log_begins_at_warning), /* first: nothing set yet */
+#define TEST(name) cmocka_unit_test_setup(name, start_fresh)
+		TEST(the_level_decides_what_is_written),
+		TEST(a_line_that_is_not_wanted_costs_no_evaluation),
+		TEST(the_environment_raises_the_level),
+		TEST(errno_survives_a_line),
+		TEST(control_characters_are_escaped),
+		TEST(good_utf8_passes_and_bad_is_escaped),
+		TEST(a_long_text_is_cut),
+		TEST(the_callback_can_be_changed_and_taken_back),
+		TEST(a_flood_is_limited_and_counted),
+		TEST(the_report_of_a_flood_says_how_many_were_dropped),
+		TEST(one_events_flood_leaves_the_others_alone),
+		TEST(threads_share_one_limit),
+		TEST(a_file_gets_text_lines),
+		TEST(json_lines_are_escaped_objects),
+		TEST(only_the_first_target_counts),
+		TEST(a_target_that_cannot_be_opened_is_refused_by_name),
+		TEST(a_broken_pipe_does_not_kill_the_program),
+		TEST(a_child_can_log_whatever_the_parents_threads_did),
+#undef TEST
+	};
+	scratch_dir(); /* before any fork */
+	return cmocka_run_group_tests(tests, NULL, clean_up);
+}
