@@ -13,6 +13,7 @@
 #include <string.h>
 #include "base/error.h"
 #include "base/memory.h"
+#include "config/value.h"
 
 #define ENTRY(name, options, kind, family, hash, mechanism, bare)                      \
 	{                                                                              \
@@ -101,40 +102,18 @@ const struct hp_scheme_entry *hp_scheme_at(size_t index)
 /* --- a wrong name: the slow and helpful part -----------------------------------------
  */
 
-static size_t min3(size_t a, size_t b, size_t c)
-{
-	size_t smaller = a < b ? a : b;
-	return smaller < c ? smaller : c;
-}
-
-/* How many letters to insert, drop or change from a to b; both are short. */
-static size_t edit_distance(const char *a, size_t a_len, const char *b, size_t b_len)
-{
-	size_t row[40];
-	if (a_len >= HP_ARRAY_LEN(row) || b_len >= HP_ARRAY_LEN(row))
-		return SIZE_MAX;
-	for (size_t j = 0; j <= b_len; j++)
-		row[j] = j;
-	for (size_t i = 1; i <= a_len; i++) {
-		size_t diagonal = row[0];
-		row[0] = i;
-		for (size_t j = 1; j <= b_len; j++) {
-			size_t changed = diagonal + (a[i - 1] != b[j - 1]);
-			diagonal = row[j];
-			row[j] = min3(changed, row[j] + 1, row[j - 1] + 1);
-		}
-	}
-	return row[b_len];
-}
-
 /* The scheme of that kind that looks most like text; NULL if none does. */
 static const char *find_nearest(enum hp_scheme_kind kind, const char *text, size_t len)
 {
+	char name[32];
 	const char *nearest = NULL;
 	size_t best = len / 2 + 1; /* more than half of it changed is no likeness */
+	if (len >= sizeof(name))
+		return NULL;
+	memcpy(name, text, len);
+	name[len] = '\0';
 	for (size_t i = kinds[kind].first; i < kinds[kind].end; i++) {
-		size_t distance =
-			edit_distance(text, len, schemes[i].name, schemes[i].name_len);
+		size_t distance = hp_edit_distance(name, schemes[i].name);
 		if (distance < best) {
 			best = distance;
 			nearest = schemes[i].name;
