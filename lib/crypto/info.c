@@ -215,6 +215,7 @@ hsmpool_status hsmpool_key_get_info(hsmpool_key *key, hsmpool_key_info *info,
 		.verb = "read key facts",
 		.retry = HP_RETRY_IDEMPOTENT,
 		.pool = key->pool,
+		.about = key,
 		.run = run_get_info,
 		.user = &request,
 	};

@@ -70,6 +70,13 @@ void hp_key_forget_handle(hsmpool_key *key, enum hp_key_role role)
 	atomic_store_explicit(&key->slot[role].generation, 0, memory_order_release);
 }
 
+void hp_key_use_original(hsmpool_key *key)
+{
+	key->may_be_copied = false;
+	for (int role = 0; role < HP_KEY_ROLE_COUNT; role++)
+		atomic_store(&key->wants_copy[role], false);
+}
+
 void hp_key_remember(hsmpool_key *key, const struct hp_key_objects *objects,
 		     uint64_t generation)
 {
@@ -339,6 +346,7 @@ hsmpool_status hsmpool_key_open(hsmpool_key **out, hsmpool *pool, const char *wh
 		.verb = "find key",
 		.retry = HP_RETRY_IDEMPOTENT,
 		.pool = pool,
+		.about = key,
 		.run = run_open,
 		.user = key,
 	};

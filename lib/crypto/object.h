@@ -105,6 +105,8 @@ CK_RV hp_read_facts(struct hp_session *s, const struct hp_object *object,
 /* A key for a URI or a configured name; nothing is searched. */
 hsmpool_status hp_key_new(hsmpool *pool, const char *which, hsmpool_key **out,
 			  hsmpool_error *err);
+/* Before its first use: never work with a session copy of it. */
+void hp_key_use_original(hsmpool_key *key);
 /* What a creation made, so that the first use need not search. */
 void hp_key_remember(hsmpool_key *key, const struct hp_key_objects *objects,
 		     uint64_t generation);

@@ -141,10 +141,11 @@ static hsmpool_status fail_with_rv(const struct hp_operation *op, const struct o
 
 	hp_pool_token(op->pool, &token);
 	hp_token_text(token.info.label, sizeof(token.info.label), label);
+	const hsmpool_key *about = op->key ? op->key : op->about;
 	hsmpool_status status =
-		op->key ? hp_rv_fail(err, o->rv, "%s with key '%s' on token '%s'",
-				     op->verb, hp_key_name(op->key), label)
-			: hp_rv_fail(err, o->rv, "%s on token '%s'", op->verb, label);
+		about ? hp_rv_fail(err, o->rv, "%s%s '%s' on token '%s'", op->verb,
+				   op->key ? " with key" : "", hp_key_name(about), label)
+		      : hp_rv_fail(err, o->rv, "%s on token '%s'", op->verb, label);
 	if (o->told == HP_RV_LOGIN_LOST && o->class == HP_RV_CALLER)
 		status = HSMPOOL_ERR_KEY;
 	if (!err)

@@ -33,7 +33,8 @@ struct hp_operation {
 	enum hp_retry retry;
 	enum hp_want want;
 	hsmpool *pool;
-	hsmpool_key *key; /* NULL: none involved */
+	hsmpool_key *key;         /* NULL: none involved */
+	const hsmpool_key *about; /* where key is NULL: named in texts, or NULL too */
 	enum hp_key_role role;
 	/*
 	 * Do it on session s with the key's handle. Leaves *stage as it was (NOTHING_RAN)
@@ -42,7 +43,7 @@ struct hp_operation {
 	 * its buffers only when CKR_OK is returned. A failure of our own (not the
 	 * module's) is reported through *own (err filled) with CKR_OK returned.
 	 */
-	CK_RV (*run)
+	CK_RV(*run)
 	(struct hp_operation *op, struct hp_session *s, CK_OBJECT_HANDLE handle,
 	 const struct hp_key_facts *facts, enum hp_stage *stage, hsmpool_status *own,
 	 hsmpool_error *err);

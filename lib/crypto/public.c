@@ -100,6 +100,12 @@ EVP_PKEY *hp_public_from_point(const struct hp_curve *curve, hsmpool_bytes point
 	return key_from_params("EC", params);
 }
 
+void hp_public_uncompress(EVP_PKEY *key)
+{
+	EVP_PKEY_set_utf8_string_param(key, OSSL_PKEY_PARAM_EC_POINT_CONVERSION_FORMAT,
+				       OSSL_PKEY_EC_POINT_CONVERSION_FORMAT_UNCOMPRESSED);
+}
+
 static EVP_PKEY *elliptic_key(const struct parts *p)
 {
 	const struct hp_curve *curve = hp_curve_by_params(p->params, p->params_len);
@@ -215,6 +221,7 @@ static hsmpool_status fetch_public(hsmpool_key *key, hsmpool_deadline deadline,
 		.verb = "read public key",
 		.retry = HP_RETRY_IDEMPOTENT,
 		.pool = key->pool,
+		.about = key,
 		.run = run_public,
 		.user = &request,
 	};

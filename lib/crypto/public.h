@@ -19,4 +19,7 @@ hsmpool_bytes hp_public_point(hsmpool_bytes attribute, uint32_t bits);
 /* The point as a key; NULL if it is not on the curve. */
 EVP_PKEY *hp_public_from_point(const struct hp_curve *curve, hsmpool_bytes point);
 
+/* Have an EC key give its point uncompressed, whatever form it was read in. */
+void hp_public_uncompress(EVP_PKEY *key);
+
 #endif
