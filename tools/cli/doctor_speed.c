@@ -92,19 +92,28 @@ static int compare_times(const void *a, const void *b)
 	return (left > right) - (left < right);
 }
 
+static void format_time(double seconds, char *text, size_t cap)
+{
+	if (seconds < 1e-3)
+		snprintf(text, cap, "%.1f us", seconds * 1e6);
+	else
+		snprintf(text, cap, "%.1f ms", seconds * 1e3);
+}
+
 static void note_times(struct doctor *doctor, const char *name, int64_t *times,
 		       size_t rounds)
 {
 	double median, slowest;
-	struct check *check;
+	char median_text[24], slowest_text[24];
 
 	qsort(times, rounds, sizeof(*times), compare_times);
 	median = (double)times[rounds / 2] / 1e9;
 	slowest = (double)times[rounds - 1] / 1e9;
-	check = doctor_note(doctor, name, FINDING_OK, NULL,
-			    "median %.3f ms, slowest %.3f ms of %zu", median * 1e3,
-			    slowest * 1e3, rounds);
-	check->seconds = median;
+	format_time(median, median_text, sizeof(median_text));
+	format_time(slowest, slowest_text, sizeof(slowest_text));
+	doctor_note(doctor, name, FINDING_OK, NULL, "median %s, slowest %s of %zu",
+		    median_text, slowest_text, rounds)
+		->seconds = median;
 }
 
 static void time_operation(struct doctor *doctor, const char *name, operation_fn run,

@@ -48,15 +48,35 @@ static hsmpool_status add_recipient(struct recipients *recipients, const char *w
 	return HSMPOOL_OK;
 }
 
+/*
+ * A pair whose private half is here but may not decrypt would take the data and never
+ * give it back. A public key alone is fine: its private half is elsewhere.
+ */
+static hsmpool_status check_recipient(hsmpool_key *key, hsmpool_error *err)
+{
+	hsmpool_key_info info = { .size = sizeof(info) };
+
+	HP_TRY(hsmpool_key_get_info(key, &info, HSMPOOL_DEFAULT, err));
+	HP_CHECK(strcmp(info.class_name, "private") != 0 ||
+			 info.flags & (HSMPOOL_KEY_CAN_DECRYPT | HSMPOOL_KEY_CAN_UNWRAP),
+		 err, HSMPOOL_ERR_KEY,
+		 "key '%s' may not decrypt, so the data would be lost; use one made by "
+		 "keygen --for rsa-oaep or --for aes-gcm",
+		 info.label);
+	return HSMPOOL_OK;
+}
+
 /* No --key at all stands for [key default]: one recipient whose name is NULL. */
 static hsmpool_status open_recipients(struct cli *cli, struct recipients *recipients,
 				      hsmpool_error *err)
 {
 	if (recipients->count == 0)
 		recipients->count = 1;
-	for (size_t i = 0; i < recipients->count; i++)
+	for (size_t i = 0; i < recipients->count; i++) {
 		HP_TRY(cli_open_key(cli, recipients->which[i], &recipients->keys[i],
 				    err));
+		HP_TRY(check_recipient(recipients->keys[i], err));
+	}
 	return HSMPOOL_OK;
 }
 

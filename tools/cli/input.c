@@ -17,18 +17,23 @@
 #include "base/memory.h"
 #include "stop.h"
 
-static void measure(struct input *in)
+/* A folder can be opened, but not read: say so before anything is written. */
+static hsmpool_status examine(struct input *in, hsmpool_error *err)
 {
 	struct stat st;
 	off_t at;
 
-	if (fstat(in->fd, &st) < 0 || !S_ISREG(st.st_mode))
-		return;
-	at = lseek(in->fd, 0, SEEK_CUR);
+	if (fstat(in->fd, &st) < 0)
+		return hp_fail_errno(err, HSMPOOL_ERR_SYSTEM, errno, "cannot read %s",
+				     in->name);
+	HP_CHECK(!S_ISDIR(st.st_mode), err, HSMPOOL_ERR_SYSTEM,
+		 "cannot read %s: it is a folder", in->name);
+	at = S_ISREG(st.st_mode) ? lseek(in->fd, 0, SEEK_CUR) : -1;
 	if (at < 0 || at > st.st_size)
-		return;
+		return HSMPOOL_OK;
 	in->has_size = true;
 	in->size = (uint64_t)(st.st_size - at);
+	return HSMPOOL_OK;
 }
 
 hsmpool_status input_open(struct input *in, const char *path, hsmpool_error *err)
@@ -44,8 +49,10 @@ hsmpool_status input_open(struct input *in, const char *path, hsmpool_error *err
 		}
 		*in = (struct input){ .fd = fd, .is_owned = true, .name = path };
 	}
-	measure(in);
-	return HSMPOOL_OK;
+	hsmpool_status status = examine(in, err);
+	if (status != HSMPOOL_OK)
+		input_close(in);
+	return status;
 }
 
 void input_close(struct input *in)

@@ -42,7 +42,7 @@ static void format_type(const hsmpool_key_info *info, char *text, size_t cap)
 {
 	if (*info->curve)
 		snprintf(text, cap, "%s %s", info->type, info->curve);
-	else if (info->bits)
+	else if (info->bits && strcmp(info->type, "ed25519") != 0)
 		snprintf(text, cap, "%s-%u", info->type, info->bits);
 	else
 		snprintf(text, cap, "%s", info->type);
@@ -78,6 +78,16 @@ static void print_table(const struct rows *rows)
 	}
 }
 
+/* By name, a private key before its public half: the token's order means nothing. */
+static int compare_rows(const void *a, const void *b)
+{
+	const hsmpool_key_info *left = a;
+	const hsmpool_key_info *right = b;
+	int order = strcmp(left->label, right->label);
+
+	return order ? order : strcmp(left->class_name, right->class_name);
+}
+
 static void print_json(const struct rows *rows)
 {
 	struct json_object *list = json_object_new_array();
@@ -94,6 +104,8 @@ static hsmpool_status list_keys(struct cli *cli, const char *uri, hsmpool_error 
 
 	HP_TRY(cli_open_pool(cli, err));
 	status = hsmpool_key_list(cli->pool, uri, add_row, &rows, HSMPOOL_DEFAULT, err);
+	if (rows.count > 0)
+		qsort(rows.info, rows.count, sizeof(*rows.info), compare_rows);
 	if (status == HSMPOOL_OK && cli->is_json)
 		print_json(&rows);
 	else if (status == HSMPOOL_OK)

@@ -15,6 +15,8 @@
 
 enum { GLOBAL_CONFIG = 2000, GLOBAL_POOL, GLOBAL_JSON, GLOBAL_TIMEOUT };
 
+#define HELP_WIDTH  79
+#define HELP_COLUMN 31 /* where the right-hand column begins */
 #define MAX_OPTIONS 48 /* of one verb, the global ones included */
 
 static const struct cli_option global_options[] = {
@@ -30,6 +32,24 @@ static const struct cli_option global_options[] = {
 	CLI_OPTION_END,
 };
 
+/* text in the right-hand column, broken between words. */
+static void print_wrapped(const char *text)
+{
+	const int room = HELP_WIDTH - HELP_COLUMN;
+
+	while ((int)strlen(text) > room) {
+		int cut = room;
+
+		while (cut > 0 && text[cut] != ' ')
+			cut--;
+		if (cut == 0)
+			break;
+		printf("%.*s\n%*s", cut, text, HELP_COLUMN, "");
+		text += cut + 1;
+	}
+	printf("%s\n", text);
+}
+
 static void print_options(const struct cli_option *options)
 {
 	for (; options && options->name; options++) {
@@ -41,7 +61,8 @@ static void print_options(const struct cli_option *options)
 		snprintf(left, sizeof(left), "%s--%s%s%s", letter, options->name,
 			 options->argument ? " " : "",
 			 options->argument ? options->argument : "");
-		printf("  %-28s %s\n", left, options->help);
+		printf("  %-*s ", HELP_COLUMN - 3, left);
+		print_wrapped(options->help);
 	}
 }
 

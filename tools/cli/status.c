@@ -97,17 +97,21 @@ static uint64_t figure_value(const hsmpool_stats *stats, const struct figure *fi
 	return narrow;
 }
 
-/* "16 of 1024", "16, no limit", or "not told". */
+/* "16, limit 1024", "16, no limit", "number and limit not told". */
 static void format_sessions(CK_ULONG now, CK_ULONG max, char *text, size_t cap)
 {
-	if (now == CK_UNAVAILABLE_INFORMATION)
-		snprintf(text, cap, "not told");
-	else if (max == CK_UNAVAILABLE_INFORMATION)
-		snprintf(text, cap, "%lu, limit not told", now);
+	char limit[40];
+
+	if (max == CK_UNAVAILABLE_INFORMATION)
+		snprintf(limit, sizeof(limit), "limit not told");
 	else if (max == CK_EFFECTIVELY_INFINITE)
-		snprintf(text, cap, "%lu, no limit", now);
+		snprintf(limit, sizeof(limit), "no limit");
 	else
-		snprintf(text, cap, "%lu of %lu", now, max);
+		snprintf(limit, sizeof(limit), "limit %lu", max);
+	if (now == CK_UNAVAILABLE_INFORMATION)
+		snprintf(text, cap, "number not told, %s", limit);
+	else
+		snprintf(text, cap, "%lu open, %s", now, limit);
 }
 
 static void print_flags(unsigned long value)

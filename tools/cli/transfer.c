@@ -8,6 +8,7 @@
  */
 #include "transfer.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <json.h>
@@ -113,13 +114,16 @@ static void print_summary(const struct transfer *transfer)
 {
 	struct json_object *object = json_object_new_object();
 	double seconds = (double)(hp_now_ns() - transfer->start_ns) / 1e9;
+	char seconds_text[32];
 
+	snprintf(seconds_text, sizeof(seconds_text), "%.6f", seconds);
 	json_object_object_add(object, "out", json_object_new_string(transfer->out.name));
 	json_object_object_add(object, "plaintext-bytes",
 			       json_object_new_uint64(transfer->bytes));
 	json_object_object_add(object, "written-bytes",
 			       json_object_new_uint64(transfer->out.written));
-	json_object_object_add(object, "seconds", json_object_new_double(seconds));
+	json_object_object_add(object, "seconds",
+			       json_object_new_double_s(seconds, seconds_text));
 	cli_print_json(object);
 }
 
