@@ -95,11 +95,29 @@ static bool take_living(struct hp_attachment *attachment, uint64_t generation,
 	return !out->is_gone;
 }
 
+/* Whether the handle still names the copy. A loss may have ended it, or given its
+ * handle to another object, so this is asked before anything is destroyed. */
+static bool is_still_there(const struct hp_copy *copy, struct hp_session *s)
+{
+	CK_BBOOL is_token = CK_TRUE;
+	CK_ATTRIBUTE token = { CKA_TOKEN, &is_token, sizeof(is_token) };
+	const struct hp_object none = { 0 };
+	struct hp_object object;
+	struct hp_key_facts facts;
+
+	return hp_read_attributes(s, copy->handle, &token, 1) == CKR_OK &&
+	       token.ulValueLen == sizeof(is_token) && is_token == CK_FALSE &&
+	       hp_read_identity(s, copy->handle, &object) == CKR_OK &&
+	       hp_read_facts(s, &object, &none, &facts) == CKR_OK &&
+	       memcmp(facts.fingerprint, copy->fingerprint, sizeof(copy->fingerprint)) ==
+		       0;
+}
+
 /* Where the owner is another session its count stays too high, which only says that
  * the anchor is not to be closed: it never is. */
 static void destroy_object(const struct hp_copy *copy, struct hp_session *s)
 {
-	if (copy->is_gone || copy->generation != s->generation)
+	if (copy->is_gone || !is_still_there(copy, s))
 		return;
 	CK_RV rv = hp_destroy_object(s, copy->handle);
 	if (rv == CKR_OK && copy->owner == s && s->objects > 0)
@@ -334,8 +352,9 @@ static void prepare_on_anchor(hsmpool_key *key, enum hp_key_role role,
 		atomic_store(&key->copy_retry_ns, now + ANCHOR_RETRY);
 		return;
 	}
+	CK_RV rv = decide(key, s, role, wait_until);
 	destroy_unused(key->attachment, s);
-	hp_pool_return(s, decide(key, s, role, wait_until));
+	hp_pool_return(s, rv);
 }
 
 void hp_key_prepare(hsmpool_key *key, enum hp_key_role role, int64_t deadline_ns)

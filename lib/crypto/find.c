@@ -52,8 +52,8 @@ CK_ULONG hp_find_template(const struct hp_uri_object *select, CK_ATTRIBUTE *temp
 
 /* What every key has. The class comes first: modules that stop at the first missing
  * attribute (certificates have no key type) have told it by then. */
-static CK_RV read_identity(struct hp_session *s, CK_OBJECT_HANDLE handle,
-			   struct hp_object *out)
+CK_RV hp_read_identity(struct hp_session *s, CK_OBJECT_HANDLE handle,
+		       struct hp_object *out)
 {
 	memset(out, 0, sizeof(*out));
 	CK_ATTRIBUTE template[] = {
@@ -96,7 +96,7 @@ static CK_RV read_keys(struct hp_session *s, const CK_OBJECT_HANDLE *handles,
 	*count = 0;
 	for (CK_ULONG i = 0; i < len; i++) {
 		struct hp_object *object = &out[*count];
-		CK_RV rv = read_identity(s, handles[i], object);
+		CK_RV rv = hp_read_identity(s, handles[i], object);
 		if (rv == CKR_OBJECT_HANDLE_INVALID)
 			continue;
 		if (rv != CKR_OK)

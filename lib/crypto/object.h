@@ -87,6 +87,10 @@ hsmpool_status hp_find_key(const hsmpool_key *key, struct hp_session *s,
 CK_RV hp_find_public_half(struct hp_session *s, const struct hp_object *own,
 			  struct hp_object *out);
 
+/* Class, type, id and label of an object that a search gave. */
+CK_RV hp_read_identity(struct hp_session *s, CK_OBJECT_HANDLE handle,
+		       struct hp_object *out);
+
 /* A template for searches of token objects by select; room for 4 attributes. */
 CK_ULONG hp_find_template(const struct hp_uri_object *select, CK_ATTRIBUTE *template);
 
