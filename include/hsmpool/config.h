@@ -51,8 +51,8 @@ HSMPOOL_API HSMPOOL_CHECK hsmpool_status hsmpool_config_set(hsmpool_config *conf
 
 /* The value in force: set, inherited by [pool NAME] from [pool], or the default.
  * NULL if there is none. Valid until the next call on config. */
-HSMPOOL_API const char *hsmpool_config_get(const hsmpool_config *config, const char *section,
-					   const char *key);
+HSMPOOL_API const char *hsmpool_config_get(const hsmpool_config *config,
+					   const char *section, const char *key);
 
 /* The file that was read, or NULL. */
 HSMPOOL_API const char *hsmpool_config_path(const hsmpool_config *config);

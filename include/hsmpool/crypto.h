@@ -78,30 +78,20 @@ hsmpool_decrypt(hsmpool *pool, hsmpool_key *key, const char *scheme,
  * repeated after a loss only as the option sign-retry, of the pool or the key,
  * allows. hsmpool_verify() returns HSMPOOL_OK or HSMPOOL_ERR_DATA.
  */
-HSMPOOL_API HSMPOOL_CHECK hsmpool_status hsmpool_sign(hsmpool *pool, hsmpool_key *key,
-						      const char *scheme,
-						      hsmpool_bytes message,
-						      hsmpool_buf *signature,
-						      hsmpool_deadline deadline,
-						      hsmpool_error *err);
-HSMPOOL_API HSMPOOL_CHECK hsmpool_status hsmpool_verify(hsmpool *pool, hsmpool_key *key,
-							const char *scheme,
-							hsmpool_bytes message,
-							hsmpool_bytes signature,
-							hsmpool_deadline deadline,
-							hsmpool_error *err);
+HSMPOOL_API HSMPOOL_CHECK hsmpool_status
+hsmpool_sign(hsmpool *pool, hsmpool_key *key, const char *scheme, hsmpool_bytes message,
+	     hsmpool_buf *signature, hsmpool_deadline deadline, hsmpool_error *err);
+HSMPOOL_API HSMPOOL_CHECK hsmpool_status
+hsmpool_verify(hsmpool *pool, hsmpool_key *key, const char *scheme, hsmpool_bytes message,
+	       hsmpool_bytes signature, hsmpool_deadline deadline, hsmpool_error *err);
 
 /* Full-length MACs; comparison in constant time, HSMPOOL_ERR_DATA if different. */
-HSMPOOL_API HSMPOOL_CHECK hsmpool_status hsmpool_mac(hsmpool *pool, hsmpool_key *key,
-						     const char *scheme,
-						     hsmpool_bytes message,
-						     hsmpool_buf *mac,
-						     hsmpool_deadline deadline,
-						     hsmpool_error *err);
 HSMPOOL_API HSMPOOL_CHECK hsmpool_status
-hsmpool_mac_verify(hsmpool *pool, hsmpool_key *key, const char *scheme,
-		   hsmpool_bytes message, hsmpool_bytes mac, hsmpool_deadline deadline,
-		   hsmpool_error *err);
+hsmpool_mac(hsmpool *pool, hsmpool_key *key, const char *scheme, hsmpool_bytes message,
+	    hsmpool_buf *mac, hsmpool_deadline deadline, hsmpool_error *err);
+HSMPOOL_API HSMPOOL_CHECK hsmpool_status hsmpool_mac_verify(
+	hsmpool *pool, hsmpool_key *key, const char *scheme, hsmpool_bytes message,
+	hsmpool_bytes mac, hsmpool_deadline deadline, hsmpool_error *err);
 
 /* A digest made by the token. */
 HSMPOOL_API HSMPOOL_CHECK hsmpool_status hsmpool_digest(hsmpool *pool, const char *scheme,
@@ -144,11 +134,10 @@ typedef enum hsmpool_multipart_kind {
  * Decrypted data of an update is *not yet verified* where the cipher authenticates
  * only at the end: do not use it before final succeeded.
  */
-HSMPOOL_API HSMPOOL_CHECK hsmpool_status
-hsmpool_multipart_begin(hsmpool_multipart **out, hsmpool *pool, hsmpool_key *key,
-			hsmpool_multipart_kind kind, const char *scheme,
-			const hsmpool_params *params, hsmpool_deadline deadline,
-			hsmpool_error *err);
+HSMPOOL_API HSMPOOL_CHECK hsmpool_status hsmpool_multipart_begin(
+	hsmpool_multipart **out, hsmpool *pool, hsmpool_key *key,
+	hsmpool_multipart_kind kind, const char *scheme, const hsmpool_params *params,
+	hsmpool_deadline deadline, hsmpool_error *err);
 
 /* Give input. out is ignored for sign and digest and may be NULL there; else it
  * needs room for in.len + 32 bytes. HSMPOOL_ERR_SPACE leaves the operation going. */

@@ -99,14 +99,14 @@ HSMPOOL_API HSMPOOL_CHECK hsmpool_status hsmpool_key_list(hsmpool *pool, const c
  * key; rsa and ec: sign/verify; ed25519: sign/verify).
  */
 typedef struct hsmpool_key_spec {
-	size_t size;        /* sizeof(hsmpool_key_spec) */
-	const char *type;   /* "aes", "generic", "rsa", "ec", "ed25519" */
-	uint32_t bits;      /* aes 128/192/256 (256), generic (256), rsa (3072) */
-	const char *curve;  /* "P-256" (default), "P-384", "P-521" */
-	const char *label;  /* must not be taken on the token */
-	const uint8_t *id;  /* CKA_ID; NULL: 16 random bytes */
+	size_t size;       /* sizeof(hsmpool_key_spec) */
+	const char *type;  /* "aes", "generic", "rsa", "ec", "ed25519" */
+	uint32_t bits;     /* aes 128/192/256 (256), generic (256), rsa (3072) */
+	const char *curve; /* "P-256" (default), "P-384", "P-521" */
+	const char *label; /* must not be taken on the token */
+	const uint8_t *id; /* CKA_ID; NULL: 16 random bytes */
 	size_t id_len;
-	uint32_t usage;     /* HSMPOOL_KEY_CAN_*; 0: the default of the type */
+	uint32_t usage;               /* HSMPOOL_KEY_CAN_*; 0: the default of the type */
 	uint32_t extractable;         /* 1: may be wrapped and leave the token */
 	uint32_t always_authenticate; /* 1: PIN before each use (private keys) */
 } hsmpool_key_spec;
@@ -133,21 +133,18 @@ hsmpool_key_generate(hsmpool_key **out, hsmpool *pool, const hsmpool_key_spec *s
  * imported secret key is sensitive and not extractable unless spec says so, but it
  * was outside the HSM: CKA_LOCAL is false for ever. Errors as hsmpool_key_generate().
  */
-HSMPOOL_API HSMPOOL_CHECK hsmpool_status
-hsmpool_key_import_public(hsmpool_key **out, hsmpool *pool, const hsmpool_key_spec *spec,
-			  hsmpool_bytes public_key, hsmpool_deadline deadline,
-			  hsmpool_error *err);
-HSMPOOL_API HSMPOOL_CHECK hsmpool_status
-hsmpool_key_import_secret(hsmpool_key **out, hsmpool *pool, const hsmpool_key_spec *spec,
-			  hsmpool_bytes secret, hsmpool_deadline deadline,
-			  hsmpool_error *err);
+HSMPOOL_API HSMPOOL_CHECK hsmpool_status hsmpool_key_import_public(
+	hsmpool_key **out, hsmpool *pool, const hsmpool_key_spec *spec,
+	hsmpool_bytes public_key, hsmpool_deadline deadline, hsmpool_error *err);
+HSMPOOL_API HSMPOOL_CHECK hsmpool_status hsmpool_key_import_secret(
+	hsmpool_key **out, hsmpool *pool, const hsmpool_key_spec *spec,
+	hsmpool_bytes secret, hsmpool_deadline deadline, hsmpool_error *err);
 
 /* The public half as PEM SubjectPublicKeyInfo, NUL-terminated (len without the NUL,
  * cap with it). HSMPOOL_ERR_KEY: a secret key, or no public part on the token. */
-HSMPOOL_API HSMPOOL_CHECK hsmpool_status hsmpool_key_export_public(hsmpool_key *key,
-								   hsmpool_buf *pem,
-								   hsmpool_deadline deadline,
-								   hsmpool_error *err);
+HSMPOOL_API HSMPOOL_CHECK hsmpool_status
+hsmpool_key_export_public(hsmpool_key *key, hsmpool_buf *pem, hsmpool_deadline deadline,
+			  hsmpool_error *err);
 
 /* Destroy the key's objects on the token: private and public half, or the secret
  * key. There is no way back. The hsmpool_key remains to be closed. */
@@ -179,10 +176,9 @@ hsmpool_key_unwrap(hsmpool_key **out, hsmpool_key *unwrapping_key, const char *s
  * bytes are cut as PKCS#11 says) opened as *out; hsmpool_derive_secret() (crypto.h)
  * gives the bytes instead. The raw ECDH secret should go through a KDF.
  */
-HSMPOOL_API HSMPOOL_CHECK hsmpool_status
-hsmpool_key_derive(hsmpool_key **out, hsmpool_key *private_key, hsmpool_bytes peer,
-		   const hsmpool_key_spec *spec, hsmpool_deadline deadline,
-		   hsmpool_error *err);
+HSMPOOL_API HSMPOOL_CHECK hsmpool_status hsmpool_key_derive(
+	hsmpool_key **out, hsmpool_key *private_key, hsmpool_bytes peer,
+	const hsmpool_key_spec *spec, hsmpool_deadline deadline, hsmpool_error *err);
 
 #ifdef __cplusplus
 }

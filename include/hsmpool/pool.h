@@ -78,38 +78,38 @@ HSMPOOL_API void hsmpool_validate(hsmpool *pool);
 typedef struct hsmpool_stats {
 	size_t size;
 	/* sessions, now */
-	uint32_t open;     /* really open on the token: the sum of the next five */
-	uint32_t idle;     /* free to borrow */
-	uint32_t used;     /* lent */
-	uint32_t testing;  /* being revalidated */
-	uint32_t stuck;    /* lent and inside one call for longer than stuck-after */
-	uint32_t closing;  /* on their way out */
-	uint32_t opening;  /* being opened */
-	uint32_t limit;    /* max-sessions, or less: the token's or the learned limit */
-	uint32_t peak;     /* the most that were ever open at once */
-	uint32_t waiters;  /* threads waiting for a session */
-	uint32_t paused;   /* 1 while paused */
+	uint32_t open;    /* really open on the token: the sum of the next five */
+	uint32_t idle;    /* free to borrow */
+	uint32_t used;    /* lent */
+	uint32_t testing; /* being revalidated */
+	uint32_t stuck;   /* lent and inside one call for longer than stuck-after */
+	uint32_t closing; /* on their way out */
+	uint32_t opening; /* being opened */
+	uint32_t limit;   /* max-sessions, or less: the token's or the learned limit */
+	uint32_t peak;    /* the most that were ever open at once */
+	uint32_t waiters; /* threads waiting for a session */
+	uint32_t paused;  /* 1 while paused */
 	uint64_t oldest_wait_ns;
 	uint64_t generation; /* raised by each loss of token or login */
 	/* since the start */
-	uint64_t borrowed_direct;   /* borrows served at once */
-	uint64_t borrowed_waited;   /* borrows served after a wait */
-	uint64_t borrow_timeouts;   /* deadlines that passed */
-	uint64_t borrow_rejected;   /* refused: too many waiters, or no-wait */
+	uint64_t borrowed_direct; /* borrows served at once */
+	uint64_t borrowed_waited; /* borrows served after a wait */
+	uint64_t borrow_timeouts; /* deadlines that passed */
+	uint64_t borrow_rejected; /* refused: too many waiters, or no-wait */
 	uint64_t returned;
 	uint64_t opened;
 	uint64_t open_failures;
-	uint64_t closed_idle;       /* idle-timeout */
-	uint64_t closed_lifetime;   /* max-lifetime */
-	uint64_t closed_broken;     /* dead, or left in an unclean state */
-	uint64_t closed_other;      /* pause, limit, upgrade to read-write, close */
+	uint64_t closed_idle;     /* idle-timeout */
+	uint64_t closed_lifetime; /* max-lifetime */
+	uint64_t closed_broken;   /* dead, or left in an unclean state */
+	uint64_t closed_other;    /* pause, limit, upgrade to read-write, close */
 	uint64_t validated;
 	uint64_t validation_failures;
 	uint64_t logins;
 	uint64_t login_failures;
-	uint64_t leaks_suspected;   /* borrows older than leak-warn */
-	uint64_t retries;           /* operations begun again after a loss */
-	unsigned long last_error;   /* CK_RV of the last failure that was not a caller's */
+	uint64_t leaks_suspected; /* borrows older than leak-warn */
+	uint64_t retries;         /* operations begun again after a loss */
+	unsigned long last_error; /* CK_RV of the last failure that was not a caller's */
 	uint64_t last_error_age_ns; /* 0 if there was none */
 	/* counts per bucket; bucket i counts times up to 1000 << i ns */
 	uint64_t wait_ns[HSMPOOL_HISTOGRAM_BUCKETS]; /* of borrows that waited */
@@ -122,7 +122,7 @@ HSMPOOL_API void hsmpool_get_stats(hsmpool *pool, hsmpool_stats *stats);
 typedef struct hsmpool_token_info {
 	size_t size; /* set to sizeof(hsmpool_token_info) before the call */
 	unsigned long slot_id;
-	unsigned long flags; /* CKF_* of CK_TOKEN_INFO */
+	unsigned long flags;        /* CKF_* of CK_TOKEN_INFO */
 	unsigned long max_sessions; /* as the token reports: 0 or ~0 say nothing */
 	char label[33];
 	char manufacturer[33];
@@ -168,12 +168,9 @@ typedef enum hsmpool_verdict {
  * HSMPOOL_ERR_DOWN     the token cannot be reached
  * HSMPOOL_ERR_CLOSED, HSMPOOL_ERR_FORKED
  */
-HSMPOOL_API HSMPOOL_CHECK hsmpool_status hsmpool_borrow(hsmpool *pool,
-							hsmpool_session **out,
-							hsmpool_borrow_flags flags,
-							const char *tag,
-							hsmpool_deadline deadline,
-							hsmpool_error *err);
+HSMPOOL_API HSMPOOL_CHECK hsmpool_status
+hsmpool_borrow(hsmpool *pool, hsmpool_session **out, hsmpool_borrow_flags flags,
+	       const char *tag, hsmpool_deadline deadline, hsmpool_error *err);
 
 /* Give it back, from any thread, and clear *session. Accepts NULL and NULL in it. */
 HSMPOOL_API void hsmpool_return(hsmpool_session **session, hsmpool_verdict verdict);

@@ -42,21 +42,21 @@ extern "C" {
  * SYSTEM       the operating system refused: memory, files, threads
  * EXISTS       an object or file of that name is there already
  */
-#define HSMPOOL_STATUS_MAP(X)                                                            \
-	X(OK, 0, 0, "success")                                                           \
-	X(ERR_USAGE, 1, 64, "wrong argument")                                            \
-	X(ERR_CONFIG, 2, 78, "wrong configuration")                                      \
-	X(ERR_BUSY, 3, 75, "too busy")                                                   \
-	X(ERR_TIMEOUT, 4, 72, "timed out")                                               \
-	X(ERR_DOWN, 5, 69, "HSM not available")                                          \
-	X(ERR_AUTH, 6, 77, "login refused")                                              \
-	X(ERR_KEY, 7, 67, "key not usable")                                              \
-	X(ERR_DATA, 8, 65, "data not valid")                                             \
-	X(ERR_SPACE, 9, 76, "buffer too small")                                          \
-	X(ERR_UNSUPPORTED, 10, 70, "not supported")                                      \
-	X(ERR_FORKED, 11, 79, "used across fork")                                        \
-	X(ERR_CLOSED, 12, 80, "pool closed")                                             \
-	X(ERR_SYSTEM, 13, 71, "system error")                                            \
+#define HSMPOOL_STATUS_MAP(X)                       \
+	X(OK, 0, 0, "success")                      \
+	X(ERR_USAGE, 1, 64, "wrong argument")       \
+	X(ERR_CONFIG, 2, 78, "wrong configuration") \
+	X(ERR_BUSY, 3, 75, "too busy")              \
+	X(ERR_TIMEOUT, 4, 72, "timed out")          \
+	X(ERR_DOWN, 5, 69, "HSM not available")     \
+	X(ERR_AUTH, 6, 77, "login refused")         \
+	X(ERR_KEY, 7, 67, "key not usable")         \
+	X(ERR_DATA, 8, 65, "data not valid")        \
+	X(ERR_SPACE, 9, 76, "buffer too small")     \
+	X(ERR_UNSUPPORTED, 10, 70, "not supported") \
+	X(ERR_FORKED, 11, 79, "used across fork")   \
+	X(ERR_CLOSED, 12, 80, "pool closed")        \
+	X(ERR_SYSTEM, 13, 71, "system error")       \
 	X(ERR_EXISTS, 14, 73, "exists already")
 
 typedef enum hsmpool_status {

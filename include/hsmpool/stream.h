@@ -34,8 +34,8 @@ typedef enum hsmpool_stream_mode {
 typedef struct hsmpool_stream_options {
 	size_t size; /* sizeof(hsmpool_stream_options) */
 	hsmpool_stream_mode mode;
-	uint32_t chunk_size;  /* bytes of plaintext; 0: 1 MiB envelope, 64 KiB direct */
-	const char *context;  /* authenticated, not stored: decryption needs the same */
+	uint32_t chunk_size; /* bytes of plaintext; 0: 1 MiB envelope, 64 KiB direct */
+	const char *context; /* authenticated, not stored: decryption needs the same */
 	/* Asked after each chunk with the plaintext bytes so far; nonzero stops the
 	 * stream with HSMPOOL_ERR_CLOSED. NULL: not asked. */
 	int (*progress)(void *user, uint64_t bytes);
@@ -65,11 +65,10 @@ hsmpool_stream_encrypt(hsmpool *pool, hsmpool_key *const *keys, size_t key_count
  * HSMPOOL_ERR_DATA  not a container, or not whole, or altered, or another context
  * HSMPOOL_ERR_KEY   no recipient of the header is a key of this token
  */
-HSMPOOL_API HSMPOOL_CHECK hsmpool_status
-hsmpool_stream_decrypt(hsmpool *pool, hsmpool_key *key,
-		       const hsmpool_stream_options *options, hsmpool_read_fn read,
-		       void *read_user, hsmpool_write_fn write, void *write_user,
-		       hsmpool_deadline deadline, hsmpool_error *err);
+HSMPOOL_API HSMPOOL_CHECK hsmpool_status hsmpool_stream_decrypt(
+	hsmpool *pool, hsmpool_key *key, const hsmpool_stream_options *options,
+	hsmpool_read_fn read, void *read_user, hsmpool_write_fn write, void *write_user,
+	hsmpool_deadline deadline, hsmpool_error *err);
 
 #ifdef __cplusplus
 }
