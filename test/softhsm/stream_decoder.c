@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The document's word: the committed containers open, a decoder written from
+ * docs/format.md opens what we write, and we open what its encoder writes.
+ */
+#include "stream_ground.h"
+
+#include "base/memory.h"
+#include "stream/container.h"
+
+#include <errno.h>
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <openssl/rsa.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+
+extern char **environ;
+
+static struct fixture fixture;
+static hsmpool *pool;
+static hsmpool_key *known;
+
+static int set_up(void **state)
+{
+	(void)state;
+	fixture_softhsm(&fixture);
+	pool = fixture_open(&fixture);
+	known = ground_known_key(pool, "vector", "vec", 0);
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	hsmpool_key_close(&known);
+	hsmpool_close(&pool);
+	fixture_remove(&fixture);
+	return 0;
+}
+
+/* ---- files and the Python program ---- */
+
+static void path_of(char path[512], const char *name)
+{
+	snprintf(path, 512, "%s/%s", fixture.dir, name);
+}
+
+static void save(const char *name, const uint8_t *data, size_t len)
+{
+	char path[512];
+	path_of(path, name);
+	FILE *file = fopen(path, "wb");
+	assert_non_null(file);
+	assert_int_equal(fwrite(data, 1, len, file), len);
+	assert_int_equal(fclose(file), 0);
+}
+
+static uint8_t *load_path(const char *path, size_t *len)
+{
+	enum { CAP = 1 << 22 };
+	FILE *file = fopen(path, "rb");
+	if (!file)
+		fail_msg("%s: %s", path, strerror(errno));
+	uint8_t *data = malloc(CAP);
+	assert_non_null(data);
+	*len = fread(data, 1, CAP - 1, file);
+	data[*len] = '\0';
+	fclose(file);
+	return data;
+}
+
+static uint8_t *load(const char *name, size_t *len)
+{
+	char path[512];
+	path_of(path, name);
+	return load_path(path, len);
+}
+
+static const char *source_path(char path[512], const char *name)
+{
+	snprintf(path, 512, "%s/%s", getenv("HSMPOOL_TEST_SOURCE"), name);
+	return path;
+}
+
+/* decode_container.py VERB IN OUT OPTIONS...; its exit code. */
+static int run_python(const char *verb, const char *in, const char *out,
+		      const char *const *options)
+{
+	char program[512], in_path[512], out_path[512];
+	path_of(in_path, in);
+	path_of(out_path, out);
+	source_path(program, "test/softhsm/decode_container.py");
+	const char *argv[24] = { TEST_PYTHON, program, verb, in_path, out_path };
+	for (size_t i = 0; options[i]; i++)
+		argv[5 + i] = options[i];
+	pid_t child;
+	int status = 0;
+	assert_int_equal(
+		posix_spawn(&child, argv[0], NULL, NULL, (char *const *)argv, environ),
+		0);
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+
+/* ---- the committed containers ---- */
+
+static uint8_t *load_vector(const char *name, size_t *len)
+{
+	char relative[256], path[512];
+	size_t text_len, digits = 0;
+	snprintf(relative, sizeof(relative), "test/softhsm/vectors/%s.hex", name);
+	char *text = (char *)load_path(source_path(path, relative), &text_len);
+	for (size_t i = 0; i < text_len; i++)
+		if (text[i] != '\n')
+			text[digits++] = text[i];
+	text[digits] = '\0';
+	uint8_t *bytes = malloc(digits / 2 + 1);
+	assert_true(hp_hex_decode(text, bytes, digits / 2, len));
+	free(text);
+	return bytes;
+}
+
+static void expect_vector(const char *name, const char *context, const uint8_t *plain,
+			  size_t plain_len)
+{
+	size_t len;
+	hsmpool_stream_options options = ground_options(HSMPOOL_STREAM_ENVELOPE, 0);
+	options.context = context;
+	uint8_t *bytes = load_vector(name, &len);
+	const struct ground_sink container = { .data = bytes, .len = len };
+	ground_expect(pool, known, &options, &container, plain, plain_len);
+	ground_expect(pool, NULL, &options, &container, plain, plain_len);
+	free(bytes);
+}
+
+static void the_documented_containers_open(void **state)
+{
+	(void)state;
+	uint8_t *plain = ground_pattern(1500);
+	expect_vector("envelope-short", "test vector",
+		      (const uint8_t *)"attack at dawn\n", 15);
+	expect_vector("envelope-two-chunks", NULL, plain, 1500);
+	expect_vector("direct-two-chunks", "", plain, 1500);
+	free(plain);
+}
+
+static void the_document_prints_the_short_container(void **state)
+{
+	(void)state;
+	char path[512];
+	size_t len;
+	char *document = (char *)load_path(source_path(path, "docs/format.md"), &len);
+	char *vector = (char *)load_path(
+		source_path(path, "test/softhsm/vectors/envelope-short.hex"), &len);
+	assert_non_null(strstr(document, vector));
+	free(document);
+	free(vector);
+}
+
+/* ---- the other decoder ---- */
+
+static void expect_python_opens(const struct ground_sink *container, const char *option,
+				const char *value, const char *context,
+				const uint8_t *plain, size_t plain_len)
+{
+	const char *options[] = { option, value, "--context", context, NULL };
+	size_t len;
+	if (!context)
+		options[2] = NULL;
+	save("container", container->data, container->len);
+	assert_int_equal(run_python("decode", "container", "plain", options), 0);
+	uint8_t *out = load("plain", &len);
+	assert_int_equal(len, plain_len);
+	assert_memory_equal(out, plain, len);
+	free(out);
+}
+
+static void the_other_decoder_opens_what_we_write(void **state)
+{
+	(void)state;
+	static const size_t sizes[] = { 0, 1, 1024, 1025, 5000 };
+	for (size_t i = 0; i < HP_ARRAY_LEN(sizes); i++) {
+		for (int mode = 0; mode < 2; mode++) {
+			hsmpool_stream_options options =
+				ground_options((hsmpool_stream_mode)mode, 1024);
+			uint8_t *plain = ground_pattern(sizes[i]);
+			struct ground_sink container;
+			options.context = i % 2 ? "monthly" : NULL;
+			ground_encrypt(pool, &known, 1, &options, plain, sizes[i],
+				       &container);
+			expect_python_opens(&container, "--key", GROUND_KEY_HEX,
+					    options.context, plain, sizes[i]);
+			ground_sink_clear(&container);
+			free(plain);
+		}
+	}
+}
+
+static void the_other_decoder_opens_a_wrapped_key(void **state)
+{
+	(void)state;
+	hsmpool_error err;
+	hsmpool_key *kek = ground_known_key(
+		pool, "kek", "kek", HSMPOOL_KEY_CAN_WRAP | HSMPOOL_KEY_CAN_UNWRAP);
+	uint8_t *plain = ground_pattern(3000);
+	struct ground_sink container;
+	ground_encrypt(pool, &kek, 1, NULL, plain, 3000, &container);
+	expect_python_opens(&container, "--key", GROUND_KEY_HEX, NULL, plain, 3000);
+	assert_ok(hsmpool_key_destroy(kek, HSMPOOL_DEFAULT, &err), &err);
+	hsmpool_key_close(&kek);
+	ground_sink_clear(&container);
+	free(plain);
+}
+
+/* A key pair that was never on a token: its private half as a PEM file, its public one
+ * returned, free()d by the caller. */
+static char *make_rsa_pair(const char *private_name)
+{
+	char path[512];
+	char *text = NULL;
+	EVP_PKEY *pair = EVP_RSA_gen(2048);
+	BIO *memory = BIO_new(BIO_s_mem());
+	path_of(path, private_name);
+	FILE *file = fopen(path, "w");
+	assert_non_null(file);
+	assert_int_equal(PEM_write_PrivateKey(file, pair, NULL, NULL, 0, NULL, NULL), 1);
+	assert_int_equal(fclose(file), 0);
+	assert_int_equal(PEM_write_bio_PUBKEY(memory, pair), 1);
+	size_t len = (size_t)BIO_get_mem_data(memory, &text);
+	char *copy = strndup(text, len);
+	BIO_free(memory);
+	EVP_PKEY_free(pair);
+	return copy;
+}
+
+/* The public half only is on the token, as at the site that makes the backups. */
+static void the_other_decoder_opens_what_an_rsa_public_key_was_given(void **state)
+{
+	(void)state;
+	static const uint32_t usages[] = { 0, HSMPOOL_KEY_CAN_ENCRYPT };
+	char path[512];
+	char *pem = make_rsa_pair("rsa.pem");
+	path_of(path, "rsa.pem");
+	for (size_t i = 0; i < HP_ARRAY_LEN(usages); i++) {
+		const hsmpool_key_spec spec = { .size = sizeof(spec),
+						.label = "recovery",
+						.usage = usages[i] };
+		const hsmpool_bytes public_key = { (const uint8_t *)pem, strlen(pem) };
+		hsmpool_key *key = NULL;
+		hsmpool_error err;
+		assert_ok(hsmpool_key_import_public(&key, pool, &spec, public_key,
+						    HSMPOOL_DEFAULT, &err),
+			  &err);
+		uint8_t *plain = ground_pattern(3000);
+		struct ground_sink container;
+		ground_encrypt(pool, &key, 1, NULL, plain, 3000, &container);
+		expect_python_opens(&container, "--rsa", path, NULL, plain, 3000);
+		assert_ok(hsmpool_key_destroy(key, HSMPOOL_DEFAULT, &err), &err);
+		hsmpool_key_close(&key);
+		ground_sink_clear(&container);
+		free(plain);
+	}
+	free(pem);
+}
+
+static void the_other_decoder_refuses_what_we_refuse(void **state)
+{
+	(void)state;
+	const char *const options[] = { "--key", GROUND_KEY_HEX, NULL };
+	const hsmpool_stream_options small =
+		ground_options(HSMPOOL_STREAM_ENVELOPE, 1024);
+	uint8_t *plain = ground_pattern(2000);
+	struct ground_sink container;
+	ground_encrypt(pool, &known, 1, &small, plain, 2000, &container);
+	save("container", container.data, container.len - 1);
+	assert_int_equal(run_python("decode", "container", "plain", options), 1);
+	container.data[container.len - 20] ^= 1;
+	save("container", container.data, container.len);
+	assert_int_equal(run_python("decode", "container", "plain", options), 1);
+	ground_sink_clear(&container);
+	free(plain);
+}
+
+/* ---- the other encoder ---- */
+
+static void we_open_what_the_other_encoder_writes(void **state)
+{
+	(void)state;
+	static const char *const types[] = { "gcm", "direct" };
+	uint8_t *plain = ground_pattern(5000);
+	save("plain", plain, 5000);
+	for (size_t i = 0; i < HP_ARRAY_LEN(types); i++) {
+		const char *const arguments[] = { "--key",   GROUND_KEY_HEX, "--type",
+						  types[i],  "--label",      "vector",
+						  "--id",    "766563",       "--context",
+						  "monthly", "--chunk-size", "1500",
+						  NULL };
+		hsmpool_stream_options options =
+			ground_options(HSMPOOL_STREAM_ENVELOPE, 0);
+		struct ground_sink container = { 0 };
+		options.context = "monthly";
+		assert_int_equal(run_python("encode", "plain", "container", arguments),
+				 0);
+		container.data = load("container", &container.len);
+		ground_expect(pool, known, &options, &container, plain, 5000);
+		ground_expect(pool, NULL, &options, &container, plain, 5000);
+		ground_sink_clear(&container);
+	}
+	free(plain);
+}
+
+static void we_open_keys_wrapped_by_the_other_encoder(void **state)
+{
+	(void)state;
+	static const char *const types[] = { "kw", "kwp" };
+	hsmpool_error err;
+	hsmpool_key *kek = ground_known_key(
+		pool, "kek", "kek", HSMPOOL_KEY_CAN_WRAP | HSMPOOL_KEY_CAN_UNWRAP);
+	uint8_t *plain = ground_pattern(500);
+	save("plain", plain, 500);
+	for (size_t i = 0; i < HP_ARRAY_LEN(types); i++) {
+		const char *const arguments[] = { "--key",  GROUND_KEY_HEX, "--type",
+						  types[i], "--id",         "6b656b",
+						  NULL };
+		struct ground_sink container = { 0 };
+		assert_int_equal(run_python("encode", "plain", "container", arguments),
+				 0);
+		container.data = load("container", &container.len);
+		ground_expect(pool, kek, NULL, &container, plain, 500);
+		ground_expect(pool, NULL, NULL, &container, plain, 500);
+		ground_sink_clear(&container);
+	}
+	assert_ok(hsmpool_key_destroy(kek, HSMPOOL_DEFAULT, &err), &err);
+	hsmpool_key_close(&kek);
+	free(plain);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_documented_containers_open),
+		cmocka_unit_test(the_document_prints_the_short_container),
+		cmocka_unit_test(the_other_decoder_opens_what_we_write),
+		cmocka_unit_test(the_other_decoder_opens_a_wrapped_key),
+		cmocka_unit_test(
+			the_other_decoder_opens_what_an_rsa_public_key_was_given),
+		cmocka_unit_test(the_other_decoder_refuses_what_we_refuse),
+		cmocka_unit_test(we_open_what_the_other_encoder_writes),
+		cmocka_unit_test(we_open_keys_wrapped_by_the_other_encoder),
+	};
+	return cmocka_run_group_tests(tests, set_up, tear_down);
+}
