@@ -19,8 +19,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LONGEST (365 * 86400 * HP_SECOND)
-#define MIB     (1024 * 1024)
+#define LONGEST      (365 * 86400 * HP_SECOND)
+#define LONGEST_ECHO 60 /* bytes of a value that a message repeats */
+#define MIB          (1024 * 1024)
 
 enum value_kind {
 	KIND_TEXT,
@@ -270,7 +271,10 @@ static hsmpool_status refuse(const struct option_row *row, const char *value,
 	if (row->is_delicate)
 		return hp_fail(err, HSMPOOL_ERR_CONFIG, "%s: the value %s", row->info.key,
 			       complaint);
-	return hp_fail(err, HSMPOOL_ERR_CONFIG, "%s: '%.60s' %s", row->info.key, value,
+	/* A misplaced URI may hold a PIN behind its '?'. */
+	size_t shown = strcspn(value, "?");
+	return hp_fail(err, HSMPOOL_ERR_CONFIG, "%s: '%.*s' %s", row->info.key,
+		       (int)(shown < LONGEST_ECHO ? shown : LONGEST_ECHO), value,
 		       complaint);
 }
 
