@@ -192,7 +192,7 @@ static void a_value_of_the_wrong_kind_is_refused_with_what_is_right(void **state
 	refused("key k", "uri", "label", "not a PKCS#11 URI");
 }
 
-/* Someone may write the PIN where its source belongs. */
+/* L37. Someone may write the PIN where its source belongs. */
 static void a_wrong_pin_source_is_refused_but_never_repeated(void **state)
 {
 	(void)state;

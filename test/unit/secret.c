@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Locked, fenced, wiped memory: base/secret.c. munmap is wrapped to look at the bytes
- * that are given back. */
+/* Locked, fenced, wiped memory (L37): base/secret.c. munmap is wrapped to look at the
+ * bytes that are given back. */
 #include "support/fixture.h"
 
 #include "base/secret.h"
@@ -113,7 +113,7 @@ static void read_flags(const void *address, char *flags, size_t size)
 		if (sscanf(line, "%lx-%lx ", &start, &end) == 2)
 			is_here = start <= (uintptr_t)address && (uintptr_t)address < end;
 		else if (is_here && strncmp(line, "VmFlags:", 8) == 0)
-			snprintf(flags, size, "%s", line);
+			snprintf(flags, size, "%.150s", line);
 	}
 	fclose(maps);
 }
