@@ -313,7 +313,7 @@ static void a_file_of_another_user_is_refused(void **state)
 {
 	(void)state;
 	if (geteuid() != 0) {
-		print_message("only root can make such a file: not shown\n");
+		print_message("# only root can make such a file: not shown\n");
 		return;
 	}
 	const char *path = scratch_text("c.conf", "");
@@ -412,7 +412,7 @@ static void no_file_at_all_is_told_apart(void **state)
 {
 	(void)state;
 	if (access("/etc/hsmpool/hsmpool.conf", F_OK) == 0) {
-		print_message("this machine has a configuration: not shown\n");
+		print_message("# this machine has a configuration: not shown\n");
 		return;
 	}
 	setenv("XDG_CONFIG_HOME", scratch_path("empty"), 1);

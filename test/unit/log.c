@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The log: observe/log.c. clock_gettime is wrapped, so that ten seconds pass at once.
+/* The log: observe/log.c. clock_gettime is wrapped, so that ten seconds pass at once,
+ * and syslog (under both names that it has, depending on _FORTIFY_SOURCE).
  * A process configures its log once: tests of that run in a forked child. */
 #include "support/fixture.h"
 
@@ -17,6 +18,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <syslog.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -30,6 +32,39 @@ int __wrap_clock_gettime(clockid_t clock, struct timespec *now)
 	int result = __real_clock_gettime(clock, now);
 	now->tv_sec += seconds_ahead;
 	return result;
+}
+
+static int syslog_lines;
+static int syslog_priority;
+static char syslog_text[2000];
+
+void __wrap_syslog(int priority, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+void __wrap___syslog_chk(int priority, int flag, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+static void keep_syslog(int priority, const char *format, va_list args)
+{
+	syslog_lines++;
+	syslog_priority = priority;
+	vsnprintf(syslog_text, sizeof(syslog_text), format, args);
+}
+
+void __wrap_syslog(int priority, const char *format, ...)
+{
+	va_list args;
+	va_start(args, format);
+	keep_syslog(priority, format, args);
+	va_end(args);
+}
+
+void __wrap___syslog_chk(int priority, int flag, const char *format, ...)
+{
+	va_list args;
+	(void)flag;
+	va_start(args, format);
+	keep_syslog(priority, format, args);
+	va_end(args);
 }
 
 /* What the callback was given. */
@@ -341,6 +376,36 @@ static void json_lines_are_escaped_objects(void **state)
 			    "\"text\":\"a\\\"b\\\\c\\nd\\u0001\\ufffd\xc3\xbc\"}\n");
 }
 
+static void write_to_syslog(void)
+{
+	need(hp_log_configure("syslog", HSMPOOL_LOG_NOTICE, HP_LOG_TEXT, NULL) == 0);
+	HP_LOG(NOTICE, "syslog-line", "a\n%s", "%s%n");
+	need(syslog_lines == 1 && syslog_priority == LOG_NOTICE);
+	need(strcmp(syslog_text, "hsmpool: syslog-line: a\\n%s%n") == 0);
+	HP_LOG(ERROR, "syslog-line", "x");
+	need(syslog_lines == 2 && syslog_priority == LOG_ERR);
+}
+
+static void syslog_gets_priority_and_text(void **state)
+{
+	(void)state;
+	in_child(write_to_syslog);
+}
+
+static void write_json_to_syslog(void)
+{
+	need(hp_log_configure("syslog", HSMPOOL_LOG_NOTICE, HP_LOG_JSON, NULL) == 0);
+	HP_LOG(WARNING, "syslog-line", "x");
+	need(syslog_lines == 1 && syslog_priority == LOG_WARNING);
+	need(strncmp(syslog_text, "{\"ts\":\"", 7) == 0);
+}
+
+static void syslog_gets_json_where_that_is_asked_for(void **state)
+{
+	(void)state;
+	in_child(write_json_to_syslog);
+}
+
 static void configure_twice(void)
 {
 	char first[600];
@@ -453,6 +518,8 @@ int main(void)
 		TEST(threads_share_one_limit),
 		TEST(a_file_gets_text_lines),
 		TEST(json_lines_are_escaped_objects),
+		TEST(syslog_gets_priority_and_text),
+		TEST(syslog_gets_json_where_that_is_asked_for),
 		TEST(only_the_first_target_counts),
 		TEST(a_target_that_cannot_be_opened_is_refused_by_name),
 		TEST(a_broken_pipe_does_not_kill_the_program),
