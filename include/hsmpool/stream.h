@@ -18,8 +18,9 @@
 extern "C" {
 #endif
 
-/* Read up to cap bytes into data and set *len; *len == 0 means the end. Any status
- * but HSMPOOL_OK stops the stream with it (err may be filled in). */
+/* Read up to cap bytes into data and set *len; *len == 0 means the end, after which it
+ * is not called again. Any status but HSMPOOL_OK stops the stream with it (err may be
+ * filled in). */
 typedef hsmpool_status (*hsmpool_read_fn)(void *user, uint8_t *data, size_t cap,
 					  size_t *len, hsmpool_error *err);
 /* Take all len bytes. */
@@ -34,7 +35,9 @@ typedef enum hsmpool_stream_mode {
 typedef struct hsmpool_stream_options {
 	size_t size; /* sizeof(hsmpool_stream_options) */
 	hsmpool_stream_mode mode;
-	uint32_t chunk_size; /* bytes of plaintext; 0: 1 MiB envelope, 64 KiB direct */
+	/* Bytes of plaintext: 1024 to 64 MiB in envelope mode, to 1 MiB in direct mode;
+	 * 0: 1 MiB envelope, 64 KiB direct. */
+	uint32_t chunk_size;
 	const char *context; /* authenticated, not stored: decryption needs the same */
 	/* Asked after each chunk with the plaintext bytes so far; nonzero stops the
 	 * stream with HSMPOOL_ERR_CLOSED. NULL: not asked. */
@@ -47,7 +50,17 @@ typedef struct hsmpool_stream_options {
  *
  * keys: 1 to 16 recipients in envelope mode (AES keys and RSA public keys may be
  * mixed; each alone opens the container), exactly 1 AES key in direct mode.
- * options NULL: envelope with the defaults.
+ * options NULL: envelope with the defaults. deadline bounds each wait for a session,
+ * not the whole stream. After an error what was written is not a container.
+ *
+ * An AES key that may encrypt wraps the data key by AES-GCM, one that may only wrap by
+ * AES-KW or AES-KWP; RSA keys do by OAEP. In direct mode every chunk is one of the 2^32
+ * AES-GCM calls that a key should make in its life: docs/format.md.
+ *
+ * HSMPOOL_ERR_USAGE  number of keys, chunk size or mode; or the input is longer than a
+ *                    container with such chunks may be
+ * HSMPOOL_ERR_KEY    neither an AES key nor an RSA key of 2048 bits or more, or one that
+ *                    may neither encrypt nor wrap
  */
 HSMPOOL_API HSMPOOL_CHECK hsmpool_status
 hsmpool_stream_encrypt(hsmpool *pool, hsmpool_key *const *keys, size_t key_count,
@@ -63,7 +76,8 @@ hsmpool_stream_encrypt(hsmpool *pool, hsmpool_key *const *keys, size_t key_count
  * session, not the whole stream.
  *
  * HSMPOOL_ERR_DATA  not a container, or not whole, or altered, or another context
- * HSMPOOL_ERR_KEY   no recipient of the header is a key of this token
+ * HSMPOOL_ERR_KEY   key, or every key of this token, is none of the recipients, which
+ *                   the text lists
  */
 HSMPOOL_API HSMPOOL_CHECK hsmpool_status hsmpool_stream_decrypt(
 	hsmpool *pool, hsmpool_key *key, const hsmpool_stream_options *options,

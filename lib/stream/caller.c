@@ -56,9 +56,6 @@ hsmpool_status hp_stream_options_read(const hsmpool_stream_options *given,
 		 "hsmpool_stream_options.size is %zu, set it to sizeof: %zu", given->size,
 		 sizeof(*out));
 	*out = *given;
-	HP_CHECK(out->mode == HSMPOOL_STREAM_ENVELOPE ||
-			 out->mode == HSMPOOL_STREAM_DIRECT,
-		 err, HSMPOOL_ERR_USAGE, "there is no stream mode %d", (int)out->mode);
 	return HSMPOOL_OK;
 }
 

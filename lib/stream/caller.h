@@ -33,8 +33,7 @@ struct hp_sink {
 hsmpool_status hp_sink_write(const struct hp_sink *sink, const uint8_t *data, size_t len,
 			     hsmpool_error *err);
 
-/* The options with their defaults: given may be NULL. USAGE: size is not set, or a mode
- * that there is not. */
+/* The options with their defaults: given may be NULL. USAGE: size is not set. */
 hsmpool_status hp_stream_options_read(const hsmpool_stream_options *given,
 				      hsmpool_stream_options *out, hsmpool_error *err);
 

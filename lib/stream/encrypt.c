@@ -65,6 +65,8 @@ static hsmpool_status start_fixed_part(struct encryption *e, hsmpool_error *err)
 {
 	struct hp_fixed_part *fixed = &e->container->fixed;
 	bool direct = e->options.mode == HSMPOOL_STREAM_DIRECT;
+	HP_CHECK(direct || e->options.mode == HSMPOOL_STREAM_ENVELOPE, err,
+		 HSMPOOL_ERR_USAGE, "there is no stream mode %d", (int)e->options.mode);
 	fixed->mode = direct ? HP_MODE_DIRECT : HP_MODE_ENVELOPE;
 	fixed->suite = HP_SUITE_AES_256_GCM_SHA_256;
 	fixed->compression = HP_COMPRESSION_NONE;
@@ -228,6 +230,19 @@ static hsmpool_status encrypt_chunk(struct encryption *e, size_t *have, bool *is
 	return hp_stream_progress(&e->options, e->bytes, err);
 }
 
+/* The calls in direct mode are for whoever adds them up. */
+static void log_end(const struct encryption *e)
+{
+	if (is_direct(e))
+		HP_LOG(INFO, "stream-encrypted",
+		       "%" PRIu64 " bytes by %" PRIu64 " AES-GCM calls, of 2^32 in the "
+		       "life of key '%s'",
+		       e->bytes, e->index, hp_key_name(e->keys[0]));
+	else
+		HP_LOG(DEBUG, "stream-encrypted",
+		       "%" PRIu64 " bytes in %" PRIu64 " chunks", e->bytes, e->index);
+}
+
 static hsmpool_status encrypt_all(struct encryption *e, hsmpool_error *err)
 {
 	size_t have = 0;
@@ -239,9 +254,7 @@ static hsmpool_status encrypt_all(struct encryption *e, hsmpool_error *err)
 	HP_TRY(write_header(e, err));
 	while (!is_last)
 		HP_TRY(encrypt_chunk(e, &have, &is_last, err));
-	HP_LOG(DEBUG, "stream-encrypted",
-	       "%" PRIu64 " bytes in %" PRIu64 " chunks, %s mode", e->bytes, e->index,
-	       is_direct(e) ? "direct" : "envelope");
+	log_end(e);
 	return HSMPOOL_OK;
 }
 
