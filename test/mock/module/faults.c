@@ -257,8 +257,10 @@ void mock_reboot(const struct mock_reboot *how)
 	mock_sessions_kill_all(how->session_rv != 0 ? how->session_rv
 						    : CKR_SESSION_HANDLE_INVALID);
 	if (!atomic_load(&mock.is_wrapping)) {
+		mock.is_rebooting = true;
 		if (!how->keep_login)
 			mock_login_change(MOCK_NOBODY);
+		mock.is_rebooting = false;
 		mock_objects_renumber(how->handles);
 	}
 	if (how->move_slot)

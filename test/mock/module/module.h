@@ -243,6 +243,7 @@ struct mock_state {
 	CK_RV dead_session_rv;
 	uint64_t killed_serial; /* sessions up to this one answer dead_session_rv */
 	struct mock_reboot scripted_reboot;
+	bool is_rebooting; /* what becomes of the handles is decided there */
 
 	/* counters */
 	_Alignas(64) _Atomic uint64_t calls[MOCK_FUNCTION_COUNT]; /* without a session */

@@ -397,7 +397,8 @@ static void renew_handle(struct mock_object *object)
 
 void mock_objects_log_out(void)
 {
-	bool do_die = atomic_load(&mock.logged_out_rv) == CKR_KEY_HANDLE_INVALID;
+	bool do_die = !mock.is_rebooting &&
+		      atomic_load(&mock.logged_out_rv) == CKR_KEY_HANDLE_INVALID;
 
 	for (size_t i = 1; i < MOCK_MAX_OBJECTS; i++) {
 		struct mock_object *object = mock_object_at(i);
