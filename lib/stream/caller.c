@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * See caller.h. A reader at its end is not asked again: a terminal would start anew.
+ * err is never NULL here: the caller's functions may fill it without looking.
  */
 #include "stream/caller.h"
 #include <inttypes.h>
@@ -10,7 +11,7 @@
 static hsmpool_status callback_failed(hsmpool_error *err, hsmpool_status status,
 				      const char *which)
 {
-	if (err && err->status == status && err->text[0])
+	if (err->status == status && err->text[0])
 		return status;
 	return hp_fail(err, status, "the stream's %s function failed", which);
 }
@@ -21,6 +22,7 @@ hsmpool_status hp_source_fill(struct hp_source *source, uint8_t *data, size_t ca
 	while (*have < need && !source->is_at_end) {
 		size_t room = cap - *have;
 		size_t got = 0;
+		hp_error_clear(err);
 		hsmpool_status status =
 			source->read(source->user, data + *have, room, &got, err);
 		if (status != HSMPOOL_OK)
@@ -40,6 +42,7 @@ hsmpool_status hp_sink_write(const struct hp_sink *sink, const uint8_t *data, si
 {
 	if (len == 0)
 		return HSMPOOL_OK;
+	hp_error_clear(err);
 	hsmpool_status status = sink->write(sink->user, data, len, err);
 	if (status != HSMPOOL_OK)
 		return callback_failed(err, status, "write");

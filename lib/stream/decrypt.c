@@ -248,6 +248,9 @@ hsmpool_status hsmpool_stream_decrypt(hsmpool *pool, hsmpool_key *key,
 		.source = { .read = read, .user = read_user },
 		.sink = { .write = write, .user = write_user },
 	};
+	hsmpool_error unseen;
+	if (!err)
+		err = &unseen;
 	hp_error_clear(err);
 	HP_CHECK(pool && read && write, err, HSMPOOL_ERR_USAGE,
 		 "a stream needs a pool, a read and a write function");
@@ -259,6 +262,8 @@ hsmpool_status hsmpool_stream_decrypt(hsmpool *pool, hsmpool_key *key,
 	HP_CHECK(d.container, err, HSMPOOL_ERR_SYSTEM,
 		 "no memory for a container's header");
 	hsmpool_status status = decrypt_all(&d, err);
+	if (status == HSMPOOL_OK)
+		hp_error_clear(err); /* of keys and hashes that were tried */
 	clear_decryption(&d);
 	return status;
 }

@@ -112,6 +112,9 @@ static hsmpool_status prepare_recipient(struct encryption *e, size_t i,
 	HP_CHECK(!hp_recipient_is_rsa(&named->view), err, HSMPOOL_ERR_KEY,
 		 "key '%s' is an RSA key: direct mode needs an AES key",
 		 hp_key_name(e->keys[i]));
+	HP_CHECK(named->flags & HSMPOOL_KEY_CAN_ENCRYPT, err, HSMPOOL_ERR_KEY,
+		 "key '%s' may not encrypt: direct mode needs one that may",
+		 hp_key_name(e->keys[i]));
 	named->view.type = HP_RECIPIENT_DIRECT;
 	return HSMPOOL_OK;
 }
@@ -299,6 +302,9 @@ hsmpool_status hsmpool_stream_encrypt(hsmpool *pool, hsmpool_key *const *keys,
 		.source = { .read = read, .user = read_user },
 		.sink = { .write = write, .user = write_user },
 	};
+	hsmpool_error unseen;
+	if (!err)
+		err = &unseen;
 	hp_error_clear(err);
 	HP_CHECK(pool && read && write, err, HSMPOOL_ERR_USAGE,
 		 "a stream needs a pool, a read and a write function");
@@ -312,6 +318,8 @@ hsmpool_status hsmpool_stream_encrypt(hsmpool *pool, hsmpool_key *const *keys,
 					? encrypt_all(&e, err)
 					: hp_fail(err, HSMPOOL_ERR_SYSTEM,
 						  "no memory for a container's header");
+	if (status == HSMPOOL_OK)
+		hp_error_clear(err); /* of keys and hashes that were tried */
 	clear_encryption(&e);
 	return status;
 }

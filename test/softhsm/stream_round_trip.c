@@ -193,6 +193,29 @@ static void any_of_several_recipients_opens_the_container(void **state)
 	free(plain);
 }
 
+/* OpenSSL could do SHA-256 there, but the token could not undo it: the hash is the
+ * token's even so. */
+static void with_offload_public_the_token_still_opens_what_rsa_was_given(void **state)
+{
+	(void)state;
+	hsmpool_error err;
+	fixture_set(&fixture, "offload-public", "yes");
+	hsmpool *offloading = fixture_open(&fixture);
+	fixture_set(&fixture, "offload-public", "no");
+	hsmpool_key *rsa =
+		ground_generated_key(offloading, "rsa", 2048, "offloaded",
+				     HSMPOOL_KEY_CAN_ENCRYPT | HSMPOOL_KEY_CAN_DECRYPT);
+	uint8_t *plain = ground_pattern(10);
+	struct ground_sink container;
+	ground_encrypt(offloading, &rsa, 1, NULL, plain, 10, &container);
+	ground_expect(offloading, NULL, NULL, &container, plain, 10);
+	assert_ok(hsmpool_key_destroy(rsa, HSMPOOL_DEFAULT, &err), &err);
+	hsmpool_key_close(&rsa);
+	hsmpool_close(&offloading);
+	ground_sink_clear(&container);
+	free(plain);
+}
+
 /* The key of the header that is on the token is found behind two that are not. */
 static void the_key_is_found_though_other_recipients_are_gone(void **state)
 {
@@ -346,25 +369,31 @@ static void unfit_keys_are_refused_before_anything_is_read(void **state)
 	}
 }
 
-static void direct_mode_takes_one_aes_key(void **state)
+static void direct_mode_takes_one_aes_key_that_may_encrypt(void **state)
 {
 	(void)state;
 	hsmpool_error err;
 	const hsmpool_stream_options options = ground_options(HSMPOOL_STREAM_DIRECT, 0);
-	hsmpool_key *rsa = ground_generated_key(pool, "rsa", 2048, "no-direct", 0);
 	hsmpool_key *two[] = { aes, aes };
+	hsmpool_key *bad[] = {
+		ground_generated_key(pool, "rsa", 2048, "no-direct", 0),
+		ground_generated_key(pool, "aes", 256, "no-encrypt",
+				     HSMPOOL_KEY_CAN_WRAP | HSMPOOL_KEY_CAN_UNWRAP),
+	};
 	struct ground_source source = { 0 };
 	struct ground_sink sink = { 0 };
 	assert_status(hsmpool_stream_encrypt(pool, two, 2, &options, ground_read, &source,
 					     ground_write, &sink, HSMPOOL_DEFAULT, &err),
 		      HSMPOOL_ERR_USAGE);
-	assert_status(hsmpool_stream_encrypt(pool, &rsa, 1, &options, ground_read,
-					     &source, ground_write, &sink,
-					     HSMPOOL_DEFAULT, &err),
-		      HSMPOOL_ERR_KEY);
+	for (size_t i = 0; i < HP_ARRAY_LEN(bad); i++) {
+		assert_status(hsmpool_stream_encrypt(pool, &bad[i], 1, &options,
+						     ground_read, &source, ground_write,
+						     &sink, HSMPOOL_DEFAULT, &err),
+			      HSMPOOL_ERR_KEY);
+		assert_ok(hsmpool_key_destroy(bad[i], HSMPOOL_DEFAULT, &err), &err);
+		hsmpool_key_close(&bad[i]);
+	}
 	assert_int_equal(sink.len, 0);
-	assert_ok(hsmpool_key_destroy(rsa, HSMPOOL_DEFAULT, &err), &err);
-	hsmpool_key_close(&rsa);
 }
 
 /* The data key was a session object for a moment: none is left. */
@@ -610,12 +639,14 @@ int main(void)
 		cmocka_unit_test(a_reader_that_gives_a_byte_at_a_time_is_enough),
 		cmocka_unit_test(two_containers_of_one_input_have_nothing_in_common),
 		cmocka_unit_test(any_of_several_recipients_opens_the_container),
+		cmocka_unit_test(
+			with_offload_public_the_token_still_opens_what_rsa_was_given),
 		cmocka_unit_test(the_key_is_found_though_other_recipients_are_gone),
 		cmocka_unit_test(without_a_key_of_the_header_it_says_which_are_asked_for),
 		cmocka_unit_test(the_same_key_under_another_name_opens_when_given),
 		cmocka_unit_test(a_key_found_by_label_alone_opens_it),
 		cmocka_unit_test(unfit_keys_are_refused_before_anything_is_read),
-		cmocka_unit_test(direct_mode_takes_one_aes_key),
+		cmocka_unit_test(direct_mode_takes_one_aes_key_that_may_encrypt),
 		cmocka_unit_test(a_wrap_only_key_leaves_no_object_behind),
 		cmocka_unit_test(context_is_needed_and_must_be_the_same),
 		cmocka_unit_test(errors_of_the_reader_reach_the_caller),
