@@ -68,17 +68,24 @@ void hp_gate_leave_slow(struct hp_gate *gate)
 	pthread_mutex_unlock(&gate->drain_lock);
 }
 
+/*
+ * Once every shard was seen empty it stays so: who announces itself now sees the gate
+ * closed and steps back. So the count is not looked at again, it may be such a one.
+ */
 static bool wait_until_empty(struct hp_gate *gate, int64_t deadline_ns)
 {
 	const struct hp_gate_thread *self = &hp_gate_thread;
 	uint32_t own = self->gate == gate ? self->depth : 0;
 	bool in_time = true;
 	pthread_mutex_lock(&gate->drain_lock);
-	while (hp_gate_count(gate) > own && in_time)
+	bool is_empty = hp_gate_count(gate) <= own;
+	while (!is_empty && in_time) {
 		in_time = hp_cond_wait_until(&gate->drained, &gate->drain_lock,
 					     deadline_ns);
+		is_empty = hp_gate_count(gate) <= own;
+	}
 	pthread_mutex_unlock(&gate->drain_lock);
-	return hp_gate_count(gate) <= own;
+	return is_empty;
 }
 
 bool hp_gate_close(struct hp_module *module, int64_t deadline_ns)
