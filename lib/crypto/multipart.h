@@ -26,11 +26,12 @@ struct hsmpool_multipart {
 
 	/* encryption, decryption */
 	struct hp_cipher cipher;
-	uint8_t *copies;   /* of AAD and label */
-	bool is_started;   /* C_DecryptInit waits for the IV in front of the input */
-	bool is_iv_sent;   /* encryption: the IV has been put out */
-	size_t iv_have;    /* decryption: bytes of it that came */
-	uint64_t total_in; /* without the IV */
+	uint8_t *copies;      /* of AAD and label */
+	bool is_started;      /* C_DecryptInit waits for the IV in front of the input */
+	bool is_iv_sent;      /* encryption: the IV has been put out */
+	size_t iv_have;       /* decryption: bytes of it that came */
+	bool needs_wide_room; /* the token wants room for all that it holds back */
+	uint64_t total_in;    /* without the IV */
 	uint64_t total_out;
 
 	/* signature, MAC, digest */

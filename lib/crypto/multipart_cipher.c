@@ -87,11 +87,12 @@ static hsmpool_status gather_iv(hsmpool_multipart *op, hsmpool_bytes *in,
 {
 	size_t missing = op->cipher.iv_len - op->iv_have;
 	size_t taken = in->len < missing ? in->len : missing;
-	if (taken > 0)
+	if (taken > 0) {
 		memcpy(op->cipher.iv + op->iv_have, in->data, taken);
-	op->iv_have += taken;
-	in->data += taken;
-	in->len -= taken;
+		op->iv_have += taken;
+		in->data += taken;
+		in->len -= taken;
+	}
 	if (op->iv_have < op->cipher.iv_len || op->is_started)
 		return HSMPOOL_OK;
 
@@ -114,19 +115,68 @@ static CK_RV call_update(hsmpool_multipart *op, hsmpool_bytes in, CK_BYTE *out,
 		       : hp_decrypt_update(op->session, in.data, in.len, out, len);
 }
 
-/* The token's update behind prefix bytes of IV. */
+static size_t held_back(const hsmpool_multipart *op)
+{
+	uint64_t held = op->total_in > op->total_out ? op->total_in - op->total_out : 0;
+	return held < SIZE_MAX / 2 ? (size_t)held : SIZE_MAX / 2;
+}
+
+/*
+ * A token that holds everything back until the end (SoftHSM2: GCM decryption) wants to
+ * see room for all of it at each update, though it gives nothing. Such room is ours.
+ */
+static CK_RV update_with_room(hsmpool_multipart *op, hsmpool_bytes in, CK_BYTE *out,
+			      CK_ULONG cap, CK_ULONG *len, hsmpool_status *own,
+			      hsmpool_error *err)
+{
+	*len = held_back(op) + in.len + HP_UPDATE_SLACK;
+	CK_BYTE *room = malloc(*len);
+	if (!room) {
+		*own = hp_fail(err, HSMPOOL_ERR_SYSTEM, "%s in parts: no memory",
+			       op->verb);
+		return CKR_OK;
+	}
+	size_t written = *len;
+	CK_RV rv = call_update(op, in, room, len);
+	if (rv == CKR_OK && *len > cap)
+		*own = hp_fail(err, HSMPOOL_ERR_UNSUPPORTED,
+			       "%s in parts: the token gives more than was put in",
+			       op->verb);
+	if (rv == CKR_OK)
+		written = *len;
+	if (rv == CKR_OK && *own == HSMPOOL_OK)
+		memcpy(out, room, *len);
+	hp_wipe(room, written);
+	free(room);
+	return rv;
+}
+
+/* The token's update, into cap bytes at out. */
+static hsmpool_status update(hsmpool_multipart *op, hsmpool_bytes in, CK_BYTE *out,
+			     CK_ULONG cap, CK_ULONG *len, hsmpool_error *err)
+{
+	hsmpool_status own = HSMPOOL_OK;
+	CK_RV rv = CKR_BUFFER_TOO_SMALL;
+	*len = cap;
+	if (!op->needs_wide_room)
+		rv = call_update(op, in, out, len);
+	if (rv == CKR_BUFFER_TOO_SMALL) {
+		op->needs_wide_room = true;
+		rv = update_with_room(op, in, out, cap, len, &own, err);
+	}
+	if (rv == CKR_OK && own == HSMPOOL_OK)
+		return HSMPOOL_OK;
+	hp_wipe(out, in.len);
+	return rv == CKR_OK ? hp_multipart_end(op, own)
+			    : hp_multipart_fail(op, rv, false, err);
+}
+
+/* Behind prefix bytes of IV. */
 static hsmpool_status update_behind(hsmpool_multipart *op, hsmpool_bytes in,
 				    size_t prefix, hsmpool_buf *out, hsmpool_error *err)
 {
-	CK_ULONG len = out->cap - prefix;
-	CK_RV rv = call_update(op, in, out->data + prefix, &len);
-	if (rv == CKR_BUFFER_TOO_SMALL)
-		return hp_buf_need(
-			out, prefix + len > out->cap ? prefix + len : out->cap + 1, err);
-	if (rv != CKR_OK) {
-		hp_wipe(out->data, in.len + HP_UPDATE_SLACK);
-		return hp_multipart_fail(op, rv, false, err);
-	}
+	CK_ULONG len = 0;
+	HP_TRY(update(op, in, out->data + prefix, out->cap - prefix, &len, err));
 	op->total_in += in.len;
 	op->total_out += len;
 	if (prefix > 0)
@@ -136,23 +186,18 @@ static hsmpool_status update_behind(hsmpool_multipart *op, hsmpool_bytes in,
 	return HSMPOOL_OK;
 }
 
-static hsmpool_status update_decryption(hsmpool_multipart *op, hsmpool_bytes in,
-					hsmpool_buf *out, hsmpool_error *err)
-{
-	size_t iv_before = op->iv_have;
-	if (op->cipher.iv_source == HP_IV_IN_FRONT)
-		HP_TRY(gather_iv(op, &in, err));
-	hsmpool_status status = update_behind(op, in, 0, out, err);
-	if (status == HSMPOOL_ERR_SPACE) /* the same input will come again */
-		op->iv_have = iv_before;
-	return status;
-}
-
 static bool overlaps(hsmpool_bytes in, const hsmpool_buf *out)
 {
 	uintptr_t from = (uintptr_t)in.data;
 	uintptr_t to = (uintptr_t)out->data;
 	return in.len > 0 && from < to + out->cap && to < from + in.len;
+}
+
+/* Bytes of IV that have to go out with the next output. */
+static size_t prefix_to_send(const hsmpool_multipart *op)
+{
+	bool sends = op->cipher.is_encryption && !op->is_iv_sent;
+	return sends ? hp_cipher_prefix(&op->cipher) : 0;
 }
 
 hsmpool_status hp_multipart_cipher_update(hsmpool_multipart *op, hsmpool_bytes in,
@@ -162,23 +207,12 @@ hsmpool_status hp_multipart_cipher_update(hsmpool_multipart *op, hsmpool_bytes i
 	HP_CHECK(!overlaps(in, out), err, HSMPOOL_ERR_USAGE,
 		 "%s in parts: input and output overlap", op->verb);
 	out->len = 0;
-	if (!op->cipher.is_encryption)
-		return update_decryption(op, in, out, err);
-	size_t prefix = op->is_iv_sent ? 0 : hp_cipher_prefix(&op->cipher);
-	return update_behind(op, in, prefix, out, err);
+	if (op->cipher.iv_source == HP_IV_IN_FRONT)
+		HP_TRY(gather_iv(op, &in, err));
+	return update_behind(op, in, prefix_to_send(op), out, err);
 }
 
 /* --- final ----------------------------------------------------------------------- */
-
-/* What the token may still hold back: everything, where a cipher authenticates at the
- * end, with a tag or padding on top. */
-static hsmpool_status make_room(hsmpool_multipart *op, size_t prefix, hsmpool_error *err)
-{
-	uint64_t held = op->total_in > op->total_out ? op->total_in - op->total_out : 0;
-	HP_CHECK(held <= SIZE_MAX / 2, err, HSMPOOL_ERR_SYSTEM,
-		 "%s in parts: the token holds more than memory can", op->verb);
-	return hp_multipart_result_room(op, prefix + (size_t)held + HP_UPDATE_SLACK, err);
-}
 
 static CK_RV call_final(hsmpool_multipart *op, CK_BYTE *out, CK_ULONG *len)
 {
@@ -202,10 +236,10 @@ hsmpool_status hp_multipart_cipher_finish(hsmpool_multipart *op, hsmpool_error *
 {
 	if (!op->is_started)
 		return hp_multipart_end(op, hp_fail_data(err, op->verb, op->key));
-	size_t prefix = op->is_iv_sent || !op->cipher.is_encryption
-				? 0
-				: hp_cipher_prefix(&op->cipher);
-	hsmpool_status own = make_room(op, prefix, err);
+	size_t prefix = prefix_to_send(op);
+	/* everything may still come, where a cipher authenticates at the end */
+	hsmpool_status own = hp_multipart_result_room(
+		op, prefix + held_back(op) + HP_UPDATE_SLACK, err);
 	if (own != HSMPOOL_OK)
 		return hp_multipart_end(op, own);
 
