@@ -251,7 +251,7 @@ def check_value(aes):
 def make_part(kind, args, wrapped):
     name = args.label.encode()
     key_id = bytes.fromhex(args.id)
-    check = check_value(bytes.fromhex(args.key))
+    check = b"" if args.no_check else check_value(bytes.fromhex(args.key))
     entry = struct.pack(">BB", kind, 0)
     for field in (key_id, name, check):
         entry += struct.pack(">B", len(field)) + field
@@ -318,6 +318,7 @@ def main():
     parser.add_argument("--chunk-size", type=int, default=1024)
     parser.add_argument("--id", default="", help="key id in hex")
     parser.add_argument("--label", default="")
+    parser.add_argument("--no-check", action="store_true", help="without check value")
     parser.add_argument("--seed", help="no randomness: for test vectors")
     parser.add_argument("--explain", action="store_true", help="print the keys")
     args = parser.parse_args()

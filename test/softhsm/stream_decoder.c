@@ -162,6 +162,39 @@ static void the_document_prints_the_short_container(void **state)
 	free(vector);
 }
 
+/* The known key again, as a token object that the library would not make: its label is
+ * taken. */
+static void create_raw_key(const char *label, const char *id)
+{
+	CK_OBJECT_CLASS class = CKO_SECRET_KEY;
+	CK_KEY_TYPE type = CKK_AES;
+	CK_BBOOL yes = CK_TRUE;
+	CK_BYTE value[32];
+	CK_ATTRIBUTE template[] = {
+		{ CKA_CLASS, &class, sizeof(class) },
+		{ CKA_KEY_TYPE, &type, sizeof(type) },
+		{ CKA_TOKEN, &yes, sizeof(yes) },
+		{ CKA_ENCRYPT, &yes, sizeof(yes) },
+		{ CKA_DECRYPT, &yes, sizeof(yes) },
+		{ CKA_LABEL, (void *)label, strlen(label) },
+		{ CKA_ID, (void *)id, strlen(id) },
+		{ CKA_VALUE, value, sizeof(value) },
+	};
+	hsmpool_session *session = NULL;
+	CK_OBJECT_HANDLE object;
+	hsmpool_error err;
+	for (size_t i = 0; i < sizeof(value); i++)
+		value[i] = (CK_BYTE)i;
+	assert_ok(hsmpool_borrow(pool, &session, HSMPOOL_BORROW_READ_WRITE, "test",
+				 HSMPOOL_DEFAULT, &err),
+		  &err);
+	CK_FUNCTION_LIST *module = hsmpool_session_functions(session);
+	CK_RV rv = module->C_CreateObject(hsmpool_session_handle(session), template,
+					  HP_ARRAY_LEN(template), &object);
+	hsmpool_return(&session, HSMPOOL_VERDICT_CLEAN);
+	assert_int_equal(rv, CKR_OK);
+}
+
 /* ---- the other decoder ---- */
 
 static void expect_python_opens(const struct ground_sink *container, const char *option,
@@ -340,6 +373,45 @@ static void we_open_keys_wrapped_by_the_other_encoder(void **state)
 	free(plain);
 }
 
+/* By its label only, and another key has that label too: both are tried. */
+static void a_key_that_only_a_trial_tells_from_its_namesake_is_found(void **state)
+{
+	(void)state;
+	static const char *const types[] = { "gcm", "direct" };
+	hsmpool_error err;
+	hsmpool_key *namesake = NULL;
+	const uint8_t other[32] = { 1 };
+	hsmpool_key_spec spec = {
+		.size = sizeof(spec),
+		.type = "aes",
+		.label = "namesake",
+		.id = (const uint8_t *)"a",
+		.id_len = 1,
+	};
+	assert_ok(hsmpool_key_import_secret(&namesake, pool, &spec,
+					    (hsmpool_bytes){ other, sizeof(other) },
+					    HSMPOOL_DEFAULT, &err),
+		  &err);
+	create_raw_key("namesake", "b");
+	uint8_t *plain = ground_pattern(500);
+	save("plain", plain, 500);
+	for (size_t i = 0; i < HP_ARRAY_LEN(types); i++) {
+		const char *const arguments[] = { "--key",  GROUND_KEY_HEX, "--type",
+						  types[i], "--label",      "namesake",
+						  "--id",   "ffff",         "--no-check",
+						  NULL };
+		struct ground_sink container = { 0 };
+		assert_int_equal(run_python("encode", "plain", "container", arguments),
+				 0);
+		container.data = load("container", &container.len);
+		ground_expect(pool, NULL, NULL, &container, plain, 500);
+		ground_sink_clear(&container);
+	}
+	assert_ok(hsmpool_key_destroy(namesake, HSMPOOL_DEFAULT, &err), &err);
+	hsmpool_key_close(&namesake);
+	free(plain);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -352,6 +424,8 @@ int main(void)
 		cmocka_unit_test(the_other_decoder_refuses_what_we_refuse),
 		cmocka_unit_test(we_open_what_the_other_encoder_writes),
 		cmocka_unit_test(we_open_keys_wrapped_by_the_other_encoder),
+		cmocka_unit_test(
+			a_key_that_only_a_trial_tells_from_its_namesake_is_found),
 	};
 	return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -310,6 +310,31 @@ static void a_key_found_by_label_alone_opens_it(void **state)
 	}
 }
 
+/* It is the recipient, it may not decrypt: that is said, not that it is none. */
+static void a_recipient_that_may_not_decrypt_is_told_so(void **state)
+{
+	(void)state;
+	hsmpool_error err;
+	hsmpool_key *key = ground_generated_key(pool, "aes", 256, "write-only",
+						HSMPOOL_KEY_CAN_ENCRYPT);
+	uint8_t *plain = ground_pattern(10);
+	for (int mode = 0; mode < 2; mode++) {
+		const hsmpool_stream_options options =
+			ground_options((hsmpool_stream_mode)mode, 0);
+		struct ground_sink container, out;
+		ground_encrypt(pool, &key, 1, &options, plain, 10, &container);
+		assert_status(ground_decrypt(pool, NULL, NULL, container.data,
+					     container.len, &out, &err),
+			      HSMPOOL_ERR_KEY);
+		assert_non_null(strstr(err.text, "write-only"));
+		assert_null(strstr(err.text, "opens the container"));
+		ground_sink_clear(&container);
+	}
+	assert_ok(hsmpool_key_destroy(key, HSMPOOL_DEFAULT, &err), &err);
+	hsmpool_key_close(&key);
+	free(plain);
+}
+
 /* The library makes none so short, but a token may have one. */
 static hsmpool_key *short_rsa_key(void)
 {
@@ -645,6 +670,7 @@ int main(void)
 		cmocka_unit_test(without_a_key_of_the_header_it_says_which_are_asked_for),
 		cmocka_unit_test(the_same_key_under_another_name_opens_when_given),
 		cmocka_unit_test(a_key_found_by_label_alone_opens_it),
+		cmocka_unit_test(a_recipient_that_may_not_decrypt_is_told_so),
 		cmocka_unit_test(unfit_keys_are_refused_before_anything_is_read),
 		cmocka_unit_test(direct_mode_takes_one_aes_key_that_may_encrypt),
 		cmocka_unit_test(a_wrap_only_key_leaves_no_object_behind),
