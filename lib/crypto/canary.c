@@ -146,9 +146,9 @@ static hsmpool_status try_ways(hsmpool *pool, struct canary *canary,
 /* --- the probe
  * --------------------------------------------------------------------------- */
 
-static CK_RV probe(void *user, struct hp_session *s)
+/* The handle, and one use. */
+static CK_RV probe_once(const struct canary *canary, struct hp_session *s)
 {
-	const struct canary *canary = user;
 	const struct hp_key_facts *facts;
 	CK_OBJECT_HANDLE handle;
 	hsmpool_error err;
@@ -162,10 +162,19 @@ static CK_RV probe(void *user, struct hp_session *s)
 			       err.text);
 		return rv;
 	}
-	rv = use_key(s, handle, canary->way, facts->bits);
-	if (hp_rv_class(&s->module->overrides, rv) == HP_RV_STALE_HANDLE)
-		hp_key_forget_handle(canary->key, HP_KEY_FOR_PRIVATE_USE);
-	return rv;
+	return use_key(s, handle, canary->way, facts->bits);
+}
+
+/* A stale handle is the key's affair, not the session's: search once more. */
+static CK_RV probe(void *user, struct hp_session *s)
+{
+	const struct canary *canary = user;
+	CK_RV rv = probe_once(canary, s);
+
+	if (hp_rv_class(&s->module->overrides, rv) != HP_RV_STALE_HANDLE)
+		return rv;
+	hp_key_forget_handle(canary->key, HP_KEY_FOR_PRIVATE_USE);
+	return probe_once(canary, s);
 }
 
 static void release(void *user)
