@@ -13,8 +13,6 @@
 #include "base/memory.h"
 
 enum {
-	GCM_WRAPPED_LEN = 12 + HP_DATA_KEY_LEN + 16,
-	KW_WRAPPED_LEN = HP_DATA_KEY_LEN + 8,
 	OAEP_WRAPPED_MIN = 2048 / 8,
 	OAEP_WRAPPED_MAX = 16384 / 8,
 	FINGERPRINT_LEN = 32,
@@ -163,10 +161,10 @@ static bool is_consistent(const struct hp_recipient *r)
 	bool is_plain = r->parameter == 0 && r->check.len <= HP_CHECK_VALUE_MAX;
 	switch (r->type) {
 	case HP_RECIPIENT_AES_GCM:
-		return is_plain && wrapped == GCM_WRAPPED_LEN;
+		return is_plain && wrapped == HP_GCM_WRAPPED_LEN;
 	case HP_RECIPIENT_AES_KW:
 	case HP_RECIPIENT_AES_KWP:
-		return is_plain && wrapped == KW_WRAPPED_LEN;
+		return is_plain && wrapped == HP_KW_WRAPPED_LEN;
 	case HP_RECIPIENT_RSA_OAEP:
 		return r->parameter >= HP_OAEP_SHA1 && r->parameter <= HP_OAEP_SHA512 &&
 		       (r->check.len == 0 || r->check.len == FINGERPRINT_LEN) &&

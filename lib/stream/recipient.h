@@ -24,6 +24,8 @@ enum {
 	HP_RECIPIENT_WRAPPED_MAX = 4096,
 	HP_CHECK_VALUE_MAX = 3, /* of an AES key: more of it would help a forger */
 	HP_DATA_KEY_LEN = 32,
+	HP_GCM_WRAPPED_LEN = 12 + HP_DATA_KEY_LEN + 16,
+	HP_KW_WRAPPED_LEN = HP_DATA_KEY_LEN + 8, /* KWP too */
 };
 
 enum hp_recipient_type {

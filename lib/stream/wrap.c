@@ -371,7 +371,11 @@ hsmpool_status hp_data_key_wrap(hsmpool *pool, hsmpool_key *key,
 	HP_CHECK(can_wrap, err, HSMPOOL_ERR_KEY,
 		 "key '%s' may neither encrypt nor wrap: use one that may",
 		 hp_key_name(key));
-	return wrap_kw(pool, key, (uint8_t *)data_key, out, deadline, err);
+	HP_TRY(wrap_kw(pool, key, (uint8_t *)data_key, out, deadline, err));
+	HP_CHECK(out->view.wrapped.len == HP_KW_WRAPPED_LEN, err, HSMPOOL_ERR_UNSUPPORTED,
+		 "the token's key wrapping gives %zu bytes, not the %d of RFC 3394",
+		 out->view.wrapped.len, HP_KW_WRAPPED_LEN);
+	return HSMPOOL_OK;
 }
 
 /* What C_Decrypt gives is a data key only if it is as long as one. */
