@@ -186,6 +186,13 @@ static void print_made(const struct cli *cli, const struct request *request,
 		print_text(place, info, option);
 }
 
+static bool is_set(const char *variable)
+{
+	const char *value = getenv(variable);
+
+	return value && *value;
+}
+
 /* Variables that make the next command use something else than what was made. */
 static void warn_of_environment(const struct cli *cli, const struct request *request,
 				bool has_softhsm_conf)
@@ -194,7 +201,7 @@ static void warn_of_environment(const struct cli *cli, const struct request *req
 		cli_message(cli,
 			    "note: SOFTHSM2_CONF is set in your environment and wins "
 			    "over this configuration; unset it");
-	if (!request->dir && getenv("HSMPOOL_CONF"))
+	if (!request->dir && is_set("HSMPOOL_CONF"))
 		cli_message(cli, "note: HSMPOOL_CONF is set in your environment and wins "
 				 "over this configuration; unset it");
 }
@@ -217,7 +224,7 @@ int verb_dev_init(struct cli *cli, int argc, char **argv)
 	struct dev_place place = { 0 };
 	hsmpool_key_info info = { 0 };
 	hsmpool_error err = { 0 };
-	bool has_softhsm_conf = getenv("SOFTHSM2_CONF") != NULL;
+	bool has_softhsm_conf = is_set("SOFTHSM2_CONF");
 	hsmpool_status status;
 	int id;
 

@@ -32,7 +32,7 @@ static const struct cli_option options[] = {
 };
 
 static const struct cli_usage usage = {
-	.synopsis = "--label LABEL (--public FILE | --secret-file FILE --type TYPE)",
+	.synopsis = "--label LABEL --public FILE|--secret-file FILE [OPTION]...",
 	.about = "Bring a key in. An imported secret key is sensitive and not "
 		 "extractable, "
 		 "but it\nwas outside the HSM, and the HSM remembers that.",

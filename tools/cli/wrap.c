@@ -24,7 +24,7 @@ static const struct cli_option options[] = {
 };
 
 static const struct cli_usage usage = {
-	.synopsis = "[--key KEY] --target KEY [--scheme SCHEME] [--out FILE] [OPTION]...",
+	.synopsis = "[--key KEY] --target KEY [--out FILE] [OPTION]...",
 	.about = "Encrypt a key under another key, inside the HSM. unwrap is the way "
 		 "back.",
 	.options = options,

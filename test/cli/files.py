@@ -1,0 +1,245 @@
+#!/usr/bin/python3 -B
+# SPDX-License-Identifier: Apache-2.0
+"""encrypt and decrypt: files and pipes there and back, and what is left behind."""
+import os
+import re
+import resource
+import stat
+import subprocess
+from pathlib import Path
+
+import ground
+from ground import CLI, DATA, EXISTS, KEY, OK, SYSTEM, USAGE, equal, expect
+
+MIB = 1024 * 1024
+PLACE = ground.with_token('files')
+TEXT = os.urandom(3 * MIB + 17)
+PLACE.file('text', TEXT)
+
+
+def container(name, *options):
+    """The text, encrypted with these options."""
+    path = PLACE / name
+    if not path.exists():
+        PLACE.ok('encrypt', *options, '--in', 'text', '--out', name)
+    return path
+
+
+def opened(path, *options):
+    return PLACE.ok('decrypt', *options, stdin=path.read_bytes()).raw
+
+
+def envelope_there_and_back():
+    """A file goes through envelope mode and comes back the same."""
+    container('envelope')
+    PLACE.ok('decrypt', '--in', 'envelope', '--out', 'envelope.back')
+    equal((PLACE / 'envelope.back').read_bytes(), TEXT, 'files')
+
+
+def direct_there_and_back():
+    """A file goes through direct mode and comes back the same."""
+    equal(opened(container('direct', '--mode', 'direct')), TEXT, 'files')
+
+
+def pipes_there_and_back():
+    """Standard input and output are the default, and - stands for them."""
+    encrypted = PLACE.ok('encrypt', stdin=TEXT).raw
+    equal(PLACE.ok('decrypt', stdin=encrypted).raw, TEXT, 'data')
+    encrypted = PLACE.ok('encrypt', '--in', '-', '--out', '-', stdin=b'x').raw
+    equal(PLACE.ok('decrypt', '--in', '-', '--out', '-', stdin=encrypted).raw, b'x', 'data')
+
+
+def nothing_there_and_back():
+    """Empty input makes a container that opens to nothing."""
+    for mode in 'envelope', 'direct':
+        encrypted = PLACE.ok('encrypt', '--mode', mode).raw
+        expect(len(encrypted) > 0, 'the container is empty too')
+        equal(PLACE.ok('decrypt', stdin=encrypted).raw, b'', 'data')
+
+
+def chunk_sizes():
+    """Any chunk size opens again, wherever the input ends."""
+    for size in '1KiB', '4KiB', '64KiB':
+        for length in 0, 1, 1023, 1024, 1025, 65536, 65537:
+            encrypted = PLACE.ok('encrypt', '--chunk-size', size, stdin=TEXT[:length]).raw
+            equal(PLACE.ok('decrypt', stdin=encrypted).raw, TEXT[:length], f'{size}, {length}')
+
+
+def context_is_needed_again():
+    """A context opens only with the same context."""
+    encrypted = PLACE.ok('encrypt', '--context', 'invoice 7', stdin=b'data').raw
+    equal(PLACE.ok('decrypt', '--context', 'invoice 7', stdin=encrypted).raw, b'data')
+    PLACE.fails(DATA, '', 'decrypt', '--context', 'invoice 8', stdin=encrypted)
+    PLACE.fails(DATA, '', 'decrypt', stdin=encrypted)
+
+
+def context_from_a_file():
+    """--context-file is the same as --context, one newline at its end cut."""
+    PLACE.file('context', 'invoice 7\n')
+    encrypted = PLACE.ok('encrypt', '--context-file', 'context', stdin=b'data').raw
+    equal(PLACE.ok('decrypt', '--context', 'invoice 7', stdin=encrypted).raw, b'data')
+    PLACE.fails(USAGE, 'not both', 'encrypt', '--context', 'x', '--context-file', 'context')
+
+
+def several_recipients():
+    """Each of several keys alone opens a container."""
+    PLACE.ok('keygen', '--for', 'rsa-oaep', '--bits', '2048', '--label', 'rsa')
+    PLACE.ok('keygen', '--for', 'aes-gcm', '--label', 'other')
+    rsa, other = 'pkcs11:object=rsa', 'pkcs11:object=other'
+    encrypted = PLACE.ok('encrypt', '--key', 'default', '--key', rsa, '--key', other,
+                         stdin=b'data').raw
+    for key in 'default', rsa, other:
+        equal(PLACE.ok('decrypt', '--key', key, stdin=encrypted).raw, b'data', key)
+    single = PLACE.ok('encrypt', '--key', rsa, stdin=b'data').raw
+    equal(PLACE.ok('decrypt', stdin=single).raw, b'data', 'found from the header')
+    PLACE.run('decrypt', '--key', other, stdin=single)
+    expect(PLACE.run('decrypt', '--key', other, stdin=single).code in (KEY, DATA), 'opened')
+
+
+def useless_recipient_is_refused():
+    """A key pair that may not decrypt is refused as recipient."""
+    PLACE.ok('keygen', '--type', 'rsa', '--bits', '2048', '--label', 'signer')
+    PLACE.fails(KEY, 'may not decrypt', 'encrypt', '--key', 'pkcs11:object=signer',
+                '--in', 'text', '--out', 'useless')
+    expect(not (PLACE / 'useless').exists(), 'a file was left')
+
+
+def output_is_private():
+    """Files are written with mode 0600, whatever the umask."""
+    old = os.umask(0)
+    try:
+        PLACE.ok('encrypt', '--in', 'text', '--out', 'private')
+        PLACE.ok('decrypt', '--in', 'private', '--out', 'private.back')
+    finally:
+        os.umask(old)
+    for name in 'private', 'private.back':
+        equal(stat.S_IMODE((PLACE / name).stat().st_mode), 0o600, name)
+
+
+def existing_output_stays():
+    """An existing file is replaced only with --force."""
+    PLACE.file('kept', b'old')
+    PLACE.fails(EXISTS, 'kept exists already; use --force', 'encrypt', '--in', 'text',
+                '--out', 'kept')
+    equal((PLACE / 'kept').read_bytes(), b'old', 'content')
+    PLACE.ok('encrypt', '--force', '--in', 'text', '--out', 'kept')
+    equal(opened(PLACE / 'kept'), TEXT)
+
+
+def existing_output_survives_a_failure():
+    """With --force the old file stays until the new one is whole."""
+    PLACE.file('survivor', b'old')
+    damaged = bytearray(container('envelope').read_bytes())
+    damaged[-1] ^= 1
+    PLACE.fails(DATA, '', 'decrypt', '--force', '--out', 'survivor', stdin=bytes(damaged))
+    equal((PLACE / 'survivor').read_bytes(), b'old', 'content')
+
+
+def link_is_not_followed():
+    """A symbolic link to nowhere is not written through."""
+    (PLACE / 'link').symlink_to(PLACE / 'target')
+    PLACE.fails(EXISTS, 'exists already', 'encrypt', '--in', 'text', '--out', 'link')
+    expect(not (PLACE / 'target').exists(), 'written through the link')
+
+
+def in_place_with_force():
+    """Input and output may be the same file, with --force."""
+    PLACE.file('same', TEXT)
+    PLACE.ok('encrypt', '--force', '--in', 'same', '--out', 'same')
+    equal(opened(PLACE / 'same'), TEXT)
+
+
+def only_verified_data_reaches_a_pipe():
+    """Of a damaged container only verified chunks reach a pipe, and the exit code tells."""
+    damaged = bytearray(container('small-chunks', '--chunk-size', '64KiB').read_bytes())
+    damaged[2 * MIB] ^= 1
+    result = PLACE.fails(DATA, '', 'decrypt', stdin=bytes(damaged))
+    expect(TEXT.startswith(result.raw), 'unverified data came out')
+    expect(0 < len(result.raw) < 2 * MIB, f'{len(result.raw)} bytes came out')
+
+
+def no_file_of_a_damaged_container():
+    """A damaged container leaves no file, not even a temporary one."""
+    whole = container('envelope').read_bytes()
+    before = PLACE.names()
+    for damaged in whole[:-1], whole[:100], whole + b'x', whole[:5000] + b'x' + whole[5001:]:
+        PLACE.fails(DATA, '', 'decrypt', '--out', 'bad', stdin=damaged)
+    equal(PLACE.names(), before, 'folder')
+
+
+def summary_as_json():
+    """--json prints a summary, and needs --out."""
+    summary = PLACE.ok('encrypt', '--json', '--in', 'text', '--out', 'summarised').json
+    equal(summary['plaintext-bytes'], len(TEXT))
+    equal(summary['written-bytes'], (PLACE / 'summarised').stat().st_size)
+    PLACE.fails(USAGE, '--out', 'encrypt', '--json', stdin=b'x')
+
+
+def peak_memory(verb, source, target):
+    """Peak of resident KiB, asked when all but the last MiB has come out."""
+    with open(PLACE / source, 'rb') as data, open(PLACE / target, 'wb') as out:
+        child = subprocess.Popen([CLI, verb], env=PLACE.env, stdin=data, stdout=subprocess.PIPE)
+        left = (PLACE / source).stat().st_size - MIB
+        while left > 0:
+            part = child.stdout.read(min(left, MIB))
+            expect(part, f'{verb}: ended early')
+            out.write(part)
+            left -= len(part)
+        status = Path(f'/proc/{child.pid}/status').read_text()
+        out.write(child.stdout.read())
+        equal(child.wait(), OK, verb)
+    return int(re.search(r'VmHWM:\s*(\d+) kB', status)[1])
+
+
+def big_file_in_little_memory():
+    """96 MiB go through in less than 32 MiB of memory."""
+    if ground.IS_SANITIZED:
+        raise ground.tap.Skip('a sanitizer needs memory of its own')
+    with open(PLACE / 'big', 'wb') as big:
+        big.truncate(96 * MIB)
+    for verb, source, target in ('encrypt', 'big', 'big.hsm'), ('decrypt', 'big.hsm', 'big.back'):
+        peak = peak_memory(verb, source, target)
+        expect(peak < 32 * 1024, f'{verb}: {peak} KiB')
+    equal(subprocess.run(['cmp', PLACE / 'big', PLACE / 'big.back'], check=False).returncode, 0)
+    for name in 'big', 'big.hsm', 'big.back':
+        (PLACE / name).unlink()
+
+
+def file_size_limit():
+    """An output that grows beyond its limit is a write error, and leaves nothing."""
+    before = PLACE.names()
+    PLACE.fails(SYSTEM, 'File too large', 'encrypt', '--in', 'text', '--out', 'limited',
+                preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (MIB, MIB)))
+    equal(PLACE.names(), before, 'folder')
+
+
+def devices_are_written_directly():
+    """A device or FIFO as --out is written to, not replaced."""
+    PLACE.ok('encrypt', '--in', 'text', '--out', '/dev/null')
+    expect(stat.S_ISCHR(os.stat('/dev/null').st_mode), '/dev/null is gone')
+    PLACE.fails(SYSTEM, 'No space left', 'encrypt', '--in', 'text', '--out', '/dev/full')
+
+
+if __name__ == '__main__':
+    ground.run([
+        envelope_there_and_back,
+        direct_there_and_back,
+        pipes_there_and_back,
+        nothing_there_and_back,
+        chunk_sizes,
+        context_is_needed_again,
+        context_from_a_file,
+        several_recipients,
+        useless_recipient_is_refused,
+        output_is_private,
+        existing_output_stays,
+        existing_output_survives_a_failure,
+        link_is_not_followed,
+        in_place_with_force,
+        only_verified_data_reaches_a_pipe,
+        no_file_of_a_damaged_container,
+        summary_as_json,
+        big_file_in_little_memory,
+        file_size_limit,
+        devices_are_written_directly,
+    ])

@@ -1,0 +1,189 @@
+#!/usr/bin/python3 -B
+# SPDX-License-Identifier: Apache-2.0
+"""Signals and terminals: a clean end with 128 + signal, and a bar where one can be seen."""
+import fcntl
+import os
+import pty
+import select
+import signal
+import struct
+import subprocess
+import termios
+import time
+
+import ground
+from ground import CLI, OK, USAGE, equal, expect
+
+MIB = 1024 * 1024
+PLACE = ground.with_token('interruption')
+STOPPING = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
+
+
+def start(*arguments, place=PLACE, **options):
+    return subprocess.Popen([CLI, *arguments], env=place.env, cwd=place.path,
+                            stderr=subprocess.PIPE, **options)
+
+
+def until(condition, what):
+    """Wait for something that will come about."""
+    end = time.monotonic() + ground.TIME_LIMIT
+    while not condition():
+        expect(time.monotonic() < end, f'{what} did not come about')
+        time.sleep(0.005)
+
+
+def has_temporary_file():
+    return any(name.startswith('.hsmpool-') for name in PLACE.names())
+
+
+def ends_with(child, number):
+    said = child.stderr.read().decode()
+    child.stderr.close()
+    equal(child.wait(timeout=ground.TIME_LIMIT), 128 + number, said)
+    equal(said, '', 'standard error')
+
+
+def signals_leave_no_file():
+    """SIGINT, SIGTERM and SIGHUP end with 128 + signal and leave no file."""
+    before = PLACE.names()
+    for number in STOPPING:
+        child = start('encrypt', '--out', 'stopped', stdin=subprocess.PIPE)
+        child.stdin.write(bytes(3 * MIB))
+        child.stdin.flush()
+        until(has_temporary_file, 'a temporary file')
+        child.send_signal(number)
+        ends_with(child, number)
+        child.stdin.close()
+        equal(PLACE.names(), before, 'folder')
+
+
+def signal_ends_a_blocked_write():
+    """A signal ends a write that nobody reads."""
+    child = start('random', '64MiB', stdout=subprocess.PIPE)
+    select.select([child.stdout], [], [])
+    child.send_signal(signal.SIGTERM)
+    ends_with(child, signal.SIGTERM)
+    child.stdout.close()
+
+
+def sessions_are_closed():
+    """After a signal the sessions are closed in order."""
+    place = ground.with_mock('closed', 'latency=C_GenerateRandom:2ms')
+    child = start('random', '64MiB', place=place, stdout=subprocess.PIPE)
+    expect(child.stdout.read(1), 'nothing came')
+    child.send_signal(signal.SIGINT)
+    ends_with(child, signal.SIGINT)
+    child.stdout.close()
+    expect(ground.counters(place)['opened'] > 0, 'no session was opened')
+
+
+def hanging_call_does_not_hold_a_signal():
+    """A second signal ends a command whose module hangs, and leaves no file."""
+    place = ground.with_mock('hanging', 'hang=C_GenerateRandom:2')
+    before = sorted([*place.names()])
+    child = start('random', '64KiB', '--out', 'stopped', place=place)
+    until(lambda: any(name.startswith('.hsmpool-') for name in place.names()), 'a file')
+    time.sleep(0.1)  # into the hang; too early only makes the test easier
+    child.send_signal(signal.SIGINT)
+    time.sleep(0.05)
+    child.send_signal(signal.SIGINT)
+    ends_with(child, signal.SIGINT)
+    equal(place.names(), before, 'folder')
+
+
+def one_signal_ends_a_hanging_command_too():
+    """One signal is enough even then, after a few seconds."""
+    place = ground.with_mock('patient', 'hang=C_GenerateRandom:1')
+    child = start('random', '8', '--out', 'stopped', place=place)
+    until(lambda: any(name.startswith('.hsmpool-') for name in place.names()), 'a file')
+    time.sleep(0.1)
+    child.send_signal(signal.SIGTERM)
+    ends_with(child, signal.SIGTERM)
+
+
+def ignored_signal_stays_ignored():
+    """A signal that was ignored at the start (nohup) stays ignored."""
+    child = start('encrypt', stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                  preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+    child.stdin.write(b'data')
+    child.stdin.flush()
+    child.send_signal(signal.SIGHUP)
+    out, said = child.communicate(timeout=ground.TIME_LIMIT)
+    equal((child.returncode, said), (OK, b''))
+    equal(PLACE.ok('decrypt', stdin=out).raw, b'data')
+
+
+def on_terminal(*arguments, feed=None, columns=80):
+    """What a command writes to a terminal; feed is called with its standard input."""
+    leader, follower = pty.openpty()
+    fcntl.ioctl(leader, termios.TIOCSWINSZ, struct.pack('HHHH', 24, columns, 0, 0))
+    source = subprocess.PIPE if feed else subprocess.DEVNULL
+    child = subprocess.Popen([CLI, *arguments], env=PLACE.env | {'TERM': 'vt100'},
+                             cwd=PLACE.path, stdin=source, stdout=follower, stderr=follower)
+    os.close(follower)
+    if feed:
+        feed(child.stdin)
+        child.stdin.close()
+    written = b''
+    while True:
+        try:
+            part = os.read(leader, 65536)
+        except OSError:  # the other side is closed
+            break
+        if not part:
+            break
+        written += part
+    os.close(leader)
+    return child.wait(), written.decode(errors='replace')
+
+
+def feed_for_a_while(stream):
+    end = time.monotonic() + 1.6
+    while time.monotonic() < end:
+        stream.write(bytes(MIB))
+        time.sleep(0.1)
+
+
+def long_work_shows_its_rate():
+    """Long work on a terminal shows its rate, and clears it at the end."""
+    code, written = on_terminal('encrypt', '--out', 'slow', '--force', feed=feed_for_a_while)
+    equal(code, OK, written)
+    expect('/s' in written and 'MiB' in written, repr(written))
+    expect(written.endswith('\r\x1b[K'), repr(written))
+
+
+def short_work_shows_no_bar():
+    """Short work shows nothing."""
+    PLACE.file('short', b'data')
+    equal(on_terminal('encrypt', '--in', 'short', '--out', 'short.hsm', '--force'), (OK, ''))
+
+
+def containers_do_not_reach_a_terminal():
+    """A container is not written to a terminal, unless forced."""
+    PLACE.file('short', b'data')
+    code, written = on_terminal('encrypt', '--in', 'short')
+    equal(code, USAGE, written)
+    expect('binary data' in written, written)
+    equal(on_terminal('encrypt', '--force', '--in', 'short')[0], OK)
+
+
+def hex_on_a_terminal():
+    """Random bytes and signatures are shown in hex on a terminal."""
+    code, written = on_terminal('random', '16')
+    equal((code, len(written.strip())), (OK, 32), written)
+    int(written, 16)
+
+
+if __name__ == '__main__':
+    ground.run([
+        signals_leave_no_file,
+        signal_ends_a_blocked_write,
+        sessions_are_closed,
+        hanging_call_does_not_hold_a_signal,
+        one_signal_ends_a_hanging_command_too,
+        ignored_signal_stays_ignored,
+        long_work_shows_its_rate,
+        short_work_shows_no_bar,
+        containers_do_not_reach_a_terminal,
+        hex_on_a_terminal,
+    ])
