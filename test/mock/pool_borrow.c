@@ -157,7 +157,6 @@ struct load {
 	int64_t deadline_ms;
 	unsigned rounds;
 	atomic_uint served, timed_out, busy, closed, failed;
-	atomic_bool stop;
 };
 
 static void count_outcome(struct load *load, hsmpool_status status, CK_RV rv)
@@ -180,10 +179,11 @@ static void *operate_often(void *argument)
 	hsmpool_error err;
 	CK_RV rv;
 
-	for (unsigned i = 0; i < load->rounds && !atomic_load(&load->stop); i++)
-		count_outcome(load,
-			      ground_operate(load->g->pool, load->deadline_ms, &rv, &err),
-			      rv);
+	for (unsigned i = 0; i < load->rounds; i++) {
+		hsmpool_status status =
+			ground_operate(load->g->pool, load->deadline_ms, &rv, &err);
+		count_outcome(load, status, rv);
+	}
 	return NULL;
 }
 
