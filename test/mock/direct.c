@@ -79,6 +79,16 @@ int direct_set_up(void **state)
 	return module->C_Initialize(NULL) == CKR_OK ? 0 : -1;
 }
 
+static void close_all(CK_FUNCTION_LIST *module)
+{
+	CK_SLOT_ID slots[8];
+	CK_ULONG count = 8;
+
+	if (module->C_GetSlotList(CK_FALSE, slots, &count) == CKR_OK)
+		for (CK_ULONG i = 0; i < count; i++)
+			module->C_CloseAllSessions(slots[i]);
+}
+
 int direct_tear_down(void **state)
 {
 	CK_FUNCTION_LIST *module = *state;
@@ -86,6 +96,7 @@ int direct_tear_down(void **state)
 
 	fixture_mock_control()->release();
 	fixture_mock_control()->clear_failures();
+	close_all(module);
 	module->C_Finalize(NULL);
 	if (!fixture_mock_control()->check_balance(why, sizeof(why))) {
 		print_error("%s\n", why);

@@ -58,7 +58,8 @@ struct mock_reboot {
 struct mock_counters {
 	uint64_t calls; /* of all functions but C_GetFunctionList */
 	uint64_t sessions_opened;
-	uint64_t sessions_closed; /* by C_CloseSession, C_CloseAllSessions, C_Finalize */
+	uint64_t sessions_closed;    /* by C_CloseSession, C_CloseAllSessions */
+	uint64_t sessions_abandoned; /* still open at C_Finalize */
 	uint64_t sessions_killed; /* by a reboot or a removal: nobody need close them */
 	uint64_t sessions_now;
 	uint64_t sessions_peak;
@@ -154,7 +155,8 @@ struct mock_control {
 	/* Whether any fault, latency or watch is armed (calls then take the slow path).
 	 */
 	bool (*armed)(void);
-	/* Every session that was opened is closed again, or was killed. */
+	/* Every session that was opened is closed again, or was killed: none is open, and
+	 * none was left to C_Finalize. */
 	bool (*check_balance)(char *why, size_t cap);
 };
 

@@ -271,6 +271,8 @@ static void finalize_closes_everything(void **state)
 	assert_rv(m->C_GetSessionInfo(s, &info), CKR_CRYPTOKI_NOT_INITIALIZED);
 	assert_rv(m->C_Initialize(NULL), CKR_OK);
 	assert_rv(m->C_GetSessionInfo(s, &info), CKR_SESSION_HANDLE_INVALID);
+	assert_false(fixture_mock_control()->check_balance(NULL, 0));
+	fixture_mock_control()->reset();
 }
 
 int main(void)

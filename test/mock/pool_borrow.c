@@ -149,8 +149,7 @@ static void the_timeout_text_tells_the_figures_and_the_last_error(void **state)
 	hsmpool_return(&s[1], HSMPOOL_VERDICT_CLEAN);
 }
 
-/* --- many threads
- * ------------------------------------------------------------------------ */
+/* --- many threads ------------------------------------------------------------ */
 
 struct load {
 	struct ground *g;

@@ -11,7 +11,7 @@
 
 static struct ground ground;
 
-/* --- the pool --------------------------------------------------------------------- */
+/* --- the pool ---------------------------------------------------------------- */
 
 int ground_set_up(void **state)
 {
@@ -109,7 +109,7 @@ void ground_nap(void)
 	nanosleep(&moment, NULL);
 }
 
-/* --- using it ----------------------------------------------------------------------- */
+/* --- using it ---------------------------------------------------------------- */
 
 hsmpool_status ground_try_borrow(struct ground *g, int64_t milliseconds,
 				 hsmpool_session **out, hsmpool_error *err)
@@ -242,8 +242,7 @@ void crew_join(struct crew *crew)
 	crew->threads = NULL;
 }
 
-/* --- the log
- * ----------------------------------------------------------------------------- */
+/* --- the log ----------------------------------------------------------------- */
 
 #define MAX_LINES 512
 

@@ -44,8 +44,7 @@ unsigned mock_function_number(const char *name)
 	return find_function(name);
 }
 
-/* --- options
- * ------------------------------------------------------------------------------ */
+/* --- options ----------------------------------------------------------------- */
 
 static void set_text(char *to, size_t size, const char *text)
 {
@@ -76,8 +75,7 @@ void mock_options_reset(void)
 	atomic_store(&mock.cant_lock, false);
 }
 
-/* --- counters
- * ------------------------------------------------------------------------------ */
+/* --- counters ---------------------------------------------------------------- */
 
 static uint64_t calls_of(unsigned function)
 {
@@ -119,6 +117,7 @@ void mock_counters_get(struct mock_counters *out)
 		.sessions_opened = atomic_load(&mock.opened),
 		.sessions_closed = atomic_load(&mock.closed),
 		.sessions_killed = atomic_load(&mock.killed),
+		.sessions_abandoned = atomic_load(&mock.abandoned),
 		.sessions_now = atomic_load(&mock.now),
 		.sessions_peak = atomic_load(&mock.peak),
 		.logins_tried = atomic_load(&mock.logins_tried),
@@ -139,11 +138,11 @@ void mock_counters_get(struct mock_counters *out)
 static void reset_counters(void)
 {
 	_Atomic uint64_t *counters[] = {
-		&mock.closed,           &mock.killed,          &mock.logins_tried,
-		&mock.logins_failed,    &mock.context_logins,  &mock.logouts,
-		&mock.created,          &mock.destroyed,       &mock.dead_handles,
-		&mock.session_overlaps, &mock.module_overlaps, &mock.inside_peak,
-		&mock.initializes,      &mock.finalizes,
+		&mock.closed,       &mock.killed,           &mock.abandoned,
+		&mock.logins_tried, &mock.logins_failed,    &mock.context_logins,
+		&mock.logouts,      &mock.created,          &mock.destroyed,
+		&mock.dead_handles, &mock.session_overlaps, &mock.module_overlaps,
+		&mock.inside_peak,  &mock.initializes,      &mock.finalizes,
 	};
 
 	for (size_t i = 0; i < sizeof(counters) / sizeof(counters[0]); i++)
@@ -170,10 +169,12 @@ static bool check_balance(char *why, size_t cap)
 		       c.sessions_opened == c.sessions_closed + c.sessions_killed;
 	if (!is_even && why != NULL)
 		snprintf(why, cap,
-			 "%llu sessions opened, %llu closed, %llu killed, %llu open",
+			 "%llu sessions opened, %llu closed, %llu killed, %llu left to "
+			 "C_Finalize, %llu open",
 			 (unsigned long long)c.sessions_opened,
 			 (unsigned long long)c.sessions_closed,
 			 (unsigned long long)c.sessions_killed,
+			 (unsigned long long)c.sessions_abandoned,
 			 (unsigned long long)c.sessions_now);
 	return is_even;
 }
@@ -192,14 +193,16 @@ void mock_report(void)
 	mock_counters_get(&c);
 	int len = snprintf(
 		line, sizeof(line),
-		"calls=%llu opened=%llu closed=%llu killed=%llu now=%llu "
+		"calls=%llu opened=%llu closed=%llu killed=%llu "
+		"abandoned=%llu now=%llu "
 		"peak=%llu logins=%llu logins-failed=%llu overlaps=%llu "
 		"dead-handles=%llu\n",
 		(unsigned long long)c.calls, (unsigned long long)c.sessions_opened,
 		(unsigned long long)c.sessions_closed,
-		(unsigned long long)c.sessions_killed, (unsigned long long)c.sessions_now,
-		(unsigned long long)c.sessions_peak, (unsigned long long)c.logins_tried,
-		(unsigned long long)c.logins_failed,
+		(unsigned long long)c.sessions_killed,
+		(unsigned long long)c.sessions_abandoned,
+		(unsigned long long)c.sessions_now, (unsigned long long)c.sessions_peak,
+		(unsigned long long)c.logins_tried, (unsigned long long)c.logins_failed,
 		(unsigned long long)c.session_overlaps,
 		(unsigned long long)c.dead_handles);
 	int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
@@ -209,8 +212,7 @@ void mock_report(void)
 		close(fd);
 }
 
-/* --- the controls
- * --------------------------------------------------------------------------- */
+/* --- the controls ------------------------------------------------------------ */
 
 static void reset(void)
 {

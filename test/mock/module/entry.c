@@ -132,7 +132,7 @@ static CK_RV entry_C_Finalize(CK_VOID_PTR reserved)
 		rv = visit.rv;
 	if (rv == CKR_OK) {
 		mock_lock();
-		mock_sessions_close_all();
+		mock_sessions_abandon_all();
 		mock_unlock();
 		atomic_store(&mock.is_initialized, false);
 		mock_count(&mock.finalizes);

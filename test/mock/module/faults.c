@@ -66,7 +66,7 @@ int64_t mock_now_ns(void)
 	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
-/* --- latency ----------------------------------------------------------------------- */
+/* --- latency ----------------------------------------------------------------- */
 
 static bool is_lifecycle(unsigned function)
 {
@@ -110,7 +110,7 @@ void mock_latency_set(unsigned function, int64_t ns)
 		disarm(MOCK_ARMED_LATENCY);
 }
 
-/* --- rules: failures and hangs ------------------------------------------------------ */
+/* --- rules: failures and hangs ----------------------------------------------- */
 
 static uint64_t next_random(void)
 {
@@ -245,7 +245,7 @@ void mock_release(void)
 	pthread_mutex_unlock(&hang_lock);
 }
 
-/* --- reboot, removal, death --------------------------------------------------------- */
+/* --- reboot, removal, death -------------------------------------------------- */
 
 void mock_reboot(const struct mock_reboot *how)
 {
@@ -331,7 +331,7 @@ bool mock_is_absent(void)
 	return false;
 }
 
-/* --- the slow path ------------------------------------------------------------------ */
+/* --- the slow path ----------------------------------------------------------- */
 
 static bool takes_session(enum mock_function function)
 {

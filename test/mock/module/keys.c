@@ -239,8 +239,7 @@ CK_RV own_C_GenerateKeyPair(CK_SESSION_HANDLE session, CK_MECHANISM_PTR m,
 	return rv;
 }
 
-/* --- wrap, unwrap, derive
- * ----------------------------------------------------------------------- */
+/* --- wrap, unwrap, derive ---------------------------------------------------- */
 
 /* A throwaway operation of the mechanism with this key. */
 static CK_RV prepare(struct mock_op *op, const CK_MECHANISM *m, CK_FLAGS flag,
@@ -374,9 +373,7 @@ CK_RV own_C_DeriveKey(CK_SESSION_HANDLE session, CK_MECHANISM_PTR m,
 	return rv == CKR_OK ? create(session, &merged, key) : rv;
 }
 
-/* --- random
- * ---------------------------------------------------------------------------------------
- */
+/* --- random ------------------------------------------------------------------ */
 
 CK_RV own_C_SeedRandom(CK_SESSION_HANDLE session, CK_BYTE_PTR in, CK_ULONG len)
 {

@@ -29,7 +29,7 @@
 #define MOCK_MAX_OBJECTS  4096 /* likewise */
 #define MOCK_LIKELY(x)    __builtin_expect(!!(x), 1)
 
-/* --- toy cryptography ------------------------------------------------------------- */
+/* --- toy cryptography -------------------------------------------------------- */
 struct toy_hash {
 	uint64_t state;
 	uint64_t pending;
@@ -45,7 +45,7 @@ void toy_expand(uint64_t value, uint8_t *out, size_t len);
 void toy_xor(uint64_t key, uint64_t position, const uint8_t *in, uint8_t *out,
 	     size_t len);
 
-/* --- mechanisms ------------------------------------------------------------------- */
+/* --- mechanisms -------------------------------------------------------------- */
 enum mock_family {
 	MOCK_STREAM,   /* CTR */
 	MOCK_BLOCK,    /* ECB, CBC */
@@ -72,7 +72,7 @@ struct mock_mechanism {
 const struct mock_mechanism *mock_mechanism_find(CK_MECHANISM_TYPE type);
 const struct mock_mechanism *mock_mechanism_at(size_t index); /* NULL past the end */
 
-/* --- objects ---------------------------------------------------------------------- */
+/* --- objects ----------------------------------------------------------------- */
 enum {
 	MOCK_TRAIT_ENCRYPT = 1u << 0,
 	MOCK_TRAIT_DECRYPT = 1u << 1,
@@ -142,7 +142,7 @@ CK_RV mock_template_allowed(const struct mock_session *session,
 			    const CK_ATTRIBUTE *template, CK_ULONG count,
 			    bool private_by_default);
 
-/* --- sessions --------------------------------------------------------------------- */
+/* --- sessions ---------------------------------------------------------------- */
 enum mock_kind {
 	MOCK_ENCRYPT,
 	MOCK_DECRYPT,
@@ -190,6 +190,7 @@ CK_RV mock_session_add(CK_SLOT_ID slot, CK_FLAGS flags, CK_SESSION_HANDLE real,
 		       CK_SESSION_HANDLE *out);
 void mock_session_remove(struct mock_session *session); /* closed in order */
 void mock_sessions_close_all(void);
+void mock_sessions_abandon_all(void); /* by C_Finalize */
 /* Each was lost by a reboot or removal; calls answer rv from now on. */
 void mock_sessions_kill_all(CK_RV rv);
 void mock_login_change(uint32_t user); /* MOCK_NOBODY, CKU_USER or CKU_SO */
@@ -202,7 +203,7 @@ CK_FLAGS mock_pin_flags(void);
 
 #define MOCK_NOBODY UINT32_MAX
 
-/* --- the module ------------------------------------------------------------------- */
+/* --- the module -------------------------------------------------------------- */
 enum { /* bits of mock.armed: why a call takes the slow path */
        MOCK_ARMED_FAILURES = 1u << 0,
        MOCK_ARMED_LATENCY = 1u << 1,
@@ -248,7 +249,7 @@ struct mock_state {
 	/* counters */
 	_Alignas(64) _Atomic uint64_t calls[MOCK_FUNCTION_COUNT]; /* without a session */
 	_Atomic uint64_t not_executed[MOCK_FUNCTION_COUNT];
-	_Atomic uint64_t opened, closed, killed, now, peak;
+	_Atomic uint64_t opened, closed, killed, abandoned, now, peak;
 	_Atomic uint64_t logins_tried, logins_failed, context_logins, logouts;
 	_Atomic uint64_t created, destroyed, dead_handles;
 	_Atomic uint64_t session_overlaps, module_overlaps, inside, inside_peak;
@@ -293,7 +294,7 @@ int64_t mock_now_ns(void);
 extern const CK_FUNCTION_LIST mock_own_backend;
 extern CK_FUNCTION_LIST mock_wrap_backend;
 
-/* --- faults ----------------------------------------------------------------------- */
+/* --- faults ------------------------------------------------------------------ */
 struct mock_visit {
 	enum mock_function function;
 	bool is_slow;
@@ -322,7 +323,7 @@ void mock_module_revive(void);
 void mock_absent(uint64_t ns);
 bool mock_is_absent(void);
 
-/* --- script, control -------------------------------------------------------------- */
+/* --- script, control --------------------------------------------------------- */
 bool mock_script(const char *text, char *error, size_t cap);
 bool mock_rv_parse(const char *text, CK_RV *rv);
 void mock_options_reset(void);
@@ -331,7 +332,7 @@ void mock_report(void);
 void mock_environment_read(void);
 const struct mock_control *hsmpool_mock_control(void);
 
-/* --- wrapping --------------------------------------------------------------------- */
+/* --- wrapping ---------------------------------------------------------------- */
 void mock_wrap_set(const char *path);
 void mock_wrap_reboot(const struct mock_reboot *how);
 void mock_wrap_log_out(void);

@@ -376,8 +376,7 @@ void mock_object_free(struct mock_object *object)
 	mock_count(&mock.destroyed);
 }
 
-/* --- losses
- * ----------------------------------------------------------------------------- */
+/* --- losses ------------------------------------------------------------------ */
 
 void mock_objects_drop_session(CK_SESSION_HANDLE owner)
 {
@@ -457,8 +456,7 @@ void mock_objects_renumber(enum mock_handles how)
 		renew_handle(alive[i]);
 }
 
-/* --- the token's own keys
- * ----------------------------------------------------------------- */
+/* --- the token's own keys ---------------------------------------------------- */
 
 static const uint8_t p256_oid[] = { 0x06, 0x08, 0x2a, 0x86, 0x48,
 				    0xce, 0x3d, 0x03, 0x01, 0x07 };

@@ -28,8 +28,7 @@ static const CK_FLAGS flag_of[MOCK_KINDS] = {
 	[MOCK_VERIFY_RECOVER] = CKF_VERIFY_RECOVER,
 };
 
-/* --- beginning
- * -------------------------------------------------------------------------- */
+/* --- beginning --------------------------------------------------------------- */
 
 static CK_RV absorb_gcm(struct mock_op *op, const CK_MECHANISM *m)
 {
@@ -157,8 +156,7 @@ CK_RV mock_op_begin(CK_SESSION_HANDLE session, enum mock_kind kind, const CK_MEC
 	return CKR_OK;
 }
 
-/* --- going on and ending
- * ----------------------------------------------------------------- */
+/* --- going on and ending ----------------------------------------------------- */
 
 CK_RV mock_op_find(CK_SESSION_HANDLE session, enum mock_kind kind, struct mock_op **out)
 {
@@ -224,8 +222,7 @@ void mock_end_operation(struct mock_session *session, enum mock_function functio
 		session->op[kind_of[function] - 1].is_active = false;
 }
 
-/* --- sign, verify, digest
- * ------------------------------------------------------------------ */
+/* --- sign, verify, digest ---------------------------------------------------- */
 
 static CK_ULONG result_len(const struct mock_op *op)
 {

@@ -147,8 +147,7 @@ static char *cut(char *text)
 	return colon + 1;
 }
 
-/* --- items: each takes its value, which it may cut up
- * ---------------------------------------- */
+/* --- items: each takes its value, which it may cut up ------------------------ */
 
 static bool do_latency(char *value)
 {

@@ -70,13 +70,13 @@ static void end_record(struct mock_session *s, _Atomic uint64_t *reason)
 	mock_count(reason);
 }
 
-void mock_session_remove(struct mock_session *s)
+static void remove_for(struct mock_session *s, _Atomic uint64_t *reason)
 {
 	CK_SESSION_HANDLE handle = atomic_load(&s->handle);
 
 	if (handle == 0)
 		return;
-	end_record(s, &mock.closed);
+	end_record(s, reason);
 	if (atomic_load(&mock.is_wrapping))
 		return;
 	mock_objects_drop_session(handle);
@@ -84,10 +84,21 @@ void mock_session_remove(struct mock_session *s)
 		mock_login_change(MOCK_NOBODY);
 }
 
+void mock_session_remove(struct mock_session *s)
+{
+	remove_for(s, &mock.closed);
+}
+
 void mock_sessions_close_all(void)
 {
 	for (unsigned i = 0; i < MOCK_MAX_SESSIONS; i++)
-		mock_session_remove(&mock_sessions[i]);
+		remove_for(&mock_sessions[i], &mock.closed);
+}
+
+void mock_sessions_abandon_all(void)
+{
+	for (unsigned i = 0; i < MOCK_MAX_SESSIONS; i++)
+		remove_for(&mock_sessions[i], &mock.abandoned);
 }
 
 void mock_sessions_kill_all(CK_RV rv)
@@ -127,7 +138,7 @@ void mock_login_change(uint32_t user)
 		mock_objects_log_out();
 }
 
-/* --- the PIN counter --------------------------------------------------------------- */
+/* --- the PIN counter --------------------------------------------------------- */
 
 CK_RV mock_pin_allowed(CK_USER_TYPE user)
 {
@@ -176,7 +187,7 @@ CK_FLAGS mock_pin_flags(void)
 	return flags;
 }
 
-/* --- the own backend's session calls ---------------------------------------------- */
+/* --- the own backend's session calls ----------------------------------------- */
 
 CK_RV own_C_OpenSession(CK_SLOT_ID slot, CK_FLAGS flags, CK_VOID_PTR application,
 			CK_NOTIFY notify, CK_SESSION_HANDLE_PTR session)

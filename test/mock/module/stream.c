@@ -12,8 +12,7 @@
 
 #define BLOCK ((CK_ULONG)16)
 
-/* --- one shot
- * ------------------------------------------------------------------------------ */
+/* --- one shot ---------------------------------------------------------------- */
 
 static CK_RV encrypt_stream(struct mock_op *op, const CK_BYTE *in, CK_ULONG in_len,
 			    CK_BYTE *out)
@@ -295,8 +294,7 @@ CK_RV own_C_Decrypt(CK_SESSION_HANDLE session, CK_BYTE_PTR in, CK_ULONG in_len,
 	return one_shot(session, MOCK_DECRYPT, mock_decrypt, in, in_len, out, out_len);
 }
 
-/* --- recover: a block of RSA in both directions
- * ----------------------------------------------- */
+/* --- recover: a block of RSA in both directions ------------------------------ */
 
 CK_RV own_C_SignRecoverInit(CK_SESSION_HANDLE session, CK_MECHANISM_PTR m,
 			    CK_OBJECT_HANDLE key)
@@ -328,8 +326,7 @@ CK_RV own_C_VerifyRecover(CK_SESSION_HANDLE session, CK_BYTE_PTR in, CK_ULONG in
 						    : rv;
 }
 
-/* --- in pieces
- * ------------------------------------------------------------------------------- */
+/* --- in pieces --------------------------------------------------------------- */
 
 static CK_RV piece_begin(CK_SESSION_HANDLE session, enum mock_kind kind,
 			 const CK_BYTE *in, CK_ULONG in_len, const CK_ULONG *out_len,
@@ -459,8 +456,7 @@ CK_RV own_C_DecryptFinal(CK_SESSION_HANDLE session, CK_BYTE_PTR out, CK_ULONG_PT
 	return mock_op_end(op, CKR_OK);
 }
 
-/* --- two at once
- * ------------------------------------------------------------------------------- */
+/* --- two at once ------------------------------------------------------------- */
 
 CK_RV own_C_DigestEncryptUpdate(CK_SESSION_HANDLE session, CK_BYTE_PTR in,
 				CK_ULONG in_len, CK_BYTE_PTR out, CK_ULONG_PTR out_len)

@@ -190,8 +190,7 @@ CK_RV own_C_WaitForSlotEvent(CK_FLAGS flags, CK_SLOT_ID_PTR slot, CK_VOID_PTR no
 	return CKR_CRYPTOKI_NOT_INITIALIZED;
 }
 
-/* --- administration
- * -------------------------------------------------------------------------- */
+/* --- administration ---------------------------------------------------------- */
 
 static CK_RV set_pin(char *to, const CK_UTF8CHAR *pin, CK_ULONG len)
 {

@@ -52,8 +52,7 @@ static CK_SLOT_ID slot_offset(void)
 	return atomic_load(&mock.slot) - FIRST_SLOT;
 }
 
-/* --- handles
- * ----------------------------------------------------------------------------------- */
+/* --- handles ----------------------------------------------------------------- */
 
 static CK_RV to_real(CK_SESSION_HANDLE *session)
 {
@@ -112,8 +111,7 @@ static void forget_objects(enum mock_handles how)
 	pthread_mutex_unlock(&object_lock);
 }
 
-/* --- losses
- * ------------------------------------------------------------------------------------ */
+/* --- losses ------------------------------------------------------------------ */
 
 /* Close the real sessions behind dead records that no call uses. */
 static void sweep(void)
@@ -167,8 +165,7 @@ void mock_wrap_reboot(const struct mock_reboot *how)
 	sweep();
 }
 
-/* --- the module and the token
- * -------------------------------------------------------------------- */
+/* --- the module and the token ------------------------------------------------ */
 
 static CK_RV wrap_C_Initialize(CK_VOID_PTR arguments)
 {
@@ -290,9 +287,7 @@ static CK_RV wrap_C_CloseAllSessions(CK_SLOT_ID slot)
 	return CKR_OK;
 }
 
-/* --- sessions
- * --------------------------------------------------------------------------------------
- */
+/* --- sessions ---------------------------------------------------------------- */
 
 #define SESSION_WRAPPER(name, parameters, arguments)             \
 	static CK_RV plain_##name parameters                     \
