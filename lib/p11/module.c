@@ -135,11 +135,8 @@ static CK_RV initialize_locking(struct hp_module *module)
 {
 	CK_C_INITIALIZE_ARGS args = { .flags = CKF_OS_LOCKING_OK };
 	CK_RV rv = module->fl->C_Initialize(&args);
-	if (rv == CKR_CANT_LOCK || rv == CKR_NEED_TO_CREATE_THREADS) {
-		module->is_serialised = true;
-		rv = module->fl->C_Initialize(NULL);
-	}
-	return rv;
+	module->is_serialised = rv == CKR_CANT_LOCK || rv == CKR_NEED_TO_CREATE_THREADS;
+	return module->is_serialised ? module->fl->C_Initialize(NULL) : rv;
 }
 
 /*
