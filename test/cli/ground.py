@@ -110,6 +110,20 @@ class Place:
                       if path.name not in ('.config', '.local'))
 
 
+def forgiving_environment():
+    """SoftHSM2 2.6.1 leaks the point of an Ed25519 key at each C_SignInit. A leak in the
+    module, and nothing else, is forgiven; to see that it is there the sanitizer must
+    unwind the whole stack, which is too slow to do it everywhere."""
+    if not IS_SANITIZED:
+        return {}
+    forgiven = ROOT / 'forgiven-leaks'
+    forgiven.write_text('leak:libsofthsm2.so\n')
+    mine = {'ASAN_OPTIONS': 'fast_unwind_on_malloc=0',
+            'LSAN_OPTIONS': f'suppressions={forgiven}:print_suppressions=0'}
+    return {name: ':'.join(filter(None, [os.environ.get(name), value]))
+            for name, value in mine.items()}
+
+
 def with_token(name):
     """A place with what `dev init` makes."""
     place = Place(name)
