@@ -170,9 +170,7 @@ static hsmpool_status deliver(struct transfer *t, struct hp_operation *op,
 {
 	if (t->cipher.iv_source == HP_IV_HSM)
 		HP_TRY(hp_cipher_take_hsm_iv(&t->cipher, m, op->pool, op->key, err));
-	HP_CHECK(len <= t->landing.cap, err, HSMPOOL_ERR_DOWN,
-		 "the module claims to have written %zu bytes where %zu had room", len,
-		 t->landing.cap);
+	HP_TRY(hp_check_written(len, t->landing.cap, err));
 	if (!t->landing.is_direct) {
 		HP_TRY(hp_buf_need(t->out, t->prefix + len, err));
 		if (len > 0)

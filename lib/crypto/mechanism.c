@@ -216,6 +216,16 @@ hsmpool_status hp_fail_data(hsmpool_error *err, const char *verb, const hsmpool_
 		       hp_key_name(key));
 }
 
+hsmpool_status hp_check_written(size_t len, size_t cap, hsmpool_error *err)
+{
+	HP_CHECK(len <= cap, err, HSMPOOL_ERR_DOWN,
+		 "the module claims to have written %zu bytes where %zu had room: it is "
+		 "not "
+		 "to be trusted",
+		 len, cap);
+	return HSMPOOL_OK;
+}
+
 CK_RV hp_uniform_rv(const struct hp_session *s, CK_RV rv)
 {
 	if (rv == CKR_OK || hp_rv_class(&s->module->overrides, rv) != HP_RV_CALLER)

@@ -68,6 +68,10 @@ const CK_BYTE *hp_nonnull(hsmpool_bytes bytes);
  * text whatever was wrong. */
 hsmpool_status hp_fail_data(hsmpool_error *err, const char *verb, const hsmpool_key *key);
 
+/* A module that claims to have written more than there was room for is not believed:
+ * DOWN. */
+hsmpool_status hp_check_written(size_t len, size_t cap, hsmpool_error *err);
+
 /* After C_Decrypt, C_Verify: a code that blames the input in some other way becomes one
  * that makes the operation's answer uniform. */
 CK_RV hp_uniform_rv(const struct hp_session *s, CK_RV rv);

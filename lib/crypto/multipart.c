@@ -333,7 +333,9 @@ static hsmpool_status finish_signature(hsmpool_multipart *op, hsmpool_error *err
 	CK_RV rv = call_final(op, raw, &len);
 	if (rv != CKR_OK)
 		return hp_multipart_fail(op, rv, true, err);
-	hsmpool_status status = hp_multipart_result_room(op, HP_SIGNATURE_MAX, err);
+	hsmpool_status status = hp_check_written(len, sizeof(raw), err);
+	if (status == HSMPOOL_OK)
+		status = hp_multipart_result_room(op, HP_SIGNATURE_MAX, err);
 	hsmpool_buf result = { op->result, op->result_cap, 0 };
 	if (status == HSMPOOL_OK && op->is_signature)
 		status = hp_signing_deliver(&op->signing, raw, len, &result, err);

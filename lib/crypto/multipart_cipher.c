@@ -129,24 +129,21 @@ static CK_RV update_with_room(hsmpool_multipart *op, hsmpool_bytes in, CK_BYTE *
 			      CK_ULONG cap, CK_ULONG *len, hsmpool_status *own,
 			      hsmpool_error *err)
 {
-	*len = held_back(op) + in.len + HP_UPDATE_SLACK;
-	CK_BYTE *room = malloc(*len);
+	size_t room_len = held_back(op) + in.len + HP_UPDATE_SLACK;
+	CK_BYTE *room = malloc(room_len);
 	if (!room) {
 		*own = hp_fail(err, HSMPOOL_ERR_SYSTEM, "%s in parts: no memory",
 			       op->verb);
 		return CKR_OK;
 	}
-	size_t written = *len;
+	*len = room_len;
 	CK_RV rv = call_update(op, in, room, len);
-	if (rv == CKR_OK && *len > cap)
-		*own = hp_fail(err, HSMPOOL_ERR_UNSUPPORTED,
-			       "%s in parts: the token gives more than was put in",
-			       op->verb);
 	if (rv == CKR_OK)
-		written = *len;
-	if (rv == CKR_OK && *own == HSMPOOL_OK)
+		*own = hp_check_written(*len, cap, err);
+	bool is_good = rv == CKR_OK && *own == HSMPOOL_OK;
+	if (is_good)
 		memcpy(out, room, *len);
-	hp_wipe(room, written);
+	hp_wipe(room, is_good ? *len : room_len);
 	free(room);
 	return rv;
 }
@@ -163,6 +160,8 @@ static hsmpool_status update(hsmpool_multipart *op, hsmpool_bytes in, CK_BYTE *o
 	if (rv == CKR_BUFFER_TOO_SMALL) {
 		op->needs_wide_room = true;
 		rv = update_with_room(op, in, out, cap, len, &own, err);
+	} else if (rv == CKR_OK) {
+		own = hp_check_written(*len, cap, err);
 	}
 	if (rv == CKR_OK && own == HSMPOOL_OK)
 		return HSMPOOL_OK;
@@ -247,6 +246,8 @@ hsmpool_status hp_multipart_cipher_finish(hsmpool_multipart *op, hsmpool_error *
 	CK_RV rv = final_behind(op, prefix, &len, &own, err);
 	if (rv != CKR_OK)
 		return hp_multipart_fail(op, rv, true, err);
+	if (own == HSMPOOL_OK)
+		own = hp_check_written(len, op->result_cap - prefix, err);
 	if (own != HSMPOOL_OK)
 		return hp_multipart_end(op, own);
 	if (prefix > 0)

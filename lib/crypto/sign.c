@@ -26,6 +26,8 @@ static CK_RV sign_input(struct signature_run *r, struct hp_session *s,
 	hsmpool_bytes input = hp_signing_input(&r->signing, facts);
 	CK_RV rv = hp_sign(s, hp_nonnull(input), input.len, raw, &len);
 	if (rv == CKR_OK)
+		*own = hp_check_written(len, sizeof(raw), err);
+	if (rv == CKR_OK && *own == HSMPOOL_OK)
 		*own = hp_signing_deliver(&r->signing, raw, len, r->out, err);
 	return rv;
 }

@@ -126,9 +126,7 @@ static void a_changed_signature_does_not_verify(void **state)
 	(void)state;
 	hsmpool_error err, first;
 	for (size_t p = 0; p < PAIRS; p++) {
-		const char *scheme = schemes_of(&pairs[p])[2] && p < 4
-					     ? schemes_of(&pairs[p])[2]
-					     : "ed25519";
+		const char *scheme = schemes_of(&pairs[p])[0];
 		uint8_t made[SIGNATURE_MAX];
 		hsmpool_buf out = BUF(made);
 		assert_ok(sign(pairs[p].own, scheme, TEXT("message"), &out, &err), &err);

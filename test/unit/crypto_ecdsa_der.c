@@ -121,8 +121,10 @@ static void mutilated_encodings_are_judged_as_openssl_judges_them(void **state)
 			raw[0] = 1;
 		assert_true(hp_ecdsa_to_der(raw, 2 * number_len, der, &len));
 		size_t at = random_byte() % (round % 2 ? len : 8);
-		der[at] = round % 5 ? (uint8_t)(der[at] ^ (1u << random_byte() % 8))
-				    : random_byte();
+		if (round % 5)
+			der[at] ^= (uint8_t)(1u << random_byte() % 8);
+		else
+			der[at] = random_byte();
 		if (round % 7 == 0)
 			len -= random_byte() % 4;
 		if (round % 11 == 0)
