@@ -329,12 +329,10 @@ static void tell_if_quiet_locked(hsmpool *pool)
 		pthread_cond_broadcast(&pool->quiet);
 }
 
-void hp_entry_close(struct hsmpool_session *e, enum hp_close_reason reason,
-		    bool call_module)
+void hp_entry_close(struct hsmpool_session *e, enum hp_close_reason reason)
 {
 	hsmpool *pool = e->pool;
-	if (call_module && !hp_entry_is_aliased(e))
-		hp_session_close(&e->session);
+	hp_entry_close_session(e);
 	pthread_mutex_lock(&pool->lock);
 	hp_entry_emptied_locked(e, reason);
 	hp_waiters_wake_head_locked(pool);
@@ -377,7 +375,7 @@ static void release_at(struct hsmpool_session *e, bool is_alive, bool is_hot, in
 		       "the session borrowed for '%s' came back after %.1f s",
 		       tag ? tag : "?", (double)held_ns / (double)HP_SECOND);
 	if (retires)
-		hp_entry_close(e, reason, true);
+		hp_entry_close(e, reason);
 	if (is_keeperless)
 		hp_upkeep_inline(pool, now);
 }
@@ -393,7 +391,7 @@ static struct hsmpool_session *entry_of(struct hp_session *session)
 }
 
 /* The session is not to be used again: account for the borrow, then drop it. */
-static void discard(struct hsmpool_session *e, bool call_module)
+static void discard(struct hsmpool_session *e)
 {
 	hsmpool *pool = e->pool;
 	int64_t now = hp_now_ns();
@@ -401,7 +399,7 @@ static void discard(struct hsmpool_session *e, bool call_module)
 	hp_entry_count_return_locked(e, now);
 	hp_entry_set_state_locked(e, HP_ENTRY_CLOSING);
 	pthread_mutex_unlock(&pool->lock);
-	hp_entry_close(e, HP_CLOSE_BROKEN, call_module);
+	hp_entry_close(e, HP_CLOSE_BROKEN);
 }
 
 enum hp_rv_class hp_pool_return(struct hp_session *session, CK_RV rv)
@@ -419,7 +417,7 @@ enum hp_rv_class hp_pool_return(struct hp_session *session, CK_RV rv)
 	if (judgement.is_alive && (session->active == 0 || hp_session_clean(session)))
 		hp_entry_release(e, true, true);
 	else
-		discard(e, judgement.is_alive || judgement.needs_close);
+		discard(e);
 	return judgement.class;
 }
 
@@ -431,9 +429,9 @@ void hp_pool_return_verdict(struct hp_session *session, hsmpool_verdict verdict)
 	if (verdict == HSMPOOL_VERDICT_DEAD) {
 		hp_pool_note_loss(e->pool, HP_LOSS_SESSION, session->generation,
 				  CKR_SESSION_HANDLE_INVALID);
-		discard(e, false);
+		discard(e);
 	} else if (verdict == HSMPOOL_VERDICT_RESET) {
-		discard(e, true);
+		discard(e);
 	} else {
 		hp_pool_return(session, CKR_OK);
 	}

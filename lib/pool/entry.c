@@ -157,12 +157,13 @@ bool hp_entry_is_dead_locked(const struct hsmpool_session *e)
 	return e->is_aliased || e->session.generation <= e->pool->dead_generation;
 }
 
-bool hp_entry_is_aliased(struct hsmpool_session *e)
+void hp_entry_close_session(struct hsmpool_session *e)
 {
 	pthread_mutex_lock(&e->pool->lock);
 	bool is_aliased = e->is_aliased;
 	pthread_mutex_unlock(&e->pool->lock);
-	return is_aliased;
+	if (!is_aliased)
+		hp_session_close(&e->session);
 }
 
 void hp_entry_count_return_locked(struct hsmpool_session *e, int64_t now)

@@ -69,7 +69,7 @@ struct hsmpool_session {
 	 * would close the other one. */
 	bool is_aliased;
 	CK_SESSION_HANDLE known_handle; /* session.handle, as of its opening */
-	bool is_lent; /* to a borrower: the return is counted */
+	bool is_lent;                   /* to a borrower: the return is counted */
 	int64_t opened_ns;
 	int64_t retire_ns;     /* max-lifetime, jittered */
 	int64_t last_ok_ns;    /* last proof of life: an operation or a probe */
@@ -77,7 +77,7 @@ struct hsmpool_session {
 	int64_t probe_ns;      /* revalidate-interval after last_ok_ns, jittered */
 	int64_t borrowed_ns;
 	const char *tag;
-	int thread;            /* the borrower's kernel thread id */
+	int thread;                            /* the borrower's kernel thread id */
 	struct hsmpool_session *newer, *older; /* idle list */
 	enum hp_close_reason close_reason;     /* of a CLOSING entry */
 	struct hsmpool_session *next_job;      /* prober's queue, guarded by its lock */
@@ -116,11 +116,11 @@ struct hsmpool {
 	uint32_t waiters;
 	bool is_paused;
 	bool is_closed;
-	bool must_resolve;      /* the slot may have moved */
+	bool must_resolve; /* the slot may have moved */
 	uint64_t generation;
-	uint64_t dead_generation; /* sessions up to this one are dead */
+	uint64_t dead_generation;   /* sessions up to this one are dead */
 	int64_t validate_before_ns; /* proofs of life before this do not count */
-	int64_t next_open_ns;   /* backoff after failures to open */
+	int64_t next_open_ns;       /* backoff after failures to open */
 	uint32_t open_failures_in_row;
 	int64_t next_retire_ns; /* pacing of max-lifetime */
 	int64_t next_upkeep_ns; /* keeper = no: when a return does upkeep */
@@ -150,7 +150,8 @@ void hp_entry_set_state_locked(struct hsmpool_session *e, enum hp_entry_state st
 /* Real sessions that exist or are about to: everything but EMPTY. */
 uint32_t hp_pool_occupied_locked(const hsmpool *pool);
 uint32_t hp_pool_limit_locked(const hsmpool *pool);
-bool hp_entry_fits(const hsmpool *pool, const struct hsmpool_session *e, enum hp_want want);
+bool hp_entry_fits(const hsmpool *pool, const struct hsmpool_session *e,
+		   enum hp_want want);
 /* Take the best idle entry that fits: it is off the list, state unchanged. */
 struct hsmpool_session *hp_idle_take_locked(hsmpool *pool, enum hp_want want);
 void hp_idle_push_locked(struct hsmpool_session *e);      /* hot end, as returned */
@@ -162,7 +163,9 @@ void hp_entry_opened_locked(struct hsmpool_session *e, int64_t now);
 void hp_entry_emptied_locked(struct hsmpool_session *e, enum hp_close_reason reason);
 /* Known dead, whatever the module says of its handle. */
 bool hp_entry_is_dead_locked(const struct hsmpool_session *e);
-bool hp_entry_is_aliased(struct hsmpool_session *e); /* takes the lock */
+/* C_CloseSession, also of a session said to be dead (a wrong report must not leak it),
+ * unless its handle is another's by now. */
+void hp_entry_close_session(struct hsmpool_session *e);
 /* The borrow is over: count it. */
 void hp_entry_count_return_locked(struct hsmpool_session *e, int64_t now);
 bool hp_want_is_read_write(enum hp_want want);
@@ -182,8 +185,7 @@ void hp_waiters_wake_all_locked(hsmpool *pool);
 /* --- borrow.c ---------------------------------------------------------------------- */
 /* Put a USED or TESTING entry that its owner has finished with back, or close it. */
 void hp_entry_release(struct hsmpool_session *e, bool is_alive, bool is_hot);
-void hp_entry_close(struct hsmpool_session *e, enum hp_close_reason reason,
-		    bool call_module);
+void hp_entry_close(struct hsmpool_session *e, enum hp_close_reason reason);
 
 /* --- opener.c ---------------------------------------------------------------------- */
 /* Open a session into an OPENING entry; it is USED after success, EMPTY after failure.
@@ -205,8 +207,7 @@ hsmpool_status hp_pool_resolve_token(hsmpool *pool, hsmpool_error *err);
 struct hp_judgement {
 	enum hp_rv_class class;
 	enum hp_loss loss;
-	bool is_alive;   /* the session may be used again */
-	bool needs_close; /* if not: call C_CloseSession, it may still exist */
+	bool is_alive; /* the session may be used again */
 };
 /* May probe the session: module calls. */
 struct hp_judgement hp_session_judge(struct hsmpool_session *e, CK_RV rv);

@@ -77,7 +77,7 @@ static struct hp_judgement judge_class(enum hp_rv_class class)
 		[HP_RV_OK] = { .is_alive = true },
 		[HP_RV_FLOW] = { .is_alive = true },
 		[HP_RV_CALLER] = { .is_alive = true },
-		[HP_RV_OP_LOST] = { .needs_close = true },
+		[HP_RV_OP_LOST] = { .is_alive = false },
 		[HP_RV_STALE_HANDLE] = { .is_alive = true },
 		[HP_RV_SESSION_DEAD] = { .loss = HP_LOSS_SESSION },
 		[HP_RV_LOGIN_LOST] = { .is_alive = true, .loss = HP_LOSS_LOGIN },
@@ -85,8 +85,8 @@ static struct hp_judgement judge_class(enum hp_rv_class class)
 		[HP_RV_PIN] = { .is_alive = true },
 		[HP_RV_CAPACITY] = { .is_alive = true },
 		[HP_RV_TOKEN_GONE] = { .loss = HP_LOSS_TOKEN },
-		[HP_RV_DEVICE] = { .needs_close = true, .loss = HP_LOSS_SESSION },
-		[HP_RV_AMBIGUOUS] = { .needs_close = true, .loss = HP_LOSS_SESSION },
+		[HP_RV_DEVICE] = { .loss = HP_LOSS_SESSION },
+		[HP_RV_AMBIGUOUS] = { .loss = HP_LOSS_SESSION },
 		[HP_RV_MODULE_DEAD] = { .loss = HP_LOSS_TOKEN },
 	};
 	struct hp_judgement judgement = table[class];

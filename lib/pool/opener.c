@@ -180,13 +180,11 @@ static struct needs find_needs(struct hsmpool_session *e, enum hp_want want)
 
 /* Close and open in the same entry, so the bound holds. On failure it is emptied. */
 static hsmpool_status replace(struct hsmpool_session *e, bool read_write,
-			      enum hp_close_reason reason, bool call_module,
-			      hsmpool_error *err)
+			      enum hp_close_reason reason, hsmpool_error *err)
 {
 	hsmpool *pool = e->pool;
 	CK_RV rv;
-	if (call_module && !hp_entry_is_aliased(e))
-		hp_session_close(&e->session);
+	hp_entry_close_session(e);
 	pthread_mutex_lock(&pool->lock);
 	hp_entry_emptied_locked(e, reason);
 	hp_entry_set_state_locked(e, HP_ENTRY_USED);
@@ -243,12 +241,11 @@ hsmpool_status hp_entry_prepare(struct hsmpool_session *e, enum hp_want want,
 {
 	struct needs needs = find_needs(e, want);
 	if (needs.replacement) {
-		HP_TRY(replace(e, needs.read_write, HP_CLOSE_OTHER, true, err));
+		HP_TRY(replace(e, needs.read_write, HP_CLOSE_OTHER, err));
 	} else if (needs.validation) {
 		struct hp_judgement judgement = validate(e);
 		if (!judgement.is_alive)
-			HP_TRY(replace(e, needs.read_write, HP_CLOSE_BROKEN,
-				       judgement.needs_close, err));
+			HP_TRY(replace(e, needs.read_write, HP_CLOSE_BROKEN, err));
 	}
 	hsmpool_status status = hp_pool_ensure_login(e, deadline_ns, err);
 	if (status != HSMPOOL_OK) {

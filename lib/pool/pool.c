@@ -265,7 +265,7 @@ static void close_idle(hsmpool *pool, bool keep_anchor)
 		pthread_mutex_unlock(&pool->lock);
 		if (!e)
 			return;
-		hp_entry_close(e, HP_CLOSE_OTHER, true);
+		hp_entry_close(e, HP_CLOSE_OTHER);
 	}
 }
 

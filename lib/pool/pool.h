@@ -18,8 +18,8 @@
 enum hp_want {
 	HP_WANT_ANY,        /* read-only is enough */
 	HP_WANT_READ_WRITE, /* creates, changes or destroys token objects */
-	HP_WANT_ANCHOR,     /* the one that is never retired: makes lasting session objects */
-	HP_WANT_CLEAN,      /* a raw borrow: no operation may be left active on it */
+	HP_WANT_ANCHOR, /* the one that is never retired: makes lasting session objects */
+	HP_WANT_CLEAN,  /* a raw borrow: no operation may be left active on it */
 	HP_WANT_CLEAN_READ_WRITE,
 };
 

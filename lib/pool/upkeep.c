@@ -255,8 +255,7 @@ static void revalidate(struct hsmpool_session *e)
 	if (is_alive && is_current)
 		hp_entry_release(e, rv == CKR_OK, false);
 	else
-		hp_entry_close(e, HP_CLOSE_BROKEN,
-			       is_alive || judgement.needs_close || !is_clean);
+		hp_entry_close(e, HP_CLOSE_BROKEN);
 }
 
 static void refill(struct hsmpool_session *e)
@@ -280,7 +279,7 @@ void hp_upkeep_do(struct hsmpool_session *e)
 	if (state == HP_ENTRY_TESTING)
 		revalidate(e);
 	else if (state == HP_ENTRY_CLOSING)
-		hp_entry_close(e, reason, true);
+		hp_entry_close(e, reason);
 	else if (state == HP_ENTRY_OPENING)
 		refill(e);
 	pthread_mutex_lock(&pool->lock);

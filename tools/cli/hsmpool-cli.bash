@@ -5,7 +5,7 @@
 # touched, by pressing a key. test/cli compares them with `hsmpool-cli help`.
 
 _hsmpool_cli_verbs="dev keygen keys key encrypt decrypt sign verify mac random wrap unwrap
-	status doctor config version help"
+	status doctor config bench version help"
 
 declare -A _hsmpool_cli_subverbs=(
 	[dev]="init"
@@ -37,6 +37,7 @@ declare -A _hsmpool_cli_options=(
 	["status"]=""
 	["doctor"]="--processes --key"
 	["config check"]=""
+	["bench"]="--pairs --seconds --keep-keys"
 	["version"]=""
 )
 

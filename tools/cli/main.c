@@ -41,6 +41,7 @@ static const struct verb verbs[] = {
 	{ "status", verb_status, "show the token, its limits, the pool's figures" },
 	{ "doctor", verb_doctor, "check module, token, PIN, sessions, speed" },
 	{ "config check", verb_config_check, "check and print the configuration" },
+	{ "bench", verb_bench, "measure the pool against the same calls without it" },
 	{ "version", verb_version, "print the version" },
 };
 
