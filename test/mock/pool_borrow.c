@@ -12,8 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* --- one thread ------------------------------------------------------------------------
- */
+/* --- one thread -------------------------------------------------------------- */
 
 static void the_session_returned_last_is_lent_first(void **state)
 {

@@ -293,8 +293,7 @@ CK_RV own_C_GetObjectSize(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE handle,
 	return rv;
 }
 
-/* --- search ---------------------------------------------------------------------------
- */
+/* --- search ------------------------------------------------------------------ */
 
 static bool matches(const struct mock_object *object, const CK_ATTRIBUTE *template,
 		    CK_ULONG count)

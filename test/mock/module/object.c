@@ -55,8 +55,7 @@ struct mock_object *mock_object_at(size_t index)
 	return atomic_load(&object->handle) != 0 ? object : NULL;
 }
 
-/* --- attributes ----------------------------------------------------------------------
- */
+/* --- attributes -------------------------------------------------------------- */
 
 struct mock_attribute *mock_attribute_find(const struct mock_object *object,
 					   CK_ATTRIBUTE_TYPE type)
@@ -149,8 +148,7 @@ CK_RV mock_template_allowed(const struct mock_session *session,
 	return CKR_OK;
 }
 
-/* --- what operations read ------------------------------------------------------------
- */
+/* --- what operations read ---------------------------------------------------- */
 
 static uint32_t read_traits(const struct mock_object *object)
 {
@@ -235,8 +233,7 @@ void mock_object_derive_fields(struct mock_object *object)
 	atomic_store(&object->traits, read_traits(object));
 }
 
-/* --- making and destroying ------------------------------------------------------------
- */
+/* --- making and destroying --------------------------------------------------- */
 
 static const struct default_bool {
 	CK_ATTRIBUTE_TYPE type;

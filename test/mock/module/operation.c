@@ -399,8 +399,7 @@ CK_RV own_C_DigestFinal(CK_SESSION_HANDLE session, CK_BYTE_PTR out, CK_ULONG_PTR
 	return final(session, MOCK_DIGESTING, out, out_len);
 }
 
-/* --- saved states ----------------------------------------------------------------------
- */
+/* --- saved states ------------------------------------------------------------ */
 
 struct saved_state {
 	uint64_t magic;
