@@ -206,6 +206,7 @@ static struct hp_module *make_module(void *dl, CK_FUNCTION_LIST *fl, const char 
 	}
 	module->dl = dl;
 	module->fl = fl;
+	module->cancel = hp_interface_cancel(dl, dlsym(dl, "C_GetFunctionList"));
 	module->epoch = hp_process_epoch();
 	if (overrides)
 		module->overrides = *overrides;

@@ -20,6 +20,7 @@
 #include <stdint.h>
 #include <hsmpool/status.h>
 #include <p11-kit/pkcs11.h>
+#include "p11/interface.h"
 #include "p11/rv.h"
 
 #define HP_GATE_SHARDS 32
@@ -38,6 +39,7 @@ struct hp_gate {
 
 struct hp_module {
 	CK_FUNCTION_LIST *fl;
+	hp_cancel_fn cancel; /* C_SessionCancel of a 3.x module, or NULL */
 	struct hp_gate gate;
 	pthread_mutex_t serial; /* held over each call if is_serialised: a leaf lock */
 	bool is_serialised;     /* the module refused CKF_OS_LOCKING_OK */

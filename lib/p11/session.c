@@ -219,8 +219,27 @@ static CK_RV end_find(struct hp_session *s)
 	return note_end(s, HP_OP_FIND, rv, true);
 }
 
+/* A module of 3.x ends whatever is active, a signature too, without finishing it. */
+static bool cancel_all(struct hp_session *s)
+{
+	CK_RV rv = CKR_FUNCTION_NOT_SUPPORTED;
+	if (s->module->cancel && begin_call(s)) {
+		rv = s->module->cancel(s->handle, HP_CANCEL_ALL);
+		end_call(s);
+	}
+	if (rv != CKR_OK)
+		return false;
+	s->active = 0;
+	s->is_unsure = false;
+	return true;
+}
+
 bool hp_session_clean(struct hp_session *s)
 {
+	if (!s->is_unsure && s->active == 0)
+		return true;
+	if (cancel_all(s))
+		return true;
 	const uint32_t never_finished =
 		HP_OP_SIGN | HP_OP_SIGN_RECOVER | HP_OP_VERIFY_RECOVER;
 	if (s->is_unsure || (s->active & never_finished))

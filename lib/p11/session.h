@@ -61,8 +61,9 @@ CK_RV hp_session_login(struct hp_session *s, CK_USER_TYPE user,
 CK_RV hp_session_logout(struct hp_session *s);
 
 /*
- * Make it clean: end what is active. True if it is clean now. False: close and
- * replace it (a sign operation is never finished: counters; 2.40 has no cancel).
+ * Make it clean: end what is active, by C_SessionCancel where the module is a 3.x one.
+ * True if it is clean now. False: close and replace it (2.40 has no cancel, and a sign
+ * operation is never finished: counters).
  */
 bool hp_session_clean(struct hp_session *s);
 
