@@ -3,6 +3,7 @@
 """Bad input and bad ground: one line, the documented exit code, no partial file."""
 import os
 import pwd
+import re
 import resource
 import subprocess
 
@@ -37,6 +38,20 @@ def wrong_pin_on_softhsm():
     place.pin.write_text('nonsense')
     refuses(place, AUTH, 'refused the PIN', 'random', '8')
     refuses(place, AUTH, 'refused the PIN', 'encrypt', '--in', '/etc/passwd', '--out', 'x')
+
+
+def warnings_wait_for_success():
+    """A warning is printed after success; a failure stays one line."""
+    place = ground.with_token('warning')
+    right = place.pin.read_text()
+    place.pin.write_text('wrong')
+    place.fails(AUTH, 'refused', 'random', '8')
+    place.pin.write_text(right)  # SoftHSM2 remembers the failure until a good login
+    result = place.run('random', '8')
+    equal(result.code, 0, result)
+    equal(len(result.err.splitlines()), 1, result)
+    expect(re.match('hsmpool-cli: random: warning: .*wrong PIN', result.err), result)
+    place.ok('random', '8')
 
 
 def last_try_is_not_spent():
@@ -290,6 +305,7 @@ if __name__ == '__main__':
     ground.run([
         wrong_pin_is_tried_once,
         wrong_pin_on_softhsm,
+        warnings_wait_for_success,
         last_try_is_not_spent,
         unreadable_pin,
         missing_module,

@@ -148,6 +148,29 @@ def printed_configuration_is_one():
     equal(again.splitlines()[1:], first.splitlines()[1:], 'lines')
 
 
+def another_pool_is_used():
+    """--pool uses [pool NAME], which inherits what it does not say."""
+    place = ground.with_token('pools')
+    text = place.config.read_text()
+    place.config.write_text(text + '[pool small]\nmax-sessions = 3\n')
+    equal(place.ok('--pool', 'small', 'status', '--json').json['pool']['limit'], 3)
+    equal(place.ok('status', '--json').json['pool']['limit'], 16)
+    shown = place.ok('--pool', 'small', 'config', 'check', '--json').json['pool small']
+    equal(shown['max-sessions'], {'value': '3', 'default': False})
+    equal(shown['token']['value'], 'pkcs11:token=hsmpool-dev')
+
+
+def log_lines_are_let_through():
+    """-v, HSMPOOL_DEBUG and log-level let the library's log lines through."""
+    place = ground.with_token('log')
+    expect(place.run('-vv', 'random', '8').err.count('\n') > 2, '-vv')
+    expect(place.run('random', '8', env={'HSMPOOL_DEBUG': '1'}).err.count('\n') > 2, 'debug')
+    place.config.write_text(place.config.read_text().replace('[pool]', '[pool]\nlog-level = debug'))
+    result = place.run('random', '8')
+    expect(result.err.count('\n') > 2, 'log-level')
+    expect(place.pin.read_text() not in result.err, 'the PIN is in the log')
+
+
 def wrong_values_are_told():
     """config check tells a wrong value with its file, line and key."""
     for line, word in [('max-sessions = 0', 'max-sessions'), ('max-sessions = x', 'max-sessions'),
@@ -186,6 +209,8 @@ if __name__ == '__main__':
         processes_are_counted,
         valid_configuration_is_printed,
         printed_configuration_is_one,
+        another_pool_is_used,
+        log_lines_are_let_through,
         wrong_values_are_told,
         config_check_touches_nothing,
     ])

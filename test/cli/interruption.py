@@ -4,6 +4,7 @@
 import fcntl
 import os
 import pty
+import re
 import select
 import signal
 import struct
@@ -12,7 +13,7 @@ import termios
 import time
 
 import ground
-from ground import CLI, OK, USAGE, equal, expect
+from ground import AUTH, CLI, OK, USAGE, equal, expect
 
 MIB = 1024 * 1024
 PLACE = ground.with_token('interruption')
@@ -113,13 +114,13 @@ def ignored_signal_stays_ignored():
     equal(PLACE.ok('decrypt', stdin=out).raw, b'data')
 
 
-def on_terminal(*arguments, feed=None, columns=80):
+def on_terminal(*arguments, feed=None, place=PLACE, columns=80):
     """What a command writes to a terminal; feed is called with its standard input."""
     leader, follower = pty.openpty()
     fcntl.ioctl(leader, termios.TIOCSWINSZ, struct.pack('HHHH', 24, columns, 0, 0))
     source = subprocess.PIPE if feed else subprocess.DEVNULL
-    child = subprocess.Popen([CLI, *arguments], env=PLACE.env | {'TERM': 'vt100'},
-                             cwd=PLACE.path, stdin=source, stdout=follower, stderr=follower)
+    child = subprocess.Popen([CLI, *arguments], env=place.env | {'TERM': 'vt100'},
+                             cwd=place.path, stdin=source, stdout=follower, stderr=follower)
     os.close(follower)
     if feed:
         feed(child.stdin)
@@ -150,6 +151,73 @@ def long_work_shows_its_rate():
     equal(code, OK, written)
     expect('/s' in written and 'MiB' in written, repr(written))
     expect(written.endswith('\r\x1b[K'), repr(written))
+
+
+def long_file_shows_the_time_left():
+    """A long file shows how far it is and the time left."""
+    slow = ground.with_token('slow')
+    slow.config.write_text(slow.config.read_text().replace(ground.SOFTHSM,
+                                                           str(ground.mock_module())))
+    slow.env |= {'HSMPOOL_MOCK_WRAPS': ground.SOFTHSM, 'HSMPOOL_MOCK': 'latency=C_Encrypt:25ms'}
+    slow.file('file', bytes(4 * MIB))
+    code, written = on_terminal('encrypt', '--mode', 'direct', '--in', 'file', '--out', 'out',
+                                place=slow)
+    equal(code, OK, written)
+    expect(re.search(r'\d+% \[=+>? *\] [\d.]+ MiB of 4.0 MiB  [\d.]+ [KM]iB/s  ETA 0:0\d', written),
+           repr(written))
+
+
+def ask_for_pin(place, typed):
+    """Run a command that asks on its own terminal; (exit code, what the terminal showed,
+    whether it echoes at the end)."""
+    leader, follower = pty.openpty()
+
+    def take_terminal():
+        os.setsid()
+        fcntl.ioctl(follower, termios.TIOCSCTTY, 0)
+    child = subprocess.Popen([CLI, 'random', '8', '--format', 'hex'], env=place.env,
+                             cwd=place.path, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                             stderr=subprocess.PIPE, preexec_fn=take_terminal,
+                             pass_fds=[follower])
+    shown = b''
+    while b'PIN' not in shown or not shown.endswith(b': '):
+        shown += os.read(leader, 1024)
+    os.write(leader, typed)
+    out, said = child.communicate(timeout=ground.TIME_LIMIT)
+    shown += os.read(leader, 1024)
+    echoes = bool(termios.tcgetattr(follower)[3] & termios.ECHO)
+    os.close(leader)
+    os.close(follower)
+    return child.returncode, out, said.decode(), shown.decode(), echoes
+
+
+def asking_place(name):
+    place = ground.with_token(name)
+    place.config.write_text(re.sub(r'pin-source = .*', 'pin-source = prompt',
+                                   place.config.read_text()))
+    return place
+
+
+def pin_is_asked_without_echo():
+    """pin-source = prompt asks on the terminal and does not show what is typed."""
+    place = asking_place('asked')
+    pin = place.pin.read_text()
+    code, out, said, shown, echoes = ask_for_pin(place, pin.encode() + b'\n')
+    equal((code, said, len(out)), (OK, '', 17))
+    expect('hsmpool-dev' in shown and pin not in shown, repr(shown))
+    expect(echoes, 'the terminal was left without echo')
+
+
+def interrupted_question_restores_the_terminal():
+    """Control-C at the question ends the command and restores the echo."""
+    code, _, said, _, echoes = ask_for_pin(asking_place('asked-in-vain'), b'\x03')
+    equal((code, said), (128 + signal.SIGINT, ''))
+    expect(echoes, 'the terminal was left without echo')
+
+
+def no_terminal_to_ask_on():
+    """Without a terminal the question fails and says so."""
+    asking_place('unasked').fails(AUTH, 'no terminal', 'random', '8', start_new_session=True)
 
 
 def short_work_shows_no_bar():
@@ -183,7 +251,11 @@ if __name__ == '__main__':
         one_signal_ends_a_hanging_command_too,
         ignored_signal_stays_ignored,
         long_work_shows_its_rate,
+        long_file_shows_the_time_left,
         short_work_shows_no_bar,
+        pin_is_asked_without_echo,
+        interrupted_question_restores_the_terminal,
+        no_terminal_to_ask_on,
         containers_do_not_reach_a_terminal,
         hex_on_a_terminal,
     ])

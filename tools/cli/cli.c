@@ -154,18 +154,26 @@ static hsmpool_status apply_options(struct cli *cli, hsmpool_error *err)
 	return HSMPOOL_OK;
 }
 
+/* Only what would go to standard error anyway, and no more than warnings. */
+static bool are_warnings_held(const struct cli *cli)
+{
+	char section[256];
+	const char *log, *level;
+
+	cli_pool_section(cli, section, sizeof(section));
+	log = hsmpool_config_get(cli->config, section, "log");
+	level = hsmpool_config_get(cli->config, section, "log-level");
+	return (!log || strcmp(log, "stderr") == 0) &&
+	       (!level || strcmp(level, "warning") == 0 || strcmp(level, "error") == 0);
+}
+
 hsmpool_status cli_open_config(struct cli *cli, hsmpool_error *err)
 {
-	const char *log;
-	char section[256];
-
 	if (cli->config)
 		return HSMPOOL_OK;
 	HP_TRY(hsmpool_config_load(&cli->config, cli->config_path, err));
 	HP_TRY(apply_options(cli, err));
-	cli_pool_section(cli, section, sizeof(section));
-	log = hsmpool_config_get(cli->config, section, "log");
-	if (!log || strcmp(log, "stderr") == 0)
+	if (are_warnings_held(cli))
 		cli_warnings_hold(cli);
 	return HSMPOOL_OK;
 }
