@@ -16,6 +16,8 @@ void hp_gate_init(struct hp_gate *gate)
 {
 	for (unsigned i = 0; i < HP_GATE_SHARDS; i++)
 		atomic_init(&gate->shard[i].inside, 0);
+	for (unsigned i = 0; i < HP_GATE_PLACES; i++)
+		atomic_init(&gate->stayers[i], NULL);
 	hp_gate_init_in_child(gate);
 }
 
@@ -36,6 +38,14 @@ uint32_t hp_gate_count(struct hp_gate *gate)
 	return count;
 }
 
+uint32_t hp_gate_count_own(struct hp_gate *gate)
+{
+	uint32_t own = hp_gate_thread.gate == gate ? hp_gate_thread.depth : 0;
+	for (unsigned i = 0; i < HP_GATE_PLACES; i++)
+		own += atomic_load(&gate->stayers[i]) == &hp_gate_thread;
+	return own;
+}
+
 static void wait_for_writer(struct hp_gate *gate)
 {
 	pthread_mutex_lock(&gate->writer);
@@ -47,8 +57,8 @@ bool hp_gate_enter_slow(struct hp_module *module, unsigned shard)
 {
 	struct hp_gate *gate = &module->gate;
 	_Atomic uint32_t *inside = &gate->shard[shard % HP_GATE_SHARDS].inside;
-	bool is_nested = hp_gate_thread.depth > 0 && hp_gate_thread.gate == gate;
-	while (!is_nested && atomic_load(&gate->closed)) {
+	bool is_inside = hp_gate_count_own(gate) > 0;
+	while (!is_inside && atomic_load(&gate->closed)) {
 		atomic_fetch_sub(inside, 1);
 		hp_gate_leave_slow(gate);
 		wait_for_writer(gate);
@@ -74,8 +84,7 @@ void hp_gate_leave_slow(struct hp_gate *gate)
  */
 static bool wait_until_empty(struct hp_gate *gate, int64_t deadline_ns)
 {
-	const struct hp_gate_thread *self = &hp_gate_thread;
-	uint32_t own = self->gate == gate ? self->depth : 0;
+	uint32_t own = hp_gate_count_own(gate);
 	bool in_time = true;
 	pthread_mutex_lock(&gate->drain_lock);
 	bool is_empty = hp_gate_count(gate) <= own;
@@ -86,6 +95,35 @@ static bool wait_until_empty(struct hp_gate *gate, int64_t deadline_ns)
 	}
 	pthread_mutex_unlock(&gate->drain_lock);
 	return is_empty;
+}
+
+/* -1: all taken; the stay is then nobody's, and a fork by its thread waits in vain. */
+static int take_place(struct hp_gate *gate)
+{
+	for (int i = 0; i < HP_GATE_PLACES; i++) {
+		void *nobody = NULL;
+		if (atomic_compare_exchange_strong(&gate->stayers[i], &nobody,
+						   &hp_gate_thread))
+			return i;
+	}
+	return -1;
+}
+
+bool hp_gate_begin_stay(struct hp_module *module, unsigned shard, int *place)
+{
+	if (!hp_gate_enter(module, shard))
+		return false;
+	*place = take_place(&module->gate);
+	hp_gate_thread.depth--; /* from here on the place tells whose it is */
+	return true;
+}
+
+void hp_gate_end_stay(struct hp_module *module, unsigned shard, int place)
+{
+	if (place >= 0)
+		atomic_store(&module->gate.stayers[place], NULL);
+	hp_gate_thread.depth++; /* of whichever thread this is */
+	hp_gate_leave(module, shard);
 }
 
 bool hp_gate_close(struct hp_module *module, int64_t deadline_ns)

@@ -27,8 +27,9 @@ extern _Thread_local struct hp_gate_thread hp_gate_thread;
 void hp_gate_init(struct hp_gate *gate);
 /* In a forked child: all locks new, gate open. Counters of calls stay. */
 void hp_gate_init_in_child(struct hp_gate *gate);
-/* How many calls are inside. */
+/* How many calls are inside, and how many of them are this thread's. */
 uint32_t hp_gate_count(struct hp_gate *gate);
+uint32_t hp_gate_count_own(struct hp_gate *gate);
 
 /* The rest of hp_gate_enter(): waits while the gate is closed. */
 bool hp_gate_enter_slow(struct hp_module *module, unsigned shard);
@@ -59,6 +60,14 @@ static inline void hp_gate_leave(struct hp_module *module, unsigned shard)
 	if (__builtin_expect(atomic_load(&gate->closed) != 0, 0))
 		hp_gate_leave_slow(gate);
 }
+
+/*
+ * Stay inside beyond a call, for a raw borrow, and end the stay from any thread. The
+ * thread that began it may fork and make calls meanwhile without waiting for itself.
+ * *place is for the end; false as hp_gate_enter().
+ */
+bool hp_gate_begin_stay(struct hp_module *module, unsigned shard, int *place);
+void hp_gate_end_stay(struct hp_module *module, unsigned shard, int place);
 
 /* As the writer: true when nobody else is inside any more. False at deadline_ns, and
  * the gate is open again. The same thread opens it. */

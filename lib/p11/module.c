@@ -220,8 +220,7 @@ static hsmpool_status check_inherited(struct hp_module *inherited, hsmpool_error
 {
 	if (!inherited)
 		return HSMPOOL_OK;
-	bool has_own_call = hp_gate_thread.gate == &inherited->gate;
-	uint32_t own = has_own_call ? hp_gate_thread.depth : 0;
+	uint32_t own = hp_gate_count_own(&inherited->gate);
 	HP_CHECK(!inherited->is_poisoned && hp_gate_count(&inherited->gate) <= own, err,
 		 HSMPOOL_ERR_FORKED,
 		 "module %s: this process was forked while a call was inside the module "

@@ -24,6 +24,7 @@
 #include "p11/rv.h"
 
 #define HP_GATE_SHARDS 32
+#define HP_GATE_PLACES 256 /* for who stays inside beyond a call */
 
 /* Its functions: p11/gate.h. */
 struct hp_gate {
@@ -31,8 +32,9 @@ struct hp_gate {
 		_Alignas(64) _Atomic uint32_t inside;
 	} shard[HP_GATE_SHARDS];
 	_Alignas(64) _Atomic uint32_t closed; /* a writer waits or is in */
-	pthread_mutex_t writer;     /* held from close to open; readers queue on it */
-	_Atomic(void *) holder;     /* the writer's hp_gate_thread, to know it by */
+	pthread_mutex_t writer; /* held from close to open; readers queue on it */
+	_Atomic(void *) holder; /* the writer's hp_gate_thread, to know it by */
+	_Atomic(void *) stayers[HP_GATE_PLACES]; /* the hp_gate_threads of who stays */
 	pthread_mutex_t drain_lock; /* a leaf; with drained, wakes the writer */
 	pthread_cond_t drained;
 };

@@ -149,6 +149,16 @@ CK_RV hp_session_logout(struct hp_session *s)
 	return CALL(s, C_Logout);
 }
 
+bool hp_session_begin_stay(struct hp_session *s)
+{
+	return hp_gate_begin_stay(s->module, s->shard, &s->place);
+}
+
+void hp_session_end_stay(struct hp_session *s)
+{
+	hp_gate_end_stay(s->module, s->shard, s->place);
+}
+
 /* --- making it clean --------------------------------------------------------------- */
 
 typedef CK_RV (*final_fn)(struct hp_session *s, CK_BYTE *out, CK_ULONG *out_len);

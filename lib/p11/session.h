@@ -45,6 +45,7 @@ struct hp_session {
 	uint32_t objects;
 	/* The pool's generation that this session and handles used on it belong to. */
 	uint64_t generation;
+	int place; /* at the gate, from hp_session_begin_stay() to _end_stay() */
 	/* When the call that runs now began (coarse clock), 0 if none does. */
 	_Atomic int64_t call_since_ns;
 };
@@ -66,6 +67,11 @@ CK_RV hp_session_logout(struct hp_session *s);
  * operation is never finished: counters).
  */
 bool hp_session_clean(struct hp_session *s);
+
+/* For a raw borrow, whose owner calls the module without us: be inside the gate until
+ * the end, which may come from another thread. False: the process forked. */
+bool hp_session_begin_stay(struct hp_session *s);
+void hp_session_end_stay(struct hp_session *s);
 
 /* The calls, named as in PKCS#11. Arguments as there, without the handle. */
 CK_RV hp_find_objects(struct hp_session *s, CK_ATTRIBUTE *template, CK_ULONG count,

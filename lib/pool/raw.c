@@ -8,7 +8,6 @@
 
 #include "base/error.h"
 #include "base/memory.h"
-#include "p11/gate.h"
 
 hsmpool_status hsmpool_borrow(hsmpool *pool, hsmpool_session **out,
 			      hsmpool_borrow_flags flags, const char *tag,
@@ -20,7 +19,7 @@ hsmpool_status hsmpool_borrow(hsmpool *pool, hsmpool_session **out,
 	hp_error_clear(err);
 	HP_TRY(hp_pool_borrow(pool, read_write ? HP_WANT_CLEAN_READ_WRITE : HP_WANT_CLEAN,
 			      tag ? tag : "raw borrow", deadline, &session, err));
-	if (!hp_gate_enter(session->module, session->shard)) {
+	if (!hp_session_begin_stay(session)) {
 		hp_pool_return_verdict(session, HSMPOOL_VERDICT_CLEAN);
 		return hp_fail(err, HSMPOOL_ERR_FORKED,
 			       "the module cannot be used in this forked process");
@@ -37,7 +36,7 @@ void hsmpool_return(hsmpool_session **session, hsmpool_verdict verdict)
 	*session = NULL;
 	if (hp_pool_check_usable(hp_pool_of(s), NULL) != HSMPOOL_OK)
 		return;
-	hp_gate_leave(s->module, s->shard);
+	hp_session_end_stay(s);
 	hp_pool_return_verdict(s, verdict);
 }
 

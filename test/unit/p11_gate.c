@@ -268,6 +268,75 @@ static void a_function_that_the_module_lacks_is_not_called(void **state)
 	free(module);
 }
 
+/* --- stays ------------------------------------------------------------------------- */
+
+struct stay {
+	struct hp_module *module;
+	int place;
+};
+
+static void *end_stay(void *argument)
+{
+	struct stay *stay = argument;
+	hp_gate_end_stay(stay->module, 4, stay->place);
+	return hp_gate_thread.depth == 0 ? stay : NULL;
+}
+
+/* A raw borrow may be given back by any thread. */
+static void a_stay_is_ended_from_another_thread(void **state)
+{
+	struct stay stay = { .module = make_module() };
+	pthread_t thread;
+	void *balanced = NULL;
+	(void)state;
+	assert_true(hp_gate_begin_stay(stay.module, 4, &stay.place));
+	assert_int_equal(hp_gate_thread.depth, 0);
+	assert_int_equal(hp_gate_count(&stay.module->gate), 1);
+	assert_int_equal(hp_gate_count_own(&stay.module->gate), 1);
+	assert_int_equal(pthread_create(&thread, NULL, end_stay, &stay), 0);
+	pthread_join(thread, &balanced);
+	assert_non_null(balanced);
+	assert_int_equal(hp_gate_count(&stay.module->gate), 0);
+	assert_int_equal(hp_gate_count_own(&stay.module->gate), 0);
+	free(stay.module);
+}
+
+static void a_writer_waits_for_a_stay_and_its_calls_go_on(void **state)
+{
+	struct hp_module *module = make_module();
+	pthread_t writer;
+	void *closed = NULL;
+	int place;
+	(void)state;
+	assert_true(hp_gate_begin_stay(module, 4, &place));
+	assert_int_equal(pthread_create(&writer, NULL, close_and_open, module), 0);
+	wait_until_closing(module);
+	assert_true(hp_gate_enter(module, 9));
+	hp_gate_leave(module, 9);
+	hp_gate_end_stay(module, 4, place);
+	pthread_join(writer, &closed);
+	assert_ptr_equal(closed, module);
+	free(module);
+}
+
+static void more_stays_than_places_are_counted_all_the_same(void **state)
+{
+	static int places[HP_GATE_PLACES + 2];
+	struct hp_module *module = make_module();
+	const int count = HP_GATE_PLACES + 2;
+	(void)state;
+	for (int i = 0; i < count; i++)
+		assert_true(hp_gate_begin_stay(module, (unsigned)i, &places[i]));
+	assert_int_equal(hp_gate_count(&module->gate), count);
+	assert_int_equal(hp_gate_count_own(&module->gate), HP_GATE_PLACES);
+	for (int i = 0; i < count; i++)
+		hp_gate_end_stay(module, (unsigned)i, places[i]);
+	assert_int_equal(hp_gate_count(&module->gate), 0);
+	assert_true(hp_gate_close(module, in_ms(0)));
+	hp_gate_open(module);
+	free(module);
+}
+
 /* --- fork -------------------------------------------------------------------------- */
 
 enum { CHILD_CLEAN = 40, CHILD_POISONED = 41 };
@@ -336,6 +405,18 @@ static void a_thread_forks_from_inside_its_own_call_at_once(void **state)
 	assert_int_equal(hp_gate_count(&module->gate), 0);
 }
 
+static void a_thread_that_stays_inside_forks_at_once(void **state)
+{
+	struct hp_module *module = registered_module();
+	int place;
+	(void)state;
+	assert_true(hp_gate_begin_stay(module, 7, &place));
+	int64_t before = hp_now_ns();
+	assert_int_equal(fork_and_look(module), CHILD_CLEAN);
+	assert_true(hp_now_ns() - before < 4 * HP_SECOND);
+	hp_gate_end_stay(module, 7, place);
+}
+
 /* As C_Finalize might, which is called with the gate closed. */
 static void a_writer_may_fork(void **state)
 {
@@ -379,9 +460,13 @@ int main(void)
 		cmocka_unit_test(a_closed_gate_keeps_everyone_out),
 		cmocka_unit_test(only_the_thread_that_closed_a_gate_opens_it),
 		cmocka_unit_test(a_function_that_the_module_lacks_is_not_called),
+		cmocka_unit_test(a_stay_is_ended_from_another_thread),
+		cmocka_unit_test(a_writer_waits_for_a_stay_and_its_calls_go_on),
+		cmocka_unit_test(more_stays_than_places_are_counted_all_the_same),
 		cmocka_unit_test(a_fork_with_nothing_inside_is_clean),
 		cmocka_unit_test(a_fork_with_a_call_that_hangs_poisons_the_child_only),
 		cmocka_unit_test(a_thread_forks_from_inside_its_own_call_at_once),
+		cmocka_unit_test(a_thread_that_stays_inside_forks_at_once),
 		cmocka_unit_test(a_writer_may_fork),
 		cmocka_unit_test(handlers_registered_several_times_act_once),
 	};
