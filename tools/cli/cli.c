@@ -16,6 +16,8 @@
 #include "base/error.h"
 #include "stop.h"
 
+#define MAX_NAME 200 /* of a [pool NAME] */
+
 /* --- messages ------------------------------------------------------------------------
  */
 
@@ -171,6 +173,8 @@ hsmpool_status cli_open_config(struct cli *cli, hsmpool_error *err)
 {
 	if (cli->config)
 		return HSMPOOL_OK;
+	HP_CHECK(!cli->pool_name || strlen(cli->pool_name) < MAX_NAME, err,
+		 HSMPOOL_ERR_USAGE, "--pool: the name is too long");
 	HP_TRY(hsmpool_config_load(&cli->config, cli->config_path, err));
 	HP_TRY(apply_options(cli, err));
 	if (are_warnings_held(cli))
