@@ -10,6 +10,7 @@ import signal
 import struct
 import subprocess
 import termios
+import threading
 import time
 
 import ground
@@ -114,17 +115,27 @@ def ignored_signal_stays_ignored():
     equal(PLACE.ok('decrypt', stdin=out).raw, b'data')
 
 
-def on_terminal(*arguments, feed=None, place=PLACE, columns=80):
-    """What a command writes to a terminal; feed is called with its standard input."""
+def feed(stream, is_enough):
+    """Give a command its input slowly until it was enough."""
+    end = time.monotonic() + ground.TIME_LIMIT
+    while not is_enough.wait(0.05) and time.monotonic() < end:
+        stream.write(bytes(MIB))
+    stream.close()
+
+
+def on_terminal(*arguments, fed_until=None, place=PLACE, columns=80):
+    """What a command writes to a terminal; with fed_until it gets input until it writes
+    that."""
     leader, follower = pty.openpty()
     fcntl.ioctl(leader, termios.TIOCSWINSZ, struct.pack('HHHH', 24, columns, 0, 0))
-    source = subprocess.PIPE if feed else subprocess.DEVNULL
+    source = subprocess.PIPE if fed_until else subprocess.DEVNULL
     child = subprocess.Popen([CLI, *arguments], env=place.env | {'TERM': 'vt100'},
                              cwd=place.path, stdin=source, stdout=follower, stderr=follower)
     os.close(follower)
-    if feed:
-        feed(child.stdin)
-        child.stdin.close()
+    is_enough = threading.Event()
+    feeder = threading.Thread(target=feed, args=(child.stdin, is_enough))
+    if fed_until:
+        feeder.start()
     written = b''
     while True:
         try:
@@ -134,20 +145,18 @@ def on_terminal(*arguments, feed=None, place=PLACE, columns=80):
         if not part:
             break
         written += part
+        if fed_until and fed_until in written:
+            is_enough.set()
     os.close(leader)
+    is_enough.set()
+    if fed_until:
+        feeder.join()
     return child.wait(), written.decode(errors='replace')
-
-
-def feed_for_a_while(stream):
-    end = time.monotonic() + 1.6
-    while time.monotonic() < end:
-        stream.write(bytes(MIB))
-        time.sleep(0.1)
 
 
 def long_work_shows_its_rate():
     """Long work on a terminal shows its rate, and clears it at the end."""
-    code, written = on_terminal('encrypt', '--out', 'slow', '--force', feed=feed_for_a_while)
+    code, written = on_terminal('encrypt', '--out', 'slow', '--force', fed_until=b'/s')
     equal(code, OK, written)
     expect('/s' in written and 'MiB' in written, repr(written))
     expect(written.endswith('\r\x1b[K'), repr(written))
