@@ -80,6 +80,14 @@ def every_failure_has_an_advice():
         place.fails(code, f'1 check failed, the first: {name}', 'doctor')
 
 
+def failing_operation_is_told():
+    """An operation that fails is told by name, with what to do."""
+    place = ground.with_mock('sick', 'fail=C_GenerateRandom:1+:CKR_DEVICE_ERROR')
+    found = examine(place, code=DOWN)['random 32 bytes']
+    equal(found['finding'], 'failure')
+    expect('CKR_DEVICE_ERROR' in found['text'] and found['advice'], found)
+
+
 def wrong_pin_costs_one_try():
     """doctor spends one try of a wrong PIN, and tells what is left."""
     place = ground.with_mock('wrong', 'pin-tries=3')
@@ -202,6 +210,7 @@ if __name__ == '__main__':
         no_signature_unless_the_key_was_named,
         counted_key_is_not_used,
         every_failure_has_an_advice,
+        failing_operation_is_told,
         wrong_pin_costs_one_try,
         last_try_is_left_alone,
         good_pin_is_tried_once,

@@ -240,7 +240,7 @@ static hsmpool_status check_pin(struct doctor *doctor)
 		return status;
 	}
 	if (status != HSMPOOL_OK)
-		return doctor_fail(doctor, "pool", NULL, status, &err);
+		return doctor_fail(doctor, "pool", DOCTOR_LOOK_AT_LOGS, status, &err);
 	if (!doctor->options.pin_source)
 		doctor_note(doctor, "PIN", FINDING_WARNING,
 			    "set pin-source if private keys are to be used",

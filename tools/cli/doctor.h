@@ -20,6 +20,10 @@ struct check {
 	double seconds;     /* of a latency check, else 0 */
 };
 
+/* Where nothing more precise can be said. */
+#define DOCTOR_LOOK_AT_LOGS \
+	"look at the library's log (hsmpool-cli -vv doctor) and at the HSM's own"
+
 #define DOCTOR_MAX_CHECKS 24
 
 struct doctor {

@@ -133,7 +133,7 @@ static void time_operation(struct doctor *doctor, const char *name, operation_fn
 			return;
 		}
 		if (status != HSMPOOL_OK) {
-			doctor_fail(doctor, name, NULL, status, &err);
+			doctor_fail(doctor, name, DOCTOR_LOOK_AT_LOGS, status, &err);
 			return;
 		}
 		times[rounds++] = hp_now_ns() - before;
