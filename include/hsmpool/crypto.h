@@ -10,8 +10,10 @@
  *
  *   encryption  aes-gcm[:tag=N]  aes-cbc-pad  aes-cbc  aes-ctr
  *               rsa-oaep-{sha1,sha256,sha384,sha512}  rsa-pkcs1
+ *               tag=N: bytes of the tag, 12 to 16 (16)
  *   signature   rsa-pkcs1-{sha1,sha224,sha256,sha384,sha512}
- *               rsa-pss-{sha1,sha224,sha256,sha384,sha512}[:salt=N]  (salt: digest size)
+ *               rsa-pss-{sha1,sha224,sha256,sha384,sha512}[:salt=N]
+ *               salt=N: bytes of the salt (as many as the digest has)
  *               ecdsa-{sha1,sha224,sha256,sha384,sha512}[:raw]  ed25519
  *               :digest on any of them but ed25519: the message is the digest already
  *               :raw on ecdsa: r || s instead of DER
@@ -59,6 +61,9 @@ typedef struct hsmpool_params {
  * takes back. With HSMPOOL_CALLER_IV the given params->iv is used and not written.
  * For decryption a given params->iv means the input does not begin with one.
  * Nothing of a ciphertext that does not verify is released.
+ *
+ * Input and output may overlap. An IV of the caller's has 1 to 128 bytes for GCM (use
+ * 12), 16 for CBC and CTR. aes-cbc takes whole blocks.
  *
  * With offload-public = yes RSA encryption runs in OpenSSL on the public key.
  */
@@ -115,7 +120,8 @@ hsmpool_derive_secret(hsmpool *pool, hsmpool_key *private_key, hsmpool_bytes pee
 /*
  * Multi-part operations. One holds a session from begin to final or abort, and is
  * lost with it: an error ends the operation, nothing is repeated. One thread at a
- * time may use it.
+ * time may use it; pool and key must outlive it. HSMPOOL_MULTIPART_SIGN takes signature
+ * and mac schemes; the rsa-* encryptions, ed25519 and ":digest" work in one part only.
  */
 typedef struct hsmpool_multipart hsmpool_multipart;
 
@@ -140,7 +146,8 @@ HSMPOOL_API HSMPOOL_CHECK hsmpool_status hsmpool_multipart_begin(
 	hsmpool_deadline deadline, hsmpool_error *err);
 
 /* Give input. out is ignored for sign and digest and may be NULL there; else it
- * needs room for in.len + 32 bytes. HSMPOOL_ERR_SPACE leaves the operation going. */
+ * needs room for in.len + 32 bytes apart from in. HSMPOOL_ERR_SPACE leaves the operation
+ * going. */
 HSMPOOL_API HSMPOOL_CHECK hsmpool_status hsmpool_multipart_update(hsmpool_multipart *op,
 								  hsmpool_bytes in,
 								  hsmpool_buf *out,

@@ -209,13 +209,6 @@ const CK_BYTE *hp_nonnull(hsmpool_bytes bytes)
 	return bytes.len ? bytes.data : nothing;
 }
 
-hsmpool_status hp_fail_data(hsmpool_error *err, const char *verb, const hsmpool_key *key)
-{
-	return hp_fail(err, HSMPOOL_ERR_DATA,
-		       "%s with key '%s': it does not decrypt or verify", verb,
-		       hp_key_name(key));
-}
-
 hsmpool_status hp_check_written(size_t len, size_t cap, hsmpool_error *err)
 {
 	HP_CHECK(len <= cap, err, HSMPOOL_ERR_DOWN,

@@ -64,10 +64,6 @@ hsmpool_status hp_check_key_of(hsmpool *pool, const hsmpool_key *key, hsmpool_er
 /* data, or a place to point to: modules refuse NULL even with length 0. */
 const CK_BYTE *hp_nonnull(hsmpool_bytes bytes);
 
-/* The DATA error of verb ("decrypt", "verify"), as hp_operation_run() words it: the same
- * text whatever was wrong. */
-hsmpool_status hp_fail_data(hsmpool_error *err, const char *verb, const hsmpool_key *key);
-
 /* A module that claims to have written more than there was room for is not believed:
  * DOWN. */
 hsmpool_status hp_check_written(size_t len, size_t cap, hsmpool_error *err);

@@ -156,14 +156,21 @@ static hsmpool_status fail_with_rv(const struct hp_operation *op, const struct o
 	return status;
 }
 
+hsmpool_status hp_fail_data(hsmpool_error *err, const char *verb, const hsmpool_key *key)
+{
+	return hp_fail(
+		err, HSMPOOL_ERR_DATA,
+		"%s with key '%s': it does not decrypt or verify: altered, cut off, "
+		"or of another key or scheme",
+		verb, hp_key_name(key));
+}
+
 /* Turn what happened into the caller's error. o->status is set to what is returned. */
 static hsmpool_status conclude(const struct hp_operation *op, struct outcome *o,
 			       hsmpool_executed before, hsmpool_error *err)
 {
 	if (o->rv != CKR_OK && is_bad_data(op, o))
-		o->status = hp_fail(err, HSMPOOL_ERR_DATA,
-				    "%s with key '%s': it does not decrypt or verify",
-				    op->verb, op->key ? hp_key_name(op->key) : "");
+		o->status = hp_fail_data(err, op->verb, op->key);
 	else if (o->rv != CKR_OK)
 		o->status = fail_with_rv(op, o, err);
 	if (err && o->status != HSMPOOL_OK) {

@@ -63,4 +63,7 @@ struct hp_operation {
 hsmpool_status hp_operation_run(struct hp_operation *op, hsmpool_deadline deadline,
 				hsmpool_error *err);
 
+/* The DATA error of verb ("decrypt", "verify"): the same text whatever was wrong. */
+hsmpool_status hp_fail_data(hsmpool_error *err, const char *verb, const hsmpool_key *key);
+
 #endif
