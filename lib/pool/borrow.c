@@ -87,15 +87,6 @@ static bool may_open_locked(const hsmpool *pool, int64_t now)
 	       now >= pool->next_open_ns;
 }
 
-static void lend_locked(struct hsmpool_session *e, const char *tag, int64_t now)
-{
-	hp_entry_set_state_locked(e, HP_ENTRY_USED);
-	e->is_lent = true;
-	e->borrowed_ns = now;
-	e->tag = tag;
-	e->thread = hp_thread_id();
-}
-
 /* Why a slow borrow ended. */
 enum outcome {
 	TOOK,  /* e is USED */
@@ -112,7 +103,7 @@ static bool try_take_locked(hsmpool *pool, struct hp_waiter *w, int64_t now,
 	bool is_turn = w->is_queued ? (pool->first == w || !pool->options.fair)
 				    : hp_waiters_may_be_passed_locked(pool, now);
 	if (is_turn && (*e = hp_idle_take_locked(pool, w->want))) {
-		lend_locked(*e, w->tag, now);
+		hp_entry_lend_locked(*e, w->tag, w->thread, now);
 		*outcome = TOOK;
 		return true;
 	}
@@ -122,6 +113,12 @@ static bool try_take_locked(hsmpool *pool, struct hp_waiter *w, int64_t now,
 		(*e)->thread = w->thread;
 		(*e)->borrowed_ns = now;
 		*outcome = OPENS;
+		return true;
+	}
+	if (is_turn && (*e = hp_attached_find_locked(pool, w->want, now))) {
+		hp_entry_unlist_locked(*e);
+		hp_entry_lend_locked(*e, w->tag, w->thread, now);
+		*outcome = TOOK;
 		return true;
 	}
 	return false;
@@ -177,7 +174,7 @@ static enum outcome wait_locked(hsmpool *pool, struct hp_waiter *w,
 	if (w->is_queued) {
 		hp_waiter_leave_locked(pool, w);
 		/* Pass on: what it was woken for may still be there. */
-		if (pool->newest || may_open_locked(pool, now) ||
+		if (pool->idle.newest || may_open_locked(pool, now) ||
 		    pool->next_open_ns > now)
 			hp_waiters_wake_head_locked(pool);
 	}
@@ -277,7 +274,7 @@ hsmpool_status hp_pool_borrow(hsmpool *pool, enum hp_want want, const char *tag,
 	    hp_waiters_may_be_passed_locked(pool, now))
 		e = hp_idle_take_locked(pool, want);
 	if (e) {
-		lend_locked(e, tag, now);
+		hp_entry_lend_locked(e, tag, hp_thread_id(), now);
 		pool->stats.borrowed_direct++;
 	}
 	bool is_ready = e && !hp_entry_is_unready_locked(e, want, now);
@@ -323,7 +320,7 @@ static enum hp_close_reason retire_reason(const struct hsmpool_session *e, int64
 }
 
 /* Quiet is what pause and close wait for. */
-static void tell_if_quiet_locked(hsmpool *pool)
+void hp_pool_tell_if_quiet_locked(hsmpool *pool)
 {
 	if ((pool->is_paused || pool->is_closed) && pool->count[HP_ENTRY_USED] == 0)
 		pthread_cond_broadcast(&pool->quiet);
@@ -336,7 +333,7 @@ void hp_entry_close(struct hsmpool_session *e, enum hp_close_reason reason)
 	pthread_mutex_lock(&pool->lock);
 	hp_entry_emptied_locked(e, reason);
 	hp_waiters_wake_head_locked(pool);
-	tell_if_quiet_locked(pool);
+	hp_pool_tell_if_quiet_locked(pool);
 	pthread_mutex_unlock(&pool->lock);
 	HP_LOG(INFO, "session-closed", "session %u closed: %s",
 	       (unsigned)(e - pool->entries),
@@ -366,7 +363,7 @@ static void release_at(struct hsmpool_session *e, bool is_alive, bool is_hot, in
 		hp_entry_set_state_locked(e, HP_ENTRY_CLOSING);
 	else
 		hp_pool_put_locked(e, now, is_hot);
-	tell_if_quiet_locked(pool);
+	hp_pool_tell_if_quiet_locked(pool);
 	bool is_keeperless = !pool->options.keeper && now >= pool->next_upkeep_ns;
 	pthread_mutex_unlock(&pool->lock);
 

@@ -47,7 +47,7 @@ static CK_RV open_and_look(struct hp_session *s, hsmpool *pool, CK_SLOT_ID slot,
 	rv = hp_session_info(s, &info);
 	if (rv != CKR_OK)
 		hp_session_close(s);
-	else if (!hp_session_state_is_user(info.state) && hp_pool_expects_login(pool))
+	else if (!hp_pool_state_is_ours(pool, info.state) && hp_pool_expects_login(pool))
 		hp_pool_note_loss(pool, HP_LOSS_LOGIN, hp_pool_generation(pool), CKR_OK);
 	return rv;
 }
@@ -155,6 +155,7 @@ bool hp_entry_is_unready_locked(const struct hsmpool_session *e, enum hp_want wa
 /* What is_unready found, told apart. */
 struct needs {
 	bool replacement; /* dead with its generation, or not clean, or read-only */
+	bool cleaning;    /* taken away from an operation */
 	bool validation;
 	bool read_write;
 };
@@ -165,6 +166,7 @@ static struct needs find_needs(struct hsmpool_session *e, enum hp_want want)
 	int64_t now = hp_now_ns();
 	struct needs needs;
 	pthread_mutex_lock(&pool->lock);
+	needs.cleaning = e->session.active != 0;
 	needs.read_write = hp_want_is_read_write(want) || e->session.is_read_write;
 	needs.replacement =
 		hp_entry_is_dead_locked(e) ||
@@ -240,6 +242,8 @@ hsmpool_status hp_entry_prepare(struct hsmpool_session *e, enum hp_want want,
 				int64_t deadline_ns, hsmpool_error *err)
 {
 	struct needs needs = find_needs(e, want);
+	if (needs.cleaning && !needs.replacement)
+		needs.replacement = !hp_session_clean(&e->session);
 	if (needs.replacement) {
 		HP_TRY(replace(e, needs.read_write, HP_CLOSE_OTHER, err));
 	} else if (needs.validation) {

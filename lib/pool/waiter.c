@@ -55,11 +55,7 @@ static void hand_over(struct hsmpool_session *e, struct hp_waiter *w, int64_t no
 {
 	hsmpool *pool = e->pool;
 	hp_waiter_leave_locked(pool, w);
-	hp_entry_set_state_locked(e, HP_ENTRY_USED);
-	e->is_lent = true;
-	e->borrowed_ns = now;
-	e->tag = w->tag;
-	e->thread = w->thread;
+	hp_entry_lend_locked(e, w->tag, w->thread, now);
 	w->given = e;
 	pthread_cond_signal(&w->cond);
 }
@@ -79,6 +75,20 @@ void hp_pool_put_locked(struct hsmpool_session *e, int64_t now, bool is_hot)
 		hp_idle_push_cold_locked(e);
 	if (w)
 		pthread_cond_signal(&w->cond);
+}
+
+/* Each to the first waiter that it fits: an attached session is never better kept. */
+void hp_waiters_offer_attached_locked(hsmpool *pool, int64_t now)
+{
+	for (struct hp_waiter *w = pool->first, *after; w && !pool->is_paused;
+	     w = after) {
+		after = w->after;
+		struct hsmpool_session *e = hp_attached_find_locked(pool, w->want, now);
+		if (!e || w->deadline_ns <= now)
+			continue;
+		hp_entry_unlist_locked(e);
+		hand_over(e, w, now);
+	}
 }
 
 void hp_waiters_wake_head_locked(hsmpool *pool)
