@@ -81,6 +81,7 @@ CK_RV hp_find_objects(struct hp_session *s, CK_ATTRIBUTE *template, CK_ULONG cou
 		      CK_OBJECT_HANDLE *found, CK_ULONG cap, CK_ULONG *len);
 /* ^ Init + as many FindObjects as needed + Final; at most cap are kept, *len says how
  *   many there are in all (so *len > cap means: more). */
+CK_RV hp_find_objects_final(struct hp_session *s);
 CK_RV hp_get_attributes(struct hp_session *s, CK_OBJECT_HANDLE object,
 			CK_ATTRIBUTE *template, CK_ULONG count);
 CK_RV hp_set_attributes(struct hp_session *s, CK_OBJECT_HANDLE object,
@@ -107,6 +108,7 @@ CK_RV hp_digest_init(struct hp_session *s, CK_MECHANISM *m);
 CK_RV hp_digest(struct hp_session *s, const CK_BYTE *in, CK_ULONG in_len, CK_BYTE *out,
 		CK_ULONG *out_len);
 CK_RV hp_digest_update(struct hp_session *s, const CK_BYTE *in, CK_ULONG in_len);
+CK_RV hp_digest_key(struct hp_session *s, CK_OBJECT_HANDLE key);
 CK_RV hp_digest_final(struct hp_session *s, CK_BYTE *out, CK_ULONG *out_len);
 CK_RV hp_sign_init(struct hp_session *s, CK_MECHANISM *m, CK_OBJECT_HANDLE key);
 CK_RV hp_sign(struct hp_session *s, const CK_BYTE *in, CK_ULONG in_len, CK_BYTE *out,
@@ -116,6 +118,30 @@ CK_RV hp_sign_final(struct hp_session *s, CK_BYTE *out, CK_ULONG *out_len);
 CK_RV hp_verify_init(struct hp_session *s, CK_MECHANISM *m, CK_OBJECT_HANDLE key);
 CK_RV hp_verify(struct hp_session *s, const CK_BYTE *in, CK_ULONG in_len,
 		const CK_BYTE *signature, CK_ULONG signature_len);
+CK_RV hp_verify_update(struct hp_session *s, const CK_BYTE *in, CK_ULONG in_len);
+CK_RV hp_verify_final(struct hp_session *s, const CK_BYTE *signature,
+		      CK_ULONG signature_len);
+CK_RV hp_sign_recover_init(struct hp_session *s, CK_MECHANISM *m, CK_OBJECT_HANDLE key);
+CK_RV hp_sign_recover(struct hp_session *s, const CK_BYTE *in, CK_ULONG in_len,
+		      CK_BYTE *out, CK_ULONG *out_len);
+CK_RV hp_verify_recover_init(struct hp_session *s, CK_MECHANISM *m, CK_OBJECT_HANDLE key);
+CK_RV hp_verify_recover(struct hp_session *s, const CK_BYTE *signature,
+			CK_ULONG signature_len, CK_BYTE *out, CK_ULONG *out_len);
+
+CK_RV hp_digest_encrypt_update(struct hp_session *s, const CK_BYTE *in, CK_ULONG in_len,
+			       CK_BYTE *out, CK_ULONG *out_len);
+CK_RV hp_decrypt_digest_update(struct hp_session *s, const CK_BYTE *in, CK_ULONG in_len,
+			       CK_BYTE *out, CK_ULONG *out_len);
+CK_RV hp_sign_encrypt_update(struct hp_session *s, const CK_BYTE *in, CK_ULONG in_len,
+			     CK_BYTE *out, CK_ULONG *out_len);
+CK_RV hp_decrypt_verify_update(struct hp_session *s, const CK_BYTE *in, CK_ULONG in_len,
+			       CK_BYTE *out, CK_ULONG *out_len);
+
+CK_RV hp_get_operation_state(struct hp_session *s, CK_BYTE *out, CK_ULONG *out_len);
+CK_RV hp_set_operation_state(struct hp_session *s, const CK_BYTE *in, CK_ULONG in_len,
+			     CK_OBJECT_HANDLE encryption_key,
+			     CK_OBJECT_HANDLE authentication_key);
+
 CK_RV hp_generate_key(struct hp_session *s, CK_MECHANISM *m, CK_ATTRIBUTE *template,
 		      CK_ULONG count, CK_OBJECT_HANDLE *key);
 CK_RV hp_generate_key_pair(struct hp_session *s, CK_MECHANISM *m,

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Calls about objects: find, read, change, create, copy, destroy.
+ */
+#include "p11/call.h"
+
+/* No token has so many; a module that never says "no more" does. */
+#define MOST_OBJECTS (1ul << 24)
+
+/* Between Init and Final: what fits goes to found, the rest is counted. */
+static CK_RV collect_objects(struct hp_session *s, CK_OBJECT_HANDLE *found, CK_ULONG cap,
+			     CK_ULONG *len)
+{
+	CK_OBJECT_HANDLE uncollected[64];
+	CK_ULONG batch = 0;
+	do {
+		bool fits = *len < cap;
+		CK_OBJECT_HANDLE *to = fits ? found + *len : uncollected;
+		CK_ULONG room =
+			fits ? cap - *len : sizeof(uncollected) / sizeof(uncollected[0]);
+		batch = 0;
+		CK_RV rv = HP_SESSION_CALL(s, C_FindObjects, to, room, &batch);
+		if (rv != CKR_OK)
+			return rv;
+		if (batch > room || *len > MOST_OBJECTS)
+			return CKR_GENERAL_ERROR;
+		*len += batch;
+	} while (batch > 0);
+	return CKR_OK;
+}
+
+CK_RV hp_find_objects_final(struct hp_session *s)
+{
+	CK_RV rv = HP_SESSION_CALL(s, C_FindObjectsFinal);
+	return hp_note_end(s, HP_OP_FIND, rv, true);
+}
+
+CK_RV hp_find_objects(struct hp_session *s, CK_ATTRIBUTE *template, CK_ULONG count,
+		      CK_OBJECT_HANDLE *found, CK_ULONG cap, CK_ULONG *len)
+{
+	*len = 0;
+	CK_RV rv = HP_SESSION_CALL(s, C_FindObjectsInit, template, count);
+	if (hp_note_begin(s, HP_OP_FIND, rv) != CKR_OK)
+		return rv;
+	rv = collect_objects(s, found, cap, len);
+	CK_RV final_rv = hp_find_objects_final(s);
+	if (rv == CKR_OK)
+		rv = final_rv;
+	if (rv != CKR_OK)
+		*len = 0;
+	return rv;
+}
+
+CK_RV hp_get_attributes(struct hp_session *s, CK_OBJECT_HANDLE object,
+			CK_ATTRIBUTE *template, CK_ULONG count)
+{
+	return HP_SESSION_CALL(s, C_GetAttributeValue, object, template, count);
+}
+
+CK_RV hp_set_attributes(struct hp_session *s, CK_OBJECT_HANDLE object,
+			CK_ATTRIBUTE *template, CK_ULONG count)
+{
+	return HP_SESSION_CALL(s, C_SetAttributeValue, object, template, count);
+}
+
+CK_RV hp_create_object(struct hp_session *s, CK_ATTRIBUTE *template, CK_ULONG count,
+		       CK_OBJECT_HANDLE *object)
+{
+	return HP_SESSION_CALL(s, C_CreateObject, template, count, object);
+}
+
+CK_RV hp_copy_object(struct hp_session *s, CK_OBJECT_HANDLE object,
+		     CK_ATTRIBUTE *template, CK_ULONG count, CK_OBJECT_HANDLE *copy)
+{
+	return HP_SESSION_CALL(s, C_CopyObject, object, template, count, copy);
+}
+
+CK_RV hp_destroy_object(struct hp_session *s, CK_OBJECT_HANDLE object)
+{
+	return HP_SESSION_CALL(s, C_DestroyObject, object);
+}
