@@ -7,6 +7,8 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 static struct fixture ground;
 static const struct mock_control *mock;
@@ -524,6 +526,53 @@ static void where_no_copy_can_be_made_the_original_serves(void **state)
 	assert_int_equal(mock->calls("C_CopyObject"), before); /* asked once, at reopen */
 }
 
+/* --- fork
+ * ----------------------------------------------------------------------------------------
+ */
+
+static int stop(void *user, const hsmpool_key_info *info)
+{
+	(void)user;
+	(void)info;
+	return 1;
+}
+
+/* In the child: how many of the key functions do not say FORKED. */
+static int wrong_answers_in_child(void)
+{
+	hsmpool_key *key = NULL;
+	hsmpool_key_info info = { .size = sizeof(info) };
+	hsmpool_key_spec spec = { .size = sizeof(spec), .type = "aes" };
+	int wrong = 0;
+
+	wrong += encrypt() != HSMPOOL_ERR_FORKED;
+	wrong += hsmpool_key_open(&key, pool, "pkcs11:object=aes", 0, &err) !=
+		 HSMPOOL_ERR_FORKED;
+	wrong += hsmpool_key_list(pool, "pkcs11:object=aes", stop, NULL, 0, &err) !=
+		 HSMPOOL_ERR_FORKED;
+	wrong += hsmpool_key_get_info(aes, &info, 0, &err) != HSMPOOL_ERR_FORKED;
+	wrong += hsmpool_key_generate(&key, pool, &spec, 0, &err) != HSMPOOL_ERR_FORKED;
+	wrong += hsmpool_key_destroy(rsa, 0, &err) != HSMPOOL_ERR_FORKED;
+	hsmpool_key_close(&aes);
+	return wrong;
+}
+
+static void a_forked_child_is_refused_and_can_close_its_keys(void **state)
+{
+	int status = -1;
+
+	(void)state;
+	fixture_set(&ground, "key-copies", "session");
+	reopen();
+	pid_t child = fork();
+	if (child == 0)
+		_exit(wrong_answers_in_child());
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+	assert_ok(encrypt(), &err);
+}
+
 #define MINE(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void)
@@ -550,6 +599,7 @@ int main(void)
 		MINE(a_secret_that_cannot_be_destroyed_takes_its_session_along),
 		MINE(a_copy_is_made_anew_after_a_loss),
 		MINE(where_no_copy_can_be_made_the_original_serves),
+		MINE(a_forked_child_is_refused_and_can_close_its_keys),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
