@@ -312,6 +312,23 @@ static void stop(struct hp_module *module)
 	HP_LOG(INFO, "module-finalised", "module %s: finalised", module->path);
 }
 
+bool hp_module_restart(struct hp_module *module, hsmpool_status *status,
+		       hsmpool_error *err)
+{
+	if (!hp_registry_begin_change())
+		return false;
+	hp_registry_lock();
+	bool is_sole_user = module->references == 1 && module->is_ours;
+	hp_registry_unlock();
+	if (is_sole_user)
+		stop(module);
+	bool has_stopped = is_sole_user && !module->is_initialised;
+	if (has_stopped)
+		*status = start(module, NULL, err);
+	hp_registry_end_change();
+	return has_stopped;
+}
+
 void hp_module_close(struct hp_module **module_pointer)
 {
 	struct hp_module *module = *module_pointer;
