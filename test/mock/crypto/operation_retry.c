@@ -5,6 +5,7 @@
  */
 #include "support/fixture.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -246,6 +247,64 @@ static void handles_that_mean_other_objects_are_not_used(void **state)
 		assert_ok(make_mac(after), &err);
 		assert_memory_equal(before, after, 32);
 	}
+}
+
+struct crowd {
+	uint8_t expected[32];
+	int wrong;
+	int done;
+};
+
+static void *make_macs(void *user)
+{
+	struct crowd *crowd = user;
+	hsmpool_error mine;
+	uint8_t out[32];
+
+	for (int i = 0; i < 400; i++) {
+		hsmpool_buf buf = { .data = out, .cap = sizeof(out) };
+		if (hsmpool_mac(pool, mac, "hmac-sha256", bytes_of_text("message"), &buf,
+				hsmpool_deadline_in(5000), &mine) != HSMPOOL_OK)
+			continue;
+		if (memcmp(out, crowd->expected, sizeof(out)) != 0)
+			__atomic_fetch_add(&crowd->wrong, 1, __ATOMIC_RELAXED);
+	}
+	__atomic_fetch_add(&crowd->done, 1, __ATOMIC_RELEASE);
+	return NULL;
+}
+
+/* Operations may fail while the HSM reboots all the time; none may use another key. */
+static void reboot_under_a_crowd(void)
+{
+	const struct mock_reboot how = { .handles = MOCK_HANDLES_ALIASED };
+	struct crowd crowd = { .wrong = 0 };
+	pthread_t threads[4];
+
+	assert_ok(make_mac(crowd.expected), &err);
+	for (size_t i = 0; i < 4; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, make_macs, &crowd), 0);
+	while (__atomic_load_n(&crowd.done, __ATOMIC_ACQUIRE) < 4) {
+		mock->reboot(&how);
+		usleep(500);
+	}
+	for (size_t i = 0; i < 4; i++)
+		pthread_join(threads[i], NULL);
+	assert_int_equal(crowd.wrong, 0);
+	assert_ok(make_mac(crowd.expected), &err);
+}
+
+static void no_thread_ever_uses_another_key(void **state)
+{
+	(void)state;
+	reboot_under_a_crowd();
+}
+
+static void no_thread_ever_uses_the_copy_of_another_key(void **state)
+{
+	(void)state;
+	fixture_set(&ground, "key-copies", "session");
+	reopen();
+	reboot_under_a_crowd();
 }
 
 static void a_lost_login_is_made_good(void **state)
@@ -584,6 +643,8 @@ int main(void)
 		MINE(a_callers_fault_is_not_repeated),
 		MINE(a_reboot_between_two_operations_is_not_noticed),
 		MINE(handles_that_mean_other_objects_are_not_used),
+		MINE(no_thread_ever_uses_another_key),
+		MINE(no_thread_ever_uses_the_copy_of_another_key),
 		MINE(a_lost_login_is_made_good),
 		MINE(a_stale_handle_costs_one_search),
 		MINE(a_submitted_signature_is_not_repeated_by_default),
