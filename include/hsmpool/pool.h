@@ -78,12 +78,14 @@ HSMPOOL_API void hsmpool_validate(hsmpool *pool);
 typedef struct hsmpool_stats {
 	size_t size;
 	/* sessions, now */
-	uint32_t open;    /* really open on the token: the sum of the next five */
+	uint32_t open;    /* really open on the token: the sum of the next six */
 	uint32_t idle;    /* free to borrow */
 	uint32_t used;    /* lent */
 	uint32_t testing; /* being revalidated */
 	uint32_t stuck;   /* lent and inside one call for longer than stuck-after */
 	uint32_t closing; /* on their way out */
+	/* left by a multi-part operation between two of its calls */
+	uint32_t attached;
 	uint32_t opening; /* being opened */
 	uint32_t limit;   /* max-sessions, or less: the token's or the learned limit */
 	uint32_t peak;    /* the most that were ever open at once */

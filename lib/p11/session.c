@@ -144,6 +144,12 @@ CK_RV hp_session_login(struct hp_session *s, CK_USER_TYPE user,
 	return CALL(s, C_Login, user, pin ? pin->data : NULL, pin ? pin->len : 0);
 }
 
+CK_RV hp_session_login_bytes(struct hp_session *s, CK_USER_TYPE user, const CK_BYTE *pin,
+			     CK_ULONG pin_len)
+{
+	return CALL(s, C_Login, user, INPUT(pin), pin_len);
+}
+
 CK_RV hp_session_logout(struct hp_session *s)
 {
 	return CALL(s, C_Logout);

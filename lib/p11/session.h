@@ -59,6 +59,9 @@ bool hp_session_state_is_user(CK_STATE state);
 
 CK_RV hp_session_login(struct hp_session *s, CK_USER_TYPE user,
 		       const struct hp_secret *pin); /* pin NULL: protected path */
+/* With the application's own arguments, whatever they are. */
+CK_RV hp_session_login_bytes(struct hp_session *s, CK_USER_TYPE user, const CK_BYTE *pin,
+			     CK_ULONG pin_len);
 CK_RV hp_session_logout(struct hp_session *s);
 
 /*

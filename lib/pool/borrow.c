@@ -90,17 +90,6 @@ static bool may_open_locked(const hsmpool *pool, enum hp_want want, int64_t now)
 	       now >= pool->next_open_ns;
 }
 
-/* From the idle list. */
-static void lend_locked(struct hsmpool_session *e, const char *tag, int64_t now)
-{
-	hp_idle_remove_locked(e);
-	hp_entry_set_state_locked(e, HP_ENTRY_USED);
-	e->is_lent = true;
-	e->borrowed_ns = now;
-	e->tag = tag;
-	e->thread = hp_thread_id();
-}
-
 /* Why a slow borrow ended. */
 enum outcome {
 	TOOK,  /* e is USED */
@@ -117,7 +106,8 @@ static bool try_take_locked(hsmpool *pool, struct hp_waiter *w, int64_t now,
 	struct hsmpool_session *idle = hp_idle_find_locked(pool, w->want);
 	if (idle && (w->is_queued ? hp_waiter_is_next_locked(pool, w, idle, now)
 				  : hp_waiters_may_be_passed_locked(pool, idle, now))) {
-		lend_locked(idle, w->tag, now);
+		hp_entry_unlist_locked(idle);
+		hp_entry_lend_locked(idle, w->tag, w->thread, now);
 		*e = idle;
 		*outcome = TOOK;
 		return true;
@@ -129,6 +119,13 @@ static bool try_take_locked(hsmpool *pool, struct hp_waiter *w, int64_t now,
 		(*e)->thread = w->thread;
 		(*e)->borrowed_ns = now;
 		*outcome = OPENS;
+		return true;
+	}
+	/* Last, what an operation left between two calls. Who waits had the offer. */
+	if ((*e = hp_attached_find_locked(pool, w->want, now))) {
+		hp_entry_unlist_locked(*e);
+		hp_entry_lend_locked(*e, w->tag, w->thread, now);
+		*outcome = TOOK;
 		return true;
 	}
 	return false;
@@ -309,7 +306,8 @@ hsmpool_status hp_pool_borrow(hsmpool *pool, enum hp_want want, const char *tag,
 	if (e && !hp_waiters_may_be_passed_locked(pool, e, now))
 		e = NULL;
 	if (e) {
-		lend_locked(e, tag, now);
+		hp_entry_unlist_locked(e);
+		hp_entry_lend_locked(e, tag, hp_thread_id(), now);
 		pool->stats.borrowed_direct++;
 	}
 	bool is_ready = e && !hp_entry_is_unready_locked(e, want, now);

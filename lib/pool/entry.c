@@ -64,7 +64,7 @@ bool hp_entry_fits(const hsmpool *pool, const struct hsmpool_session *e,
 struct hsmpool_session *hp_idle_find_locked(const hsmpool *pool, enum hp_want want)
 {
 	struct hsmpool_session *fallback = NULL;
-	for (struct hsmpool_session *e = pool->newest; e; e = e->older) {
+	for (struct hsmpool_session *e = pool->idle.newest; e; e = e->older) {
 		if (!hp_entry_fits(pool, e, want))
 			continue;
 		if (!hp_entry_must_be_replaced(e, want))
@@ -75,34 +75,64 @@ struct hsmpool_session *hp_idle_find_locked(const hsmpool *pool, enum hp_want wa
 	return fallback;
 }
 
-void hp_idle_remove_locked(struct hsmpool_session *e)
+static struct hp_entry_list *list_of(struct hsmpool_session *e)
 {
-	hsmpool *pool = e->pool;
-	*(e->newer ? &e->newer->older : &pool->newest) = e->older;
-	*(e->older ? &e->older->newer : &pool->oldest) = e->newer;
+	return e->state == HP_ENTRY_ATTACHED ? &e->pool->attached : &e->pool->idle;
+}
+
+void hp_entry_unlist_locked(struct hsmpool_session *e)
+{
+	struct hp_entry_list *list = list_of(e);
+	*(e->newer ? &e->newer->older : &list->newest) = e->older;
+	*(e->older ? &e->older->newer : &list->oldest) = e->newer;
 	e->newer = e->older = NULL;
 }
 
-/* Put e right above older (NULL: at the very end). */
-static void insert_above(struct hsmpool_session *e, struct hsmpool_session *older)
+/* Put e right above older (NULL: at the very end) of the list of its new state. */
+static void insert_above(struct hsmpool_session *e, enum hp_entry_state state,
+			 struct hsmpool_session *older)
 {
-	hsmpool *pool = e->pool;
+	hp_entry_set_state_locked(e, state);
+	struct hp_entry_list *list = list_of(e);
 	e->older = older;
-	e->newer = older ? older->newer : pool->oldest;
-	*(e->newer ? &e->newer->older : &pool->newest) = e;
-	*(older ? &older->newer : &pool->oldest) = e;
-	hp_entry_set_state_locked(e, HP_ENTRY_IDLE);
+	e->newer = older ? older->newer : list->oldest;
+	*(e->newer ? &e->newer->older : &list->newest) = e;
+	*(older ? &older->newer : &list->oldest) = e;
 }
 
 void hp_idle_push_locked(struct hsmpool_session *e)
 {
-	insert_above(e, e->is_anchor ? NULL : e->pool->newest);
+	insert_above(e, HP_ENTRY_IDLE, e->is_anchor ? NULL : e->pool->idle.newest);
 }
 
 void hp_idle_push_cold_locked(struct hsmpool_session *e)
 {
-	struct hsmpool_session *oldest = e->pool->oldest;
-	insert_above(e, !e->is_anchor && oldest && oldest->is_anchor ? oldest : NULL);
+	struct hsmpool_session *oldest = e->pool->idle.oldest;
+	insert_above(e, HP_ENTRY_IDLE,
+		     !e->is_anchor && oldest && oldest->is_anchor ? oldest : NULL);
+}
+
+void hp_attached_push_locked(struct hsmpool_session *e)
+{
+	insert_above(e, HP_ENTRY_ATTACHED, e->pool->attached.newest);
+}
+
+/* Not while it is pinned. And not if it must be closed to be cleaned (a signature in
+ * progress) but owns session objects, which would go with it. */
+static bool may_be_taken_away(const struct hsmpool_session *e, int64_t now)
+{
+	bool cleans_by_closing = e->session.active & (HP_OP_SIGN | HP_OP_SIGN_RECOVER);
+	return now >= e->pinned_until_ns &&
+	       !(cleans_by_closing && e->session.objects > 0);
+}
+
+struct hsmpool_session *hp_attached_find_locked(hsmpool *pool, enum hp_want want,
+						int64_t now)
+{
+	struct hsmpool_session *e = pool->attached.oldest;
+	while (e && !(may_be_taken_away(e, now) && hp_entry_fits(pool, e, want)))
+		e = e->newer;
+	return e;
 }
 
 struct hsmpool_session *hp_entry_claim_empty_locked(hsmpool *pool)
@@ -125,14 +155,26 @@ struct hsmpool_session *hp_anchor_find_locked(const hsmpool *pool)
 	return NULL;
 }
 
+void hp_entry_lend_locked(struct hsmpool_session *e, const char *tag, int thread,
+			  int64_t now)
+{
+	hp_entry_set_state_locked(e, HP_ENTRY_USED);
+	e->is_lent = true;
+	e->borrowed_ns = now;
+	e->tag = tag;
+	e->thread = thread;
+}
+
 /* The role goes to an open session, an idle one if there is any. A USED entry that is
  * being replaced has none at the moment. */
 static void appoint_anchor(hsmpool *pool)
 {
-	struct hsmpool_session *heir = pool->oldest;
+	struct hsmpool_session *heir = pool->idle.oldest;
 	for (uint32_t i = 0; !heir && i < pool->options.max_sessions; i++) {
 		struct hsmpool_session *e = &pool->entries[i];
-		bool is_open = e->state == HP_ENTRY_USED || e->state == HP_ENTRY_TESTING;
+		bool is_open = e->state == HP_ENTRY_USED ||
+			       e->state == HP_ENTRY_TESTING ||
+			       e->state == HP_ENTRY_ATTACHED;
 		if (is_open && e->known_handle != CK_INVALID_HANDLE)
 			heir = e;
 	}

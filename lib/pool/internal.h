@@ -25,6 +25,9 @@ enum hp_entry_state {
 	HP_ENTRY_OPENING, /* its opener is in C_OpenSession; at most one per pool */
 	HP_ENTRY_IDLE,    /* on the idle list, free to borrow */
 	HP_ENTRY_USED,    /* lent to a borrower, or handed to a waiter that wakes up */
+	/* Nobody is in a call on it, but an operation is active: its owner's to take up
+	 * again, and anybody's who finds nothing better. */
+	HP_ENTRY_ATTACHED,
 	HP_ENTRY_TESTING, /* the prober is revalidating it */
 	HP_ENTRY_CLOSING, /* on its way out, in C_CloseSession */
 	HP_ENTRY_STATE_COUNT
@@ -78,9 +81,16 @@ struct hsmpool_session {
 	int64_t borrowed_ns;
 	const char *tag;
 	int thread;                            /* the borrower's kernel thread id */
-	struct hsmpool_session *newer, *older; /* idle list */
+	uint64_t ticket;                       /* of the last lease */
+	int64_t pinned_until_ns;               /* ATTACHED: not to be taken away before */
+	struct hsmpool_session *newer, *older; /* idle list, or attached list */
 	enum hp_close_reason close_reason;     /* of a CLOSING entry */
 	struct hsmpool_session *next_job;      /* prober's queue, guarded by its lock */
+};
+
+/* Entries by age: since their last return. */
+struct hp_entry_list {
+	struct hsmpool_session *newest, *oldest;
 };
 
 /* A thread in hp_pool_borrow() that has to wait; lives on its stack. */
@@ -111,7 +121,8 @@ struct hsmpool {
 	uint32_t limit;         /* max_sessions, or what the token reports */
 	uint32_t learned_limit; /* what C_OpenSession taught; limit if nothing */
 	int64_t learned_ns;
-	struct hsmpool_session *newest, *oldest; /* idle; the anchor is the oldest */
+	struct hp_entry_list idle;     /* the anchor is the oldest */
+	struct hp_entry_list attached; /* the oldest is taken away first */
 	struct hp_waiter *first, *last;
 	uint32_t waiters;
 	uint32_t inside; /* threads between hp_pool_enter and _leave */
@@ -136,6 +147,7 @@ struct hsmpool {
 	uint32_t login_failures_in_row;
 	hsmpool_error login_failure; /* the last of these */
 	/* Changed with the PIN in use only. */
+	_Atomic CK_USER_TYPE user; /* who is logged in, or to be: CKU_USER, or CKU_SO */
 	struct hp_secret *pin;     /* the one that succeeded */
 	struct hp_secret *refused; /* the one that did not, if LATCHED by a PIN */
 	hsmpool_error latched;     /* what borrowers are told */
@@ -167,7 +179,12 @@ struct hsmpool_session *hp_idle_find_locked(const hsmpool *pool, enum hp_want wa
 struct hsmpool_session *hp_anchor_find_locked(const hsmpool *pool);
 void hp_idle_push_locked(struct hsmpool_session *e);      /* hot end, as returned */
 void hp_idle_push_cold_locked(struct hsmpool_session *e); /* cold end, as tested */
-void hp_idle_remove_locked(struct hsmpool_session *e);
+/* Off whichever list it is on. */
+void hp_entry_unlist_locked(struct hsmpool_session *e);
+void hp_attached_push_locked(struct hsmpool_session *e);
+/* The longest attached one that may be taken away from its operation. */
+struct hsmpool_session *hp_attached_find_locked(hsmpool *pool, enum hp_want want,
+						int64_t now);
 struct hsmpool_session *hp_entry_claim_empty_locked(hsmpool *pool); /* -> OPENING */
 /* A real session came to be in e, or ceased to: keeps the anchor role assigned. */
 void hp_entry_opened_locked(struct hsmpool_session *e, int64_t now);
@@ -203,11 +220,17 @@ bool hp_waiter_is_next_locked(hsmpool *pool, const struct hp_waiter *w,
 void hp_waiter_count_served_locked(hsmpool *pool, const struct hp_waiter *w, int64_t now);
 /* An entry is free: hand it to the waiter whose turn it is, or make it idle. */
 void hp_pool_put_locked(struct hsmpool_session *e, int64_t now, bool is_hot);
+/* Hand attached sessions to those who wait. */
+void hp_waiters_offer_attached_locked(hsmpool *pool, int64_t now);
 /* There is room, or a time to watch: let the head waiter look. */
 void hp_waiters_wake_head_locked(hsmpool *pool);
 /* Let the first look for whom there is something idle. */
 void hp_waiters_wake_for_idle_locked(hsmpool *pool);
 void hp_waiters_wake_all_locked(hsmpool *pool);
+
+/* To a borrower: USED, in this name. It is on no list. */
+void hp_entry_lend_locked(struct hsmpool_session *e, const char *tag, int thread,
+			  int64_t now);
 
 /* --- borrow.c ---------------------------------------------------------------------- */
 /* Put a USED or TESTING entry that its owner has finished with back, or close it. */
@@ -253,6 +276,8 @@ CK_RV hp_session_probe(struct hsmpool_session *e, enum hp_probe depth);
 hsmpool_status hp_pool_ensure_login(struct hsmpool_session *e, int64_t deadline_ns,
 				    hsmpool_error *err);
 bool hp_pool_is_latched_locked(hsmpool *pool, int64_t now);
+/* Whether a session of this state is logged in as the pool's user. */
+bool hp_pool_state_is_ours(const hsmpool *pool, CK_STATE state);
 
 /* --- upkeep.c: what is due, and doing it ------------------------------------------- */
 /* Decide under the lock what to do; entries that need module calls are put in TESTING

@@ -65,17 +65,38 @@ static hsmpool_status check_token_flags(hsmpool *pool, const char *label,
 	return HSMPOOL_OK;
 }
 
+/* The PIN that succeeded, if there is one. to has PIN_CAP bytes. */
+static bool copy_kept_pin(hsmpool *pool, struct hp_secret *to)
+{
+	pthread_mutex_lock(&pool->lock);
+	bool has_pin = pool->pin && pool->pin->len <= to->cap;
+	if (has_pin) {
+		memcpy(to->data, pool->pin->data, pool->pin->len);
+		to->len = pool->pin->len;
+	}
+	pthread_mutex_unlock(&pool->lock);
+	return has_pin;
+}
+
+/* For texts. */
+static const char *pin_origin(const hsmpool *pool)
+{
+	return pool->options.pin_source ? pool->options.pin_source : "the application";
+}
+
 /* The PIN to try: the source's, or the one that succeeded if it can be read only once. */
 static hsmpool_status obtain_pin(hsmpool *pool, const char *label, struct hp_secret **pin,
 				 hsmpool_error *err)
 {
 	const char *source = pool->options.pin_source;
-	if (pool->pin && !hp_pin_source_is_rereadable(source)) {
-		*pin = hp_secret_new(pool->pin->cap);
+	if (!source || !hp_pin_source_is_rereadable(source)) {
+		*pin = hp_secret_new(PIN_CAP);
 		HP_CHECK(*pin, err, HSMPOOL_ERR_SYSTEM, "no memory for the PIN");
-		memcpy((*pin)->data, pool->pin->data, pool->pin->len);
-		(*pin)->len = pool->pin->len;
-		return HSMPOOL_OK;
+		if (copy_kept_pin(pool, *pin))
+			return HSMPOOL_OK;
+		hp_secret_free(pin);
+		HP_CHECK(source, err, HSMPOOL_ERR_AUTH,
+			 "the PIN that the application gave is not known any more");
 	}
 	HP_TRY(hp_pin_read(source, label, pin, err));
 	if (hp_secret_some_unlocked())
@@ -86,11 +107,17 @@ static hsmpool_status obtain_pin(hsmpool *pool, const char *label, struct hp_sec
 	return HSMPOOL_OK;
 }
 
+bool hp_pool_state_is_ours(const hsmpool *pool, CK_STATE state)
+{
+	return pool->user == CKU_SO ? state == CKS_RW_SO_FUNCTIONS
+				    : hp_session_state_is_user(state);
+}
+
 static bool is_user_logged_in(struct hsmpool_session *e)
 {
 	CK_SESSION_INFO info;
 	return hp_session_info(&e->session, &info) == CKR_OK &&
-	       hp_session_state_is_user(info.state);
+	       hp_pool_state_is_ours(e->pool, info.state);
 }
 
 /* One C_Login. *pin is consumed: kept as the pool's, or as the refused one. */
@@ -98,7 +125,7 @@ static hsmpool_status try_pin(struct hsmpool_session *e, const char *label,
 			      struct hp_secret **pin, CK_RV *rv, hsmpool_error *err)
 {
 	hsmpool *pool = e->pool;
-	*rv = hp_session_login(&e->session, CKU_USER, *pin);
+	*rv = hp_session_login(&e->session, pool->user, *pin);
 	enum hp_rv_class class = hp_rv_class(&pool->module->overrides, *rv);
 	bool is_in = *rv == CKR_OK || (class == HP_RV_LOGIN_RACE && is_user_logged_in(e));
 	struct hp_secret *old = NULL;
@@ -124,13 +151,13 @@ static hsmpool_status try_pin(struct hsmpool_session *e, const char *label,
 		return HSMPOOL_OK;
 	}
 	hp_rv_fail(err, *rv, "log in to token '%s' with the PIN from %s", label,
-		   pool->options.pin_source);
+		   pin_origin(pool));
 	if (class == HP_RV_PIN)
 		return hp_fail(
 			err, HSMPOOL_ERR_AUTH,
 			"token '%s' refused the PIN from %s; it is not tried again: "
 			"correct the PIN source",
-			label, pool->options.pin_source);
+			label, pin_origin(pool));
 	return class == HP_RV_LOGIN_RACE ? HSMPOOL_ERR_AUTH : HSMPOOL_ERR_DOWN;
 }
 
@@ -142,7 +169,7 @@ static hsmpool_status obtain_new_pin(hsmpool *pool, const char *label,
 	HP_CHECK(!same_pin(pool->refused, *pin), err, HSMPOOL_ERR_AUTH,
 		 "token '%s' refused this PIN before; it is not tried again: "
 		 "correct the PIN source %s",
-		 label, pool->options.pin_source);
+		 label, pin_origin(pool));
 	return HSMPOOL_OK;
 }
 
@@ -320,4 +347,47 @@ hsmpool_status hp_pool_context_login(struct hp_session *session, hsmpool_error *
 	if (is_refused)
 		HP_LOG(ERROR, "login-failed", "%s", err->text);
 	return status;
+}
+
+/* --- the application's own login ------------------------------------------------------
+ */
+
+static void keep_login(hsmpool *pool, enum hp_login_state state, CK_USER_TYPE user,
+		       struct hp_secret *pin)
+{
+	pthread_mutex_lock(&pool->lock);
+	struct hp_secret *old = pool->pin;
+	pool->pin = pin;
+	pool->user = user;
+	pool->login = state;
+	pool->stats.logins += state == HP_LOGIN_IN;
+	pthread_cond_broadcast(&pool->login_done);
+	pthread_mutex_unlock(&pool->lock);
+	hp_secret_free(&old);
+}
+
+CK_RV hp_pool_login_as(struct hp_session *session, CK_USER_TYPE user, const CK_BYTE *pin,
+		       CK_ULONG pin_len)
+{
+	hsmpool *pool = hp_pool_of(session);
+	CK_RV rv = hp_session_login_bytes(session, user, pin, pin_len);
+	if (rv != CKR_OK || user == CKU_CONTEXT_SPECIFIC)
+		return rv;
+	/* Without a copy of the PIN the login works, but cannot be repeated. */
+	struct hp_secret *kept =
+		pin && pin_len <= PIN_CAP ? hp_secret_new(PIN_CAP) : NULL;
+	if (kept) {
+		memcpy(kept->data, pin, pin_len);
+		kept->len = pin_len;
+	}
+	keep_login(pool, HP_LOGIN_IN, user, kept);
+	return CKR_OK;
+}
+
+CK_RV hp_pool_logout(struct hp_session *session)
+{
+	CK_RV rv = hp_session_logout(session);
+	if (rv == CKR_OK || rv == CKR_USER_NOT_LOGGED_IN)
+		keep_login(hp_pool_of(session), HP_LOGIN_NONE, CKU_USER, NULL);
+	return rv;
 }

@@ -28,7 +28,7 @@ static CK_RV probe_session_info(struct hsmpool_session *e)
 	CK_SESSION_INFO info;
 	bool expects_login = hp_pool_expects_login(e->pool, NULL);
 	CK_RV rv = hp_session_info(&e->session, &info);
-	if (rv == CKR_OK && expects_login && !hp_session_state_is_user(info.state))
+	if (rv == CKR_OK && expects_login && !hp_pool_state_is_ours(e->pool, info.state))
 		return CKR_USER_NOT_LOGGED_IN;
 	return rv;
 }

@@ -55,7 +55,7 @@ static CK_RV open_and_look(struct hp_session *s, hsmpool *pool, CK_SLOT_ID slot,
 	rv = hp_session_info(s, &info);
 	if (rv != CKR_OK)
 		hp_session_close(s);
-	else if (!hp_session_state_is_user(info.state) && expects_login)
+	else if (!hp_pool_state_is_ours(pool, info.state) && expects_login)
 		hp_pool_note_loss(pool, HP_LOSS_LOGIN, generation, CKR_OK);
 	return rv;
 }
@@ -160,6 +160,7 @@ bool hp_entry_is_unready_locked(const struct hsmpool_session *e, enum hp_want wa
 /* What is_unready found, told apart. */
 struct needs {
 	bool replacement; /* dead with its generation, or not clean, or read-only */
+	bool cleaning;    /* taken away from an operation */
 	bool validation;
 	bool read_write;
 	uint64_t generation; /* as of which */
@@ -172,6 +173,7 @@ static struct needs find_needs(struct hsmpool_session *e, enum hp_want want)
 	struct needs needs;
 	pthread_mutex_lock(&pool->lock);
 	needs.generation = pool->generation;
+	needs.cleaning = e->session.active != 0;
 	needs.read_write = hp_want_is_read_write(want) || e->session.is_read_write;
 	needs.replacement =
 		hp_entry_is_dead_locked(e) || hp_entry_must_be_replaced(e, want);
@@ -247,7 +249,9 @@ static bool adopt_generation(struct hsmpool_session *e, uint64_t generation)
 static hsmpool_status revive(struct hsmpool_session *e, const struct needs *needs,
 			     hsmpool_error *err)
 {
-	if (needs->replacement)
+	bool is_unclean =
+		needs->cleaning && !needs->replacement && !hp_session_clean(&e->session);
+	if (needs->replacement || is_unclean)
 		return replace(e, needs->read_write, HP_CLOSE_OTHER, err);
 	if (needs->validation && !validate(e).is_alive)
 		return replace(e, needs->read_write, HP_CLOSE_BROKEN, err);

@@ -122,11 +122,29 @@ static hsmpool_status copy_options(struct hp_pool_options *to,
 	return HSMPOOL_OK;
 }
 
-static hsmpool_status find_module_and_token(hsmpool *pool, hsmpool_error *err)
+static hsmpool_status find_token(hsmpool *pool, const CK_SLOT_ID *slot,
+				 hsmpool_error *err)
+{
+	struct hp_uri *uri = NULL;
+	if (slot) {
+		pool->token = (struct hp_token){ .module = pool->module, .slot = *slot };
+		CK_RV rv = hp_token_refresh(&pool->token);
+		return rv == CKR_OK
+			       ? HSMPOOL_OK
+			       : hp_rv_fail(err, rv, "read the token in slot %lu", *slot);
+	}
+	if (pool->options.token)
+		HP_TRY(hp_uri_parse(pool->options.token, &uri, err));
+	hsmpool_status status = hp_token_find(pool->module, uri, &pool->token, err);
+	hp_uri_free(&uri);
+	return status;
+}
+
+static hsmpool_status find_module_and_token(hsmpool *pool, const CK_SLOT_ID *slot,
+					    hsmpool_error *err)
 {
 	const struct hp_pool_options *options = &pool->options;
 	struct hp_rv_overrides overrides;
-	struct hp_uri *uri = NULL;
 	HP_CHECK(options->module, err, HSMPOOL_ERR_CONFIG,
 		 "[pool%s%s] has no 'module': name the vendor's PKCS#11 library",
 		 options->name && *options->name ? " " : "",
@@ -134,14 +152,9 @@ static hsmpool_status find_module_and_token(hsmpool *pool, hsmpool_error *err)
 	if (options->pin_source)
 		HP_TRY(hp_pin_source_check(options->pin_source, err));
 	HP_TRY(hp_rv_overrides_parse(options->rv_class, &overrides, err));
-	if (options->token)
-		HP_TRY(hp_uri_parse(options->token, &uri, err));
-	hsmpool_status status = hp_module_open(&pool->module, options->module,
-					       options->module_env, &overrides, err);
-	if (status == HSMPOOL_OK)
-		status = hp_token_find(pool->module, uri, &pool->token, err);
-	hp_uri_free(&uri);
-	return status;
+	HP_TRY(hp_module_open(&pool->module, options->module, options->module_env,
+			      &overrides, err));
+	return find_token(pool, slot, err);
 }
 
 /* How closely upkeep looks: a quarter of the shortest interval, 5 ms to 1 s. */
@@ -170,6 +183,7 @@ static void set_up(hsmpool *pool)
 		options->min_sessions = pool->limit;
 	pool->epoch = hp_process_epoch();
 	pool->generation = 1;
+	pool->user = CKU_USER;
 	pool->login = options->pin_source ? HP_LOGIN_OUT : HP_LOGIN_NONE;
 	pool->tick_ns = choose_tick(options);
 	pool->count[HP_ENTRY_EMPTY] = options->max_sessions;
@@ -212,8 +226,9 @@ static void free_pool(hsmpool *pool)
 	free(pool);
 }
 
-hsmpool_status hp_pool_open(hsmpool **out, const struct hp_pool_options *options,
-			    hsmpool_deadline deadline, hsmpool_error *err)
+static hsmpool_status open_on(hsmpool **out, const struct hp_pool_options *options,
+			      const CK_SLOT_ID *slot, hsmpool_deadline deadline,
+			      hsmpool_error *err)
 {
 	*out = NULL;
 	hsmpool *pool = calloc(1, sizeof *pool);
@@ -228,7 +243,7 @@ hsmpool_status hp_pool_open(hsmpool **out, const struct hp_pool_options *options
 	pool->entries = entries;
 	hsmpool_status status = copy_options(&pool->options, options, err);
 	if (status == HSMPOOL_OK)
-		status = find_module_and_token(pool, err);
+		status = find_module_and_token(pool, slot, err);
 	if (status != HSMPOOL_OK) {
 		free_pool(pool);
 		return status;
@@ -248,19 +263,42 @@ hsmpool_status hp_pool_open(hsmpool **out, const struct hp_pool_options *options
 	return HSMPOOL_OK;
 }
 
+hsmpool_status hp_pool_open(hsmpool **out, const struct hp_pool_options *options,
+			    hsmpool_deadline deadline, hsmpool_error *err)
+{
+	return open_on(out, options, NULL, deadline, err);
+}
+
+hsmpool_status hp_pool_open_slot(hsmpool **out, const struct hp_pool_options *options,
+				 CK_SLOT_ID slot, hsmpool_deadline deadline,
+				 hsmpool_error *err)
+{
+	return open_on(out, options, &slot, deadline, err);
+}
+
 /* --- pausing, closing -----------------------------------------------------------------
  */
 
-/* Close what is idle, but the anchor if keep_anchor. */
-static void close_idle(hsmpool *pool, bool keep_anchor)
+static struct hsmpool_session *find_unlent(hsmpool *pool, bool keep_anchor)
+{
+	struct hsmpool_session *newest[] = { pool->idle.newest, pool->attached.newest };
+	for (size_t i = 0; i < HP_ARRAY_LEN(newest); i++)
+		for (struct hsmpool_session *e = newest[i]; e; e = e->older)
+			if (!keep_anchor || !e->is_anchor)
+				return e;
+	return NULL;
+}
+
+/* Close what is not lent, the anchor last, or not at all if keep_anchor. */
+static void close_unlent(hsmpool *pool, bool keep_anchor)
 {
 	for (;;) {
 		pthread_mutex_lock(&pool->lock);
-		struct hsmpool_session *e = pool->newest;
-		if (e && keep_anchor && e->is_anchor)
-			e = NULL;
+		struct hsmpool_session *e = find_unlent(pool, true);
+		if (!e && !keep_anchor)
+			e = find_unlent(pool, false);
 		if (e) {
-			hp_idle_remove_locked(e);
+			hp_entry_unlist_locked(e);
 			hp_entry_set_state_locked(e, HP_ENTRY_CLOSING);
 		}
 		pthread_mutex_unlock(&pool->lock);
@@ -304,7 +342,7 @@ hsmpool_status hsmpool_pause(hsmpool *pool, hsmpool_deadline deadline, hsmpool_e
 	HP_LOG(NOTICE, "pool-paused", "no session is lent until resume");
 	hsmpool_status status = quiesce(pool, hp_pool_deadline(pool, deadline), err);
 	if (status == HSMPOOL_OK)
-		close_idle(pool, true);
+		close_unlent(pool, true);
 	hp_pool_leave(pool);
 	return status;
 }
@@ -327,7 +365,7 @@ void hsmpool_validate(hsmpool *pool)
 		return;
 	pthread_mutex_lock(&pool->lock);
 	pool->validate_before_ns = hp_now_ns();
-	for (struct hsmpool_session *e = pool->newest; e; e = e->older)
+	for (struct hsmpool_session *e = pool->idle.newest; e; e = e->older)
 		e->is_probe_due = true;
 	pool->next_upkeep_ns = 0;
 	pthread_mutex_unlock(&pool->lock);
@@ -370,7 +408,7 @@ static void free_in_child(hsmpool *pool)
 static bool drain(hsmpool *pool)
 {
 	int64_t until = hp_now_ns() + pool->options.close_grace;
-	close_idle(pool, false);
+	close_unlent(pool, false);
 	pthread_mutex_lock(&pool->lock);
 	while ((hp_pool_is_busy_locked(pool) || pool->jobs || pool->inside) &&
 	       hp_cond_wait_until(&pool->quiet, &pool->lock, until))

@@ -49,6 +49,26 @@ enum hp_rv_class hp_pool_return(struct hp_session *session, CK_RV rv);
 /* Give back with a plain verdict (raw borrow, aborted multi-part). */
 void hp_pool_return_verdict(struct hp_session *session, hsmpool_verdict verdict);
 
+/*
+ * Attached sessions: between two calls of a multi-part operation nobody uses the session
+ * that it runs on. Its owner leaves it attached-idle and takes it up again at its next
+ * call; meanwhile whoever finds no other session may take it away, and gets it cleaned.
+ */
+struct hp_lease {
+	struct hsmpool_session *entry; /* NULL: nothing is attached */
+	uint64_t ticket;
+};
+
+/* Leave it. pinned_until_ns: not to be taken away before that time (0: at once). *lease
+ * is what takes it up again. If someone waits for a session now, it is theirs at once. */
+void hp_pool_leave_attached(struct hp_session *session, int64_t pinned_until_ns,
+			    struct hp_lease *lease);
+
+/* Take it up: the session, borrowed again, or NULL: it was taken away, or it died. Clears
+ * *lease. Makes no module call. */
+struct hp_session *hp_pool_take_up(hsmpool *pool, struct hp_lease *lease,
+				   const char *tag);
+
 hsmpool *hp_pool_of(const struct hp_session *session);
 const struct hp_pool_options *hp_pool_options(const hsmpool *pool);
 
@@ -86,6 +106,22 @@ void *hp_pool_attachment(const hsmpool *pool);
 
 /* Fails with FORKED or CLOSED. */
 hsmpool_status hp_pool_check_usable(const hsmpool *pool, hsmpool_error *err);
+
+/*
+ * A login that the application performs itself (no pin-source): C_Login and C_Logout on
+ * a borrowed session. After CKR_OK the pool keeps user type and PIN, in locked memory,
+ * and logs in again by itself after a loss; a logout forgets them. The CK_RV is the
+ * module's, untouched.
+ */
+CK_RV hp_pool_login_as(struct hp_session *session, CK_USER_TYPE user, const CK_BYTE *pin,
+		       CK_ULONG pin_len);
+CK_RV hp_pool_logout(struct hp_session *session);
+
+/* A pool on a slot, for the proxy; options->token is not used. err->ck_rv says what the
+ * module answered. */
+hsmpool_status hp_pool_open_slot(hsmpool **out, const struct hp_pool_options *options,
+				 CK_SLOT_ID slot, hsmpool_deadline deadline,
+				 hsmpool_error *err);
 
 /* The floor-2 half of hsmpool_open(): all but the canary and the named keys. */
 hsmpool_status hp_pool_open(hsmpool **out, const struct hp_pool_options *options,

@@ -36,9 +36,11 @@ static void snapshot_locked(hsmpool *pool, hsmpool_stats *out)
 	out->idle = pool->count[HP_ENTRY_IDLE];
 	out->used = pool->count[HP_ENTRY_USED] - out->stuck;
 	out->testing = pool->count[HP_ENTRY_TESTING];
+	out->attached = pool->count[HP_ENTRY_ATTACHED];
 	out->closing = pool->count[HP_ENTRY_CLOSING];
 	out->opening = pool->count[HP_ENTRY_OPENING];
-	out->open = out->idle + out->used + out->testing + out->stuck + out->closing;
+	out->open = out->idle + out->used + out->testing + out->stuck + out->closing +
+		    out->attached;
 	out->limit = hp_pool_limit_locked(pool);
 	out->waiters = pool->waiters;
 	out->paused = pool->is_paused;

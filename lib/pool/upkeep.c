@@ -92,7 +92,7 @@ static void add_job_locked(struct hsmpool_session **jobs, struct hsmpool_session
 static struct hsmpool_session *find_probe_due(hsmpool *pool, int64_t now)
 {
 	int64_t interval = pool->options.revalidate_interval;
-	for (struct hsmpool_session *e = pool->oldest; e; e = e->newer) {
+	for (struct hsmpool_session *e = pool->idle.oldest; e; e = e->newer) {
 		if (interval && e->probe_ns == 0)
 			e->probe_ns = e->last_ok_ns + hp_jitter(interval, 20);
 		bool is_stale = e->session.generation != pool->generation ||
@@ -108,7 +108,7 @@ static void decide_probe_locked(hsmpool *pool, int64_t now, struct hsmpool_sessi
 	struct hsmpool_session *e = find_probe_due(pool, now);
 	if (!e || pool->count[HP_ENTRY_TESTING] > 0 || pool->waiters > 0)
 		return;
-	hp_idle_remove_locked(e);
+	hp_entry_unlist_locked(e);
 	hp_entry_set_state_locked(e, HP_ENTRY_TESTING);
 	e->borrowed_ns = now;
 	e->tag = "revalidation";
@@ -145,7 +145,7 @@ static void decide_retire_locked(hsmpool *pool, int64_t now,
 				 struct hsmpool_session **jobs)
 {
 	enum hp_close_reason reason = HP_CLOSE_OTHER;
-	struct hsmpool_session *e = pool->oldest;
+	struct hsmpool_session *e = pool->idle.oldest;
 	while (e && !is_past_its_time(e, now, &reason))
 		e = e->newer;
 	if (!e)
@@ -154,7 +154,7 @@ static void decide_retire_locked(hsmpool *pool, int64_t now,
 		pool->next_retire_ns =
 			now + pool->options.max_lifetime /
 				      (4 * (int64_t)pool->options.max_sessions);
-	hp_idle_remove_locked(e);
+	hp_entry_unlist_locked(e);
 	hp_entry_set_state_locked(e, HP_ENTRY_CLOSING);
 	e->close_reason = reason;
 	add_job_locked(jobs, e);
@@ -165,8 +165,8 @@ static void decide_retire_locked(hsmpool *pool, int64_t now,
 static bool must_open_locked(const hsmpool *pool, int64_t now)
 {
 	uint32_t open = hp_pool_occupied_locked(pool);
-	bool is_wanted =
-		open < pool->options.min_sessions || (pool->waiters > 0 && !pool->newest);
+	bool is_wanted = open < pool->options.min_sessions ||
+			 (pool->waiters > 0 && !pool->idle.newest);
 	return is_wanted && open < hp_pool_limit_locked(pool) &&
 	       now >= pool->next_open_ns && pool->count[HP_ENTRY_OPENING] == 0 &&
 	       !pool->is_paused && !pool->is_closed && pool->login != HP_LOGIN_LATCHED;
@@ -206,8 +206,10 @@ struct hsmpool_session *hp_upkeep_decide(hsmpool *pool, int64_t now)
 			decide_probe_locked(pool, now, &jobs);
 			decide_open_locked(pool, now, &jobs);
 		}
-		if (pool->newest && pool->first && !pool->is_paused)
-			hp_waiters_wake_all_locked(pool); /* a safety net */
+		/* What was pinned may be free by now; and a safety net. */
+		hp_waiters_offer_attached_locked(pool, now);
+		if (pool->idle.newest && pool->first && !pool->is_paused)
+			hp_waiters_wake_all_locked(pool);
 	}
 	pthread_mutex_unlock(&pool->lock);
 	return jobs;

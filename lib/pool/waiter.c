@@ -62,11 +62,7 @@ static void hand_over(struct hsmpool_session *e, struct hp_waiter *w, int64_t no
 {
 	hsmpool *pool = e->pool;
 	hp_waiter_leave_locked(pool, w);
-	hp_entry_set_state_locked(e, HP_ENTRY_USED);
-	e->is_lent = true;
-	e->borrowed_ns = now;
-	e->tag = w->tag;
-	e->thread = w->thread;
+	hp_entry_lend_locked(e, w->tag, w->thread, now);
 	hp_waiter_count_served_locked(pool, w, now);
 	w->given = e;
 	pthread_cond_signal(&w->cond);
@@ -97,11 +93,26 @@ void hp_waiter_count_served_locked(hsmpool *pool, const struct hp_waiter *w, int
 
 void hp_waiters_wake_for_idle_locked(hsmpool *pool)
 {
-	for (struct hp_waiter *w = pool->newest ? pool->first : NULL; w; w = w->after)
+	for (struct hp_waiter *w = pool->idle.newest ? pool->first : NULL; w;
+	     w = w->after)
 		if (hp_idle_find_locked(pool, w->want)) {
 			pthread_cond_signal(&w->cond);
 			return;
 		}
+}
+
+/* Each to the first waiter that it fits: an attached session is never better kept. */
+void hp_waiters_offer_attached_locked(hsmpool *pool, int64_t now)
+{
+	for (struct hp_waiter *w = pool->first, *after; w && !pool->is_paused;
+	     w = after) {
+		after = w->after;
+		struct hsmpool_session *e = hp_attached_find_locked(pool, w->want, now);
+		if (!e || w->deadline_ns <= now)
+			continue;
+		hp_entry_unlist_locked(e);
+		hand_over(e, w, now);
+	}
 }
 
 void hp_waiters_wake_head_locked(hsmpool *pool)

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Attached sessions: an operation is active, nobody is in a call.
+ *
+ * Leaving a session attached is a return: whoever waits gets it at once, still dirty, and
+ * cleans it. Taking it up again is a borrow that waits for nothing. Both are decided
+ * under pool->lock alone, so no wake-up is lost, and no lock of the rooms above is ever
+ * needed to take a session away.
+ */
+#include "pool/internal.h"
+
+#include "base/memory.h"
+
+/* An attached session counts as returned: its operation may never go on. */
+static bool leave_locked(struct hsmpool_session *e, int64_t pinned_until_ns, int64_t now)
+{
+	hsmpool *pool = e->pool;
+	hp_entry_count_return_locked(e, now);
+	e->is_leak_reported = false;
+	e->last_ok_ns = e->idle_since_ns = now;
+	e->pinned_until_ns = pinned_until_ns;
+	e->ticket++;
+	bool is_unusable = pool->is_closed || e->is_stuck || hp_entry_is_dead_locked(e);
+	if (is_unusable) {
+		hp_entry_set_state_locked(e, HP_ENTRY_CLOSING);
+		return false;
+	}
+	hp_attached_push_locked(e);
+	hp_waiters_offer_attached_locked(pool, now);
+	return true;
+}
+
+void hp_pool_leave_attached(struct hp_session *session, int64_t pinned_until_ns,
+			    struct hp_lease *lease)
+{
+	struct hsmpool_session *e =
+		HP_CONTAINER_OF(session, struct hsmpool_session, session);
+	hsmpool *pool = e->pool;
+	*lease = (struct hp_lease){ 0 };
+	if (hp_pool_check_usable(pool, NULL) != HSMPOOL_OK)
+		return;
+	int64_t now = hp_now_ns();
+	pthread_mutex_lock(&pool->lock);
+	bool is_kept = leave_locked(e, pinned_until_ns, now);
+	if (is_kept)
+		*lease = (struct hp_lease){ .entry = e, .ticket = e->ticket };
+	hp_pool_tell_if_quiet_locked(pool);
+	pthread_mutex_unlock(&pool->lock);
+	if (!is_kept)
+		hp_entry_close(e, HP_CLOSE_BROKEN);
+}
+
+struct hp_session *hp_pool_take_up(hsmpool *pool, struct hp_lease *lease, const char *tag)
+{
+	struct hsmpool_session *e = lease->entry;
+	uint64_t ticket = lease->ticket;
+	*lease = (struct hp_lease){ 0 };
+	if (!e || hp_pool_check_usable(pool, NULL) != HSMPOOL_OK)
+		return NULL;
+	int64_t now = hp_now_ns();
+	pthread_mutex_lock(&pool->lock);
+	bool is_ours =
+		e->state == HP_ENTRY_ATTACHED && e->ticket == ticket && !pool->is_paused;
+	bool is_dead = is_ours && hp_entry_is_dead_locked(e);
+	if (is_ours) {
+		hp_entry_unlist_locked(e);
+		hp_entry_lend_locked(e, tag, hp_thread_id(), now);
+		pool->stats.borrowed_direct++;
+	}
+	if (is_dead) {
+		hp_entry_count_return_locked(e, now);
+		hp_entry_set_state_locked(e, HP_ENTRY_CLOSING);
+	}
+	pthread_mutex_unlock(&pool->lock);
+	if (is_dead)
+		hp_entry_close(e, HP_CLOSE_BROKEN);
+	return is_ours && !is_dead ? &e->session : NULL;
+}
