@@ -19,7 +19,7 @@ packages=(
 	p11-kit softhsm2 scdoc
 )
 # What the tests need beside them.
-test_packages=(g++ mandoc python3-cryptography)
+test_packages=(g++ mandoc openssl python3-cryptography)
 
 policy_file=/usr/sbin/policy-rc.d
 policy_is_ours=

@@ -167,14 +167,15 @@ void hp_copies_leave(hsmpool_key *key)
 {
 	struct hp_session *s = NULL;
 
-	if (!key->copy)
+	/* Of a pool that is closed or was left behind by fork() the list is not touched:
+	 * its locks may be held for ever. */
+	if (!key->copy || atomic_load(&key->attachment->is_closed) ||
+	    hp_pool_check_usable(key->pool, NULL) != HSMPOOL_OK)
 		return;
 	drop_reference(key);
-	if (atomic_load(&key->attachment->is_closed) ||
-	    hp_pool_borrow(key->pool, HP_WANT_ANY, "close key", HSMPOOL_NO_WAIT, &s,
+	if (hp_pool_borrow(key->pool, HP_WANT_ANY, "close key", HSMPOOL_NO_WAIT, &s,
 			   NULL) != HSMPOOL_OK)
-		return; /* the next copy that is made, or the pool's end, clears it away
-			 */
+		return; /* cleared away by the next copy that is made, or the end */
 	destroy_unused(key->attachment, s);
 	hp_pool_return(s, CKR_OK);
 }

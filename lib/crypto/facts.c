@@ -92,7 +92,7 @@ static CK_RV read_elliptic(struct hp_session *s, const struct hp_object *object,
 	if (rv != CKR_OK)
 		return rv;
 	m->params_len = params[0].ulValueLen;
-	if (public_half->handle == CK_INVALID_HANDLE)
+	if (!public_half || public_half->handle == CK_INVALID_HANDLE)
 		return CKR_OK;
 	rv = hp_read_attributes(s, public_half->handle, &point, 1);
 	m->len = point.ulValueLen;
@@ -173,7 +173,8 @@ CK_RV hp_read_facts(struct hp_session *s, const struct hp_object *object,
 
 	if (object->class == CKO_PUBLIC_KEY)
 		public_half = object;
-	else if (is_elliptic(object->type) && public_half->handle == CK_INVALID_HANDLE) {
+	else if (public_half && public_half->handle == CK_INVALID_HANDLE &&
+		 is_elliptic(object->type)) {
 		rv = hp_find_public_half(s, object, &searched);
 		public_half = &searched;
 	}

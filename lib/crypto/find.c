@@ -200,9 +200,12 @@ hsmpool_status hp_find_key(const hsmpool_key *key, struct hp_session *s,
 		return HSMPOOL_ERR_DOWN; /* the caller makes status and text of *rv */
 	if (more || !join_halves(hits, count, out))
 		return refuse_several(key, hits, count, more, err);
-	HP_CHECK(count > 0, err, HSMPOOL_ERR_KEY,
-		 "key '%s': the token has no such key; list them with hsmpool-cli keys",
-		 hp_key_name(key));
+	HP_CHECK(
+		count > 0, err, HSMPOOL_ERR_KEY, "key '%s': the token has no such key%s",
+		hp_key_name(key),
+		hp_pool_options(key->pool)->pin_source
+			? "; list them with hsmpool-cli keys"
+			: " that can be seen without a login; set the option pin-source");
 	return HSMPOOL_OK;
 }
 

@@ -131,12 +131,11 @@ static CK_RV read_details(struct hp_session *s, const struct hp_object *object,
 	uint8_t params[256] = { 0 };
 	uint8_t check_value[sizeof(info->check_value)] = { 0 };
 	struct hp_key_facts facts;
-	const struct hp_object none = { 0 };
 	CK_ATTRIBUTE by_class = { CKA_CHECK_VALUE, check_value, sizeof(check_value) };
 
 	CK_RV rv = read_flags(s, object->handle, &info->flags);
 	if (rv == CKR_OK)
-		rv = hp_read_facts(s, object, &none, &facts);
+		rv = hp_read_facts(s, object, NULL, &facts);
 	if (rv != CKR_OK)
 		return rv;
 	info->bits = facts.bits;
@@ -305,6 +304,7 @@ static hsmpool_status list_selected(hsmpool *pool, const char *text,
 	struct hp_token token;
 	struct hp_uri *uri;
 
+	HP_TRY(hp_pool_check_usable(pool, err));
 	if (!text)
 		return collect(pool, request, deadline, err);
 	HP_TRY(hp_uri_parse(text, &uri, err));

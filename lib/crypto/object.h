@@ -101,6 +101,8 @@ CK_ULONG hp_find_template(const struct hp_uri_object *select, CK_ATTRIBUTE *temp
 CK_RV hp_read_attributes(struct hp_session *s, CK_OBJECT_HANDLE object,
 			 CK_ATTRIBUTE *template, CK_ULONG count);
 
+/* public_half: where the key has one it may be in there already; if not it is searched
+ * for, as far as the fingerprint needs it. NULL: no fingerprint is needed. */
 CK_RV hp_read_facts(struct hp_session *s, const struct hp_object *object,
 		    const struct hp_object *public_half, struct hp_key_facts *facts);
 

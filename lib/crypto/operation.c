@@ -106,15 +106,15 @@ static hsmpool_executed executed_by(const struct outcome *o)
 	return is_plain_refusal(o) ? HSMPOOL_EXECUTED_NO : HSMPOOL_EXECUTED_UNKNOWN;
 }
 
-/* Bad input in the eyes of the token: a DATA answer, or one of the catch-all codes
- * (SoftHSM2 gives GENERAL_ERROR for a wrong GCM tag and RSA padding) on a session
- * that the pool then found well. */
+/* Bad input in the eyes of the token: a DATA answer, or, of the operation itself, one
+ * of the catch-all codes (SoftHSM2 gives GENERAL_ERROR for a wrong GCM tag and RSA
+ * padding) on a session that the pool then found well. */
 static bool is_bad_data(const struct hp_operation *op, const struct outcome *o)
 {
 	if (!op->is_uniform_failure || o->class != HP_RV_CALLER)
 		return false;
 	if (o->told == HP_RV_AMBIGUOUS)
-		return true;
+		return o->stage == HP_STAGE_SUBMITTED;
 	const struct hp_rv_info *info = hp_rv_find(o->rv);
 	return info && info->status == HSMPOOL_ERR_DATA;
 }

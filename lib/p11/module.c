@@ -232,15 +232,16 @@ static hsmpool_status check_inherited(struct hp_module *inherited, hsmpool_error
 /* The entry for what was loaded, new or known. With the change lock held. */
 static hsmpool_status enlist(struct hp_module **out, void *dl, CK_FUNCTION_LIST *fl,
 			     const char *path, const struct hp_rv_overrides *overrides,
-			     hsmpool_error *err)
+			     bool is_inherited, hsmpool_error *err)
 {
 	hp_registry_lock();
 	struct hp_module *module = hp_registry_find(dl);
 	hp_registry_unlock();
 	if (!module) {
-		module = make_module(dl, fl, path, overrides);
-		HP_CHECK(module && hp_registry_watch_forks(), err, HSMPOOL_ERR_SYSTEM,
-			 "module %s: out of memory", path);
+		if (is_inherited || hp_registry_watch_forks_again())
+			module = make_module(dl, fl, path, overrides);
+		HP_CHECK(module, err, HSMPOOL_ERR_SYSTEM, "module %s: out of memory",
+			 path);
 		hp_registry_lock();
 		hp_registry_add(module);
 		hp_registry_unlock();
@@ -259,7 +260,7 @@ static hsmpool_status open_loaded(struct hp_module **out, void *dl, CK_FUNCTION_
 	hp_registry_unlock();
 	HP_TRY(check_inherited(inherited, err));
 	struct hp_module *module = NULL;
-	HP_TRY(enlist(&module, dl, fl, path, overrides, err));
+	HP_TRY(enlist(&module, dl, fl, path, overrides, inherited != NULL, err));
 	if (!module->is_initialised) {
 		if (overrides)
 			module->overrides = *overrides;
@@ -309,6 +310,23 @@ static void stop(struct hp_module *module)
 	finalize(module);
 	hp_gate_open(module);
 	HP_LOG(INFO, "module-finalised", "module %s: finalised", module->path);
+}
+
+bool hp_module_restart(struct hp_module *module, hsmpool_status *status,
+		       hsmpool_error *err)
+{
+	if (!hp_registry_begin_change())
+		return false;
+	hp_registry_lock();
+	bool is_sole_user = module->references == 1 && module->is_ours;
+	hp_registry_unlock();
+	if (is_sole_user)
+		stop(module);
+	bool has_stopped = is_sole_user && !module->is_initialised;
+	if (has_stopped)
+		*status = start(module, NULL, err);
+	hp_registry_end_change();
+	return has_stopped;
 }
 
 void hp_module_close(struct hp_module **module_pointer)

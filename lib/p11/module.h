@@ -80,6 +80,14 @@ hsmpool_status hp_module_open(struct hp_module **out, const char *name_or_path,
 void hp_module_close(struct hp_module **module);
 
 /*
+ * Finalise and initialise anew, for who opened the module alone and has no sessions
+ * yet: some modules look for tokens only when they start. False, and nothing was done:
+ * others use it too, or a call hangs inside. After OK or an error it was tried.
+ */
+bool hp_module_restart(struct hp_module *module, hsmpool_status *status,
+		       hsmpool_error *err);
+
+/*
  * The file that a module name or path stands for, malloc()ed. A name is looked up as
  * p11-kit does it: NAME.module in the user's (not for root, not in set-user-id
  * programs), then the system's, then the packages' folder. "NAME.so" without a folder

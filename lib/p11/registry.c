@@ -73,6 +73,14 @@ static void after_fork_in_child(void)
 
 bool hp_registry_watch_forks(void)
 {
+	static bool is_watching; /* guarded by change_lock; true in children too */
+	if (!is_watching)
+		is_watching = hp_registry_watch_forks_again();
+	return is_watching;
+}
+
+bool hp_registry_watch_forks_again(void)
+{
 	return pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child) ==
 	       0;
 }

@@ -12,12 +12,13 @@
 #include "p11/module.h"
 
 /*
- * Have the fork handlers registered. Called before the first module is loaded, and
- * again after each one: prepare handlers run last-registered first, and ours must
- * close the gate before a handler of the module's takes the module's locks. Nested
- * runs of ours count as one. False: no memory.
+ * Have the fork handlers registered: the first before any module is loaded, and the
+ * second after each new one, for prepare handlers run last-registered first, and ours
+ * must close the gate before a handler of the module's takes the module's locks. Nested
+ * runs of ours count as one. False: no memory. With the change lock held.
  */
 bool hp_registry_watch_forks(void);
+bool hp_registry_watch_forks_again(void);
 
 void hp_registry_lock(void);
 void hp_registry_unlock(void);

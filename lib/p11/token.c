@@ -10,8 +10,10 @@
 #include <stdlib.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/time.h"
 #include "p11/gate.h"
 
 /* One slot with a token in it. */
@@ -189,13 +191,14 @@ static hsmpool_status fail_with_none(struct hp_module *module, bool has_uri,
 
 static hsmpool_status choose(struct hp_module *module, const struct hp_uri *uri,
 			     const struct candidate *all, size_t count,
-			     struct hp_token *out, hsmpool_error *err)
+			     struct hp_token *out, bool *is_missing, hsmpool_error *err)
 {
 	HP_AUTO_FREE bool *marked = calloc(count + 1, sizeof(*marked));
 	HP_CHECK(marked, err, HSMPOOL_ERR_SYSTEM, "token: out of memory");
 	size_t found = mark_matches(module, uri, all, marked, count);
 	bool has_uri = uri != NULL;
-	if (found == 0)
+	*is_missing = found == 0;
+	if (*is_missing)
 		return fail_with_none(module, has_uri, all, marked, count, err);
 	if (found > 1) {
 		char list[300];
@@ -214,14 +217,49 @@ static hsmpool_status choose(struct hp_module *module, const struct hp_uri *uri,
 	return HSMPOOL_OK;
 }
 
-hsmpool_status hp_token_find(struct hp_module *module, const struct hp_uri *uri,
-			     struct hp_token *out, hsmpool_error *err)
+static hsmpool_status find_once(struct hp_module *module, const struct hp_uri *uri,
+				struct hp_token *out, bool *is_missing,
+				hsmpool_error *err)
 {
+	*is_missing = false;
 	memset(out, 0, sizeof(*out));
 	HP_AUTO_FREE struct candidate *all = NULL;
 	size_t count = 0;
 	HP_TRY(list_candidates(module, &all, &count, err));
-	return choose(module, uri, all, count, out, err);
+	return choose(module, uri, all, count, out, is_missing, err);
+}
+
+#define FIRST_PAUSE (5 * HP_MS)
+#define PATIENCE    (300 * HP_MS)
+
+static void pause_for(int64_t ns)
+{
+	struct timespec span = { .tv_sec = ns / HP_SECOND, .tv_nsec = ns % HP_SECOND };
+	clock_nanosleep(CLOCK_MONOTONIC, 0, &span, NULL);
+}
+
+/*
+ * SoftHSM2 writes the token's file anew at each login, and unlocks it before the new
+ * content is there: a process that starts in that moment overlooks the token, and goes
+ * on to until it starts again. Of eight processes started at once half came to this.
+ */
+hsmpool_status hp_token_find(struct hp_module *module, const struct hp_uri *uri,
+			     struct hp_token *out, hsmpool_error *err)
+{
+	int64_t deadline_ns = hp_time_add(hp_now_ns(), PATIENCE);
+	int64_t pause_ns = FIRST_PAUSE;
+	for (;;) {
+		bool is_missing = false;
+		hsmpool_status status = find_once(module, uri, out, &is_missing, err);
+		if (!is_missing || hp_now_ns() + pause_ns > deadline_ns)
+			return status;
+		pause_for(hp_jitter(pause_ns, 50));
+		hsmpool_status restarted = HSMPOOL_OK;
+		if (!hp_module_restart(module, &restarted, err))
+			return status;
+		HP_TRY(restarted);
+		pause_ns *= 2;
+	}
 }
 
 static bool is_same_token(const CK_TOKEN_INFO *a, const CK_TOKEN_INFO *b)

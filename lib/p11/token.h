@@ -19,7 +19,11 @@ struct hp_token {
 	CK_TOKEN_INFO info; /* as of the last resolve or refresh */
 };
 
-/* uri NULL: the only initialised token there is. CONFIG no; DOWN none or two. */
+/*
+ * uri NULL: the only initialised token there is. DOWN none or two. To be called before
+ * sessions are open: where no token matches, a module that is used by nobody else is
+ * restarted and asked again, for a moment.
+ */
 hsmpool_status hp_token_find(struct hp_module *module, const struct hp_uri *uri,
 			     struct hp_token *out, hsmpool_error *err);
 

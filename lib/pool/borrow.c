@@ -80,8 +80,11 @@ static hsmpool_status fail_timeout(hsmpool *pool, int64_t since_ns, bool is_down
 
 /* --- taking one -------------------------------------------------------------------- */
 
-static bool may_open_locked(const hsmpool *pool, int64_t now)
+/* The anchor is opened only where there is none. */
+static bool may_open_locked(const hsmpool *pool, enum hp_want want, int64_t now)
 {
+	if (want == HP_WANT_ANCHOR && hp_anchor_find_locked(pool))
+		return false;
 	return pool->count[HP_ENTRY_OPENING] == 0 && pool->count[HP_ENTRY_EMPTY] > 0 &&
 	       hp_pool_occupied_locked(pool) < hp_pool_limit_locked(pool) &&
 	       now >= pool->next_open_ns;
@@ -100,14 +103,17 @@ enum outcome {
 static bool try_take_locked(hsmpool *pool, struct hp_waiter *w, int64_t now,
 			    struct hsmpool_session **e, enum outcome *outcome)
 {
-	bool is_turn = w->is_queued ? (pool->first == w || !pool->options.fair)
-				    : hp_waiters_may_be_passed_locked(pool, now);
-	if (is_turn && (*e = hp_idle_take_locked(pool, w->want))) {
-		hp_entry_lend_locked(*e, w->tag, w->thread, now);
+	struct hsmpool_session *idle = hp_idle_find_locked(pool, w->want);
+	if (idle && (w->is_queued ? hp_waiter_is_next_locked(pool, w, idle, now)
+				  : hp_waiters_may_be_passed_locked(pool, idle, now))) {
+		hp_entry_unlist_locked(idle);
+		hp_entry_lend_locked(idle, w->tag, w->thread, now);
+		*e = idle;
 		*outcome = TOOK;
 		return true;
 	}
-	if (may_open_locked(pool, now) && (*e = hp_entry_claim_empty_locked(pool))) {
+	if (may_open_locked(pool, w->want, now) &&
+	    (*e = hp_entry_claim_empty_locked(pool))) {
 		(*e)->is_lent = true;
 		(*e)->tag = w->tag;
 		(*e)->thread = w->thread;
@@ -115,7 +121,8 @@ static bool try_take_locked(hsmpool *pool, struct hp_waiter *w, int64_t now,
 		*outcome = OPENS;
 		return true;
 	}
-	if (is_turn && (*e = hp_attached_find_locked(pool, w->want, now))) {
+	/* Last, what an operation left between two calls. Who waits had the offer. */
+	if ((*e = hp_attached_find_locked(pool, w->want, now))) {
 		hp_entry_unlist_locked(*e);
 		hp_entry_lend_locked(*e, w->tag, w->thread, now);
 		*outcome = TOOK;
@@ -157,6 +164,16 @@ static int64_t wake_time_locked(const hsmpool *pool, const struct hp_waiter *w)
 								     : w->deadline_ns;
 }
 
+/* Who leaves the queue wakes the next: what it was woken for may still be there, and
+ * the end of a backoff is for the head to watch. */
+static void pass_on_locked(hsmpool *pool, int64_t now)
+{
+	hp_waiters_wake_for_idle_locked(pool);
+	if (pool->first &&
+	    (pool->next_open_ns > now || may_open_locked(pool, pool->first->want, now)))
+		hp_waiters_wake_head_locked(pool);
+}
+
 static enum outcome wait_locked(hsmpool *pool, struct hp_waiter *w,
 				struct hsmpool_session **e)
 {
@@ -170,21 +187,17 @@ static enum outcome wait_locked(hsmpool *pool, struct hp_waiter *w,
 		hp_cond_wait_until(&w->cond, &pool->lock, wake_time_locked(pool, w));
 		now = hp_now_ns();
 	}
-	bool has_waited = w->is_queued || w->given;
-	if (w->is_queued) {
+	bool was_queued = w->is_queued;
+	bool is_served = outcome == TOOK || outcome == OPENS;
+	if (was_queued)
 		hp_waiter_leave_locked(pool, w);
-		/* Pass on: what it was woken for may still be there. */
-		if (pool->idle.newest || may_open_locked(pool, now) ||
-		    pool->next_open_ns > now)
-			hp_waiters_wake_head_locked(pool);
-	}
-	if (has_waited)
-		pthread_cond_destroy(&w->cond);
-	if (outcome == TOOK && has_waited) {
-		pool->stats.borrowed_waited++;
-		hp_histogram_add(pool->stats.wait_ns, now - w->since_ns);
-	} else if (outcome == TOOK || outcome == OPENS) {
+	if (was_queued && is_served)
+		hp_waiter_count_served_locked(pool, w, now);
+	else if (is_served && !w->given)
 		pool->stats.borrowed_direct++;
+	if (was_queued || w->given) {
+		pass_on_locked(pool, now);
+		pthread_cond_destroy(&w->cond);
 	}
 	return outcome;
 }
@@ -239,26 +252,44 @@ static hsmpool_status borrow_once(hsmpool *pool, struct hp_waiter *w, bool *is_f
 	return status;
 }
 
+/* With the pool entered. What err says already is the reason of the last failure. */
 static hsmpool_status borrow_slow(hsmpool *pool, enum hp_want want, const char *tag,
-				  hsmpool_deadline deadline, struct hsmpool_session **out,
+				  int64_t deadline_ns, struct hsmpool_session **out,
 				  hsmpool_error *err)
 {
-	hsmpool_error scratch;
 	struct hp_waiter w = {
 		.since_ns = hp_now_ns(),
-		.deadline_ns = hp_pool_deadline(pool, deadline),
+		.deadline_ns = deadline_ns,
 		.want = want,
 		.tag = tag,
 		.thread = hp_thread_id(),
 	};
-	err = err ? err : &scratch;
-	hp_error_clear(err);
-	for (;;) {
+	for (uint32_t round = 0;; round++) {
 		bool is_final;
 		hsmpool_status status = borrow_once(pool, &w, &is_final, out, err);
-		if (is_final)
+		/* In time, or never: each session there is, once. */
+		if (is_final ||
+		    (round >= pool->options.max_sessions && hp_now_ns() >= w.deadline_ns))
 			return status;
 	}
+}
+
+/* *e: taken already but not ready, or NULL. */
+static hsmpool_status borrow_at_length(hsmpool *pool, enum hp_want want, const char *tag,
+				       hsmpool_deadline deadline,
+				       struct hsmpool_session **e, hsmpool_error *err)
+{
+	hsmpool_error scratch;
+	int64_t deadline_ns = hp_pool_deadline(pool, deadline);
+	err = err ? err : &scratch;
+	hp_error_clear(err);
+	hsmpool_status status = HSMPOOL_ERR_DOWN;
+	if (*e)
+		status = hp_entry_prepare(*e, want, deadline_ns, err);
+	if (status == HSMPOOL_ERR_DOWN)
+		status = borrow_slow(pool, want, tag, deadline_ns, e, err);
+	hp_pool_leave(pool);
+	return status;
 }
 
 hsmpool_status hp_pool_borrow(hsmpool *pool, enum hp_want want, const char *tag,
@@ -270,25 +301,22 @@ hsmpool_status hp_pool_borrow(hsmpool *pool, enum hp_want want, const char *tag,
 	struct hsmpool_session *e = NULL;
 	int64_t now = hp_now_ns();
 	pthread_mutex_lock(&pool->lock);
-	if (!pool->is_paused && !pool->is_closed && pool->login != HP_LOGIN_LATCHED &&
-	    hp_waiters_may_be_passed_locked(pool, now))
-		e = hp_idle_take_locked(pool, want);
+	if (!pool->is_paused && !pool->is_closed && pool->login != HP_LOGIN_LATCHED)
+		e = hp_idle_find_locked(pool, want);
+	if (e && !hp_waiters_may_be_passed_locked(pool, e, now))
+		e = NULL;
 	if (e) {
+		hp_entry_unlist_locked(e);
 		hp_entry_lend_locked(e, tag, hp_thread_id(), now);
 		pool->stats.borrowed_direct++;
 	}
 	bool is_ready = e && !hp_entry_is_unready_locked(e, want, now);
+	if (!is_ready)
+		hp_pool_enter_locked(pool);
 	pthread_mutex_unlock(&pool->lock);
 
-	if (!is_ready) {
-		hsmpool_status status = HSMPOOL_ERR_DOWN;
-		deadline = hp_pool_deadline(pool, deadline);
-		if (e)
-			status = hp_entry_prepare(e, want, deadline, err);
-		if (status == HSMPOOL_ERR_DOWN)
-			status = borrow_slow(pool, want, tag, deadline, &e, err);
-		HP_TRY(status);
-	}
+	if (!is_ready)
+		HP_TRY(borrow_at_length(pool, want, tag, deadline, &e, err));
 	*out = &e->session;
 	return HSMPOOL_OK;
 }
@@ -319,24 +347,18 @@ static enum hp_close_reason retire_reason(const struct hsmpool_session *e, int64
 	return now >= e->retire_ns ? HP_CLOSE_LIFETIME : HP_CLOSE_OTHER;
 }
 
-/* Quiet is what pause and close wait for. */
-void hp_pool_tell_if_quiet_locked(hsmpool *pool)
-{
-	if ((pool->is_paused || pool->is_closed) && pool->count[HP_ENTRY_USED] == 0)
-		pthread_cond_broadcast(&pool->quiet);
-}
-
 void hp_entry_close(struct hsmpool_session *e, enum hp_close_reason reason)
 {
 	hsmpool *pool = e->pool;
+	unsigned index = (unsigned)(e - pool->entries);
 	hp_entry_close_session(e);
 	pthread_mutex_lock(&pool->lock);
 	hp_entry_emptied_locked(e, reason);
 	hp_waiters_wake_head_locked(pool);
 	hp_pool_tell_if_quiet_locked(pool);
 	pthread_mutex_unlock(&pool->lock);
-	HP_LOG(INFO, "session-closed", "session %u closed: %s",
-	       (unsigned)(e - pool->entries),
+	/* From here on a closer may have freed the pool. */
+	HP_LOG(INFO, "session-closed", "session %u closed: %s", index,
 	       (const char *const[]){ "idle", "lifetime", "broken",
 				      "not needed" }[reason]);
 }
@@ -365,6 +387,8 @@ static void release_at(struct hsmpool_session *e, bool is_alive, bool is_hot, in
 		hp_pool_put_locked(e, now, is_hot);
 	hp_pool_tell_if_quiet_locked(pool);
 	bool is_keeperless = !pool->options.keeper && now >= pool->next_upkeep_ns;
+	if (is_keeperless)
+		hp_pool_enter_locked(pool);
 	pthread_mutex_unlock(&pool->lock);
 
 	if (was_leak)
@@ -373,8 +397,10 @@ static void release_at(struct hsmpool_session *e, bool is_alive, bool is_hot, in
 		       tag ? tag : "?", (double)held_ns / (double)HP_SECOND);
 	if (retires)
 		hp_entry_close(e, reason);
-	if (is_keeperless)
+	if (is_keeperless) {
 		hp_upkeep_inline(pool, now);
+		hp_pool_leave(pool);
+	}
 }
 
 void hp_entry_release(struct hsmpool_session *e, bool is_alive, bool is_hot)

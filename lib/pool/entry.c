@@ -42,39 +42,37 @@ uint32_t hp_pool_limit_locked(const hsmpool *pool)
 	return pool->learned_limit < pool->limit ? pool->learned_limit : pool->limit;
 }
 
-/* A read-only anchor is not upgraded (closing the last session logs everyone out),
- * unless it is all there is. */
+bool hp_entry_must_be_replaced(const struct hsmpool_session *e, enum hp_want want)
+{
+	bool wants_clean = want == HP_WANT_CLEAN || want == HP_WANT_CLEAN_READ_WRITE;
+	return (hp_want_is_read_write(want) && !e->session.is_read_write) ||
+	       (wants_clean && e->session.is_unsure);
+}
+
+/* Neither the anchor (closing the last session logs everyone out) nor an owner of
+ * session objects is replaced by a better one, unless it is all there is. */
 bool hp_entry_fits(const hsmpool *pool, const struct hsmpool_session *e,
 		   enum hp_want want)
 {
 	if (want == HP_WANT_ANCHOR)
 		return e->is_anchor;
-	if (hp_want_is_read_write(want))
-		return e->session.is_read_write || !e->is_anchor ||
-		       hp_pool_limit_locked(pool) <= 1;
-	return true;
+	bool must_stay = e->is_anchor || e->session.objects > 0;
+	return !must_stay || !hp_entry_must_be_replaced(e, want) ||
+	       hp_pool_limit_locked(pool) <= 1;
 }
 
-static struct hsmpool_session *find_idle(const hsmpool *pool, enum hp_want want)
+struct hsmpool_session *hp_idle_find_locked(const hsmpool *pool, enum hp_want want)
 {
 	struct hsmpool_session *fallback = NULL;
 	for (struct hsmpool_session *e = pool->idle.newest; e; e = e->older) {
 		if (!hp_entry_fits(pool, e, want))
 			continue;
-		if (!hp_want_is_read_write(want) || e->session.is_read_write)
+		if (!hp_entry_must_be_replaced(e, want))
 			return e;
 		if (!fallback)
 			fallback = e;
 	}
 	return fallback;
-}
-
-struct hsmpool_session *hp_idle_take_locked(hsmpool *pool, enum hp_want want)
-{
-	struct hsmpool_session *e = find_idle(pool, want);
-	if (e)
-		hp_entry_unlist_locked(e);
-	return e;
 }
 
 static struct hp_entry_list *list_of(struct hsmpool_session *e)
@@ -149,7 +147,7 @@ struct hsmpool_session *hp_entry_claim_empty_locked(hsmpool *pool)
 	return NULL;
 }
 
-static struct hsmpool_session *find_anchor(const hsmpool *pool)
+struct hsmpool_session *hp_anchor_find_locked(const hsmpool *pool)
 {
 	for (uint32_t i = 0; i < pool->options.max_sessions; i++)
 		if (pool->entries[i].is_anchor)
@@ -167,15 +165,18 @@ void hp_entry_lend_locked(struct hsmpool_session *e, const char *tag, int thread
 	e->thread = thread;
 }
 
-/* The role goes to an open session, an idle one if there is any. */
+/* The role goes to an open session, an idle one if there is any. A USED entry that is
+ * being replaced has none at the moment. */
 static void appoint_anchor(hsmpool *pool)
 {
 	struct hsmpool_session *heir = pool->idle.oldest;
 	for (uint32_t i = 0; !heir && i < pool->options.max_sessions; i++) {
-		enum hp_entry_state state = pool->entries[i].state;
-		if (state == HP_ENTRY_USED || state == HP_ENTRY_TESTING ||
-		    state == HP_ENTRY_ATTACHED)
-			heir = &pool->entries[i];
+		struct hsmpool_session *e = &pool->entries[i];
+		bool is_open = e->state == HP_ENTRY_USED ||
+			       e->state == HP_ENTRY_TESTING ||
+			       e->state == HP_ENTRY_ATTACHED;
+		if (is_open && e->known_handle != CK_INVALID_HANDLE)
+			heir = e;
 	}
 	if (heir)
 		heir->is_anchor = true;
@@ -207,6 +208,31 @@ void hp_entry_close_session(struct hsmpool_session *e)
 		hp_session_close(&e->session);
 }
 
+bool hp_pool_is_busy_locked(const hsmpool *pool)
+{
+	return pool->count[HP_ENTRY_USED] || pool->count[HP_ENTRY_TESTING] ||
+	       pool->count[HP_ENTRY_OPENING] || pool->count[HP_ENTRY_CLOSING];
+}
+
+void hp_pool_tell_if_quiet_locked(hsmpool *pool)
+{
+	if ((pool->is_paused || pool->is_closed) && !hp_pool_is_busy_locked(pool))
+		pthread_cond_broadcast(&pool->quiet);
+}
+
+void hp_pool_enter_locked(hsmpool *pool)
+{
+	pool->inside++;
+}
+
+void hp_pool_leave(hsmpool *pool)
+{
+	pthread_mutex_lock(&pool->lock);
+	if (--pool->inside == 0 && pool->is_closed)
+		pthread_cond_broadcast(&pool->quiet);
+	pthread_mutex_unlock(&pool->lock);
+}
+
 void hp_entry_count_return_locked(struct hsmpool_session *e, int64_t now)
 {
 	if (!e->is_lent)
@@ -230,7 +256,7 @@ void hp_entry_opened_locked(struct hsmpool_session *e, int64_t now)
 	pool->stats.opened++;
 	pool->open_failures_in_row = 0;
 	pool->next_open_ns = 0;
-	if (!find_anchor(pool))
+	if (!hp_anchor_find_locked(pool))
 		e->is_anchor = true;
 	if (hp_pool_occupied_locked(pool) > pool->stats.peak)
 		pool->stats.peak = hp_pool_occupied_locked(pool);
@@ -248,7 +274,7 @@ void hp_entry_emptied_locked(struct hsmpool_session *e, enum hp_close_reason rea
 	++*counter[reason];
 	bool owned_objects = e->session.objects > 0;
 	e->session.objects = 0;
-	e->known_handle = 0;
+	e->known_handle = CK_INVALID_HANDLE;
 	hp_entry_set_state_locked(e, HP_ENTRY_EMPTY);
 	if (e->is_anchor) {
 		e->is_anchor = false;
@@ -256,7 +282,7 @@ void hp_entry_emptied_locked(struct hsmpool_session *e, enum hp_close_reason rea
 	}
 	/* With its last session the token's application is logged out and its handles
 	 * die; with an owner of session objects the objects do. */
-	if (!find_anchor(pool) || owned_objects)
-		hp_pool_note_loss_locked(pool, find_anchor(pool) ? HP_LOSS_SESSION
-								 : HP_LOSS_LOGIN);
+	bool is_last = !hp_anchor_find_locked(pool);
+	if (is_last || owned_objects)
+		hp_pool_note_loss_locked(pool, is_last ? HP_LOSS_LOGIN : HP_LOSS_SESSION);
 }

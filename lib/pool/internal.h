@@ -125,21 +125,29 @@ struct hsmpool {
 	struct hp_entry_list attached; /* the oldest is taken away first */
 	struct hp_waiter *first, *last;
 	uint32_t waiters;
+	uint32_t inside; /* threads between hp_pool_enter and _leave */
 	bool is_paused;
 	bool is_closed;
+	bool is_kept;      /* constant after open: the keeper knows it */
 	bool must_resolve; /* the slot may have moved */
 	uint64_t generation;
 	uint64_t dead_generation;   /* sessions up to this one are dead */
 	int64_t validate_before_ns; /* proofs of life before this do not count */
 	int64_t next_open_ns;       /* backoff after failures to open */
 	uint32_t open_failures_in_row;
-	int64_t next_retire_ns; /* pacing of max-lifetime */
-	int64_t next_upkeep_ns; /* keeper = no: when a return does upkeep */
-	uint32_t jobs;          /* entries that the prober has or will get */
-	pthread_cond_t quiet;   /* used, jobs, opening or waiters fell to 0 */
+	int64_t next_retire_ns;              /* pacing of max-lifetime */
+	int64_t next_upkeep_ns;              /* keeper = no: when a return does upkeep */
+	uint32_t jobs;                       /* that the prober has or will get */
+	struct hsmpool_session refill_order; /* a job without an entry: open one */
+	pthread_cond_t quiet; /* no session is busy; jobs or inside fell to 0 */
 	enum hp_login_state login;
 	pthread_cond_t login_done;
-	CK_USER_TYPE user;         /* who is logged in, or to be: CKU_USER, or CKU_SO */
+	bool is_pin_in_use;    /* by a login or context login: one try at a time */
+	int64_t next_login_ns; /* backoff after failures that were not the PIN's */
+	uint32_t login_failures_in_row;
+	hsmpool_error login_failure; /* the last of these */
+	/* Changed with the PIN in use only. */
+	_Atomic CK_USER_TYPE user; /* who is logged in, or to be: CKU_USER, or CKU_SO */
 	struct hp_secret *pin;     /* the one that succeeded */
 	struct hp_secret *refused; /* the one that did not, if LATCHED by a PIN */
 	hsmpool_error latched;     /* what borrowers are told */
@@ -164,8 +172,11 @@ uint32_t hp_pool_occupied_locked(const hsmpool *pool);
 uint32_t hp_pool_limit_locked(const hsmpool *pool);
 bool hp_entry_fits(const hsmpool *pool, const struct hsmpool_session *e,
 		   enum hp_want want);
-/* Take the best idle entry that fits: it is off the list, state unchanged. */
-struct hsmpool_session *hp_idle_take_locked(hsmpool *pool, enum hp_want want);
+/* It would have to be closed and opened anew to serve that. */
+bool hp_entry_must_be_replaced(const struct hsmpool_session *e, enum hp_want want);
+/* The best idle entry that fits. */
+struct hsmpool_session *hp_idle_find_locked(const hsmpool *pool, enum hp_want want);
+struct hsmpool_session *hp_anchor_find_locked(const hsmpool *pool);
 void hp_idle_push_locked(struct hsmpool_session *e);      /* hot end, as returned */
 void hp_idle_push_cold_locked(struct hsmpool_session *e); /* cold end, as tested */
 /* Off whichever list it is on. */
@@ -187,25 +198,39 @@ void hp_entry_close_session(struct hsmpool_session *e);
 void hp_entry_count_return_locked(struct hsmpool_session *e, int64_t now);
 bool hp_want_is_read_write(enum hp_want want);
 int hp_thread_id(void);
+/* A session is with a borrower or in a module call. */
+bool hp_pool_is_busy_locked(const hsmpool *pool);
+/* Quiet is what pause and close wait for. */
+void hp_pool_tell_if_quiet_locked(hsmpool *pool);
+/* A thread that uses the structure while it holds no session: close waits for it. */
+void hp_pool_enter_locked(hsmpool *pool);
+void hp_pool_leave(hsmpool *pool);
 
 /* --- waiter.c: the FIFO ------------------------------------------------------------ */
 void hp_waiter_join_locked(hsmpool *pool, struct hp_waiter *w);
 void hp_waiter_leave_locked(hsmpool *pool, struct hp_waiter *w);
-/* May a borrower pass those who wait? Not once the head is 1 ms old, nor when fair. */
-bool hp_waiters_may_be_passed_locked(const hsmpool *pool, int64_t now);
+/* May a newcomer take this idle entry before those who wait? Not once the first whom
+ * it fits is 1 ms old, nor when fair. */
+bool hp_waiters_may_be_passed_locked(hsmpool *pool, const struct hsmpool_session *e,
+				     int64_t now);
+/* Is it w whose turn it is to have e? */
+bool hp_waiter_is_next_locked(hsmpool *pool, const struct hp_waiter *w,
+			      const struct hsmpool_session *e, int64_t now);
+/* The borrow of one who waited begins. */
+void hp_waiter_count_served_locked(hsmpool *pool, const struct hp_waiter *w, int64_t now);
 /* An entry is free: hand it to the waiter whose turn it is, or make it idle. */
 void hp_pool_put_locked(struct hsmpool_session *e, int64_t now, bool is_hot);
 /* Hand attached sessions to those who wait. */
 void hp_waiters_offer_attached_locked(hsmpool *pool, int64_t now);
-/* There is room, or something idle: let the head waiter look. */
+/* There is room, or a time to watch: let the head waiter look. */
 void hp_waiters_wake_head_locked(hsmpool *pool);
+/* Let the first look for whom there is something idle. */
+void hp_waiters_wake_for_idle_locked(hsmpool *pool);
 void hp_waiters_wake_all_locked(hsmpool *pool);
 
 /* To a borrower: USED, in this name. It is on no list. */
 void hp_entry_lend_locked(struct hsmpool_session *e, const char *tag, int thread,
 			  int64_t now);
-/* Wake who waits until no session is lent: pause and close. */
-void hp_pool_tell_if_quiet_locked(hsmpool *pool);
 
 /* --- borrow.c ---------------------------------------------------------------------- */
 /* Put a USED or TESTING entry that its owner has finished with back, or close it. */
@@ -217,6 +242,8 @@ void hp_entry_close(struct hsmpool_session *e, enum hp_close_reason reason);
  * HSMPOOL_ERR_DOWN: may succeed later; any other failure will not. */
 hsmpool_status hp_entry_open(struct hsmpool_session *e, bool read_write,
 			     hsmpool_error *err);
+/* How long to wait after so many failures in a row, jittered. */
+int64_t hp_pool_backoff(uint32_t failures_before);
 /* Does it need a look before it is lent? */
 bool hp_entry_is_unready_locked(const struct hsmpool_session *e, enum hp_want want,
 				int64_t now);
@@ -240,7 +267,8 @@ struct hp_judgement hp_session_judge(struct hsmpool_session *e, CK_RV rv);
 void hp_pool_note_loss(hsmpool *pool, enum hp_loss loss, uint64_t generation, CK_RV rv);
 void hp_pool_note_loss_locked(hsmpool *pool, enum hp_loss loss);
 void hp_pool_note_error_locked(hsmpool *pool, CK_RV rv);
-bool hp_pool_expects_login(hsmpool *pool);
+/* Whether sessions should be logged in, as of the generation. */
+bool hp_pool_expects_login(hsmpool *pool, uint64_t *generation);
 /* The probe of the options, from light to deep. */
 CK_RV hp_session_probe(struct hsmpool_session *e, enum hp_probe depth);
 
@@ -252,8 +280,8 @@ bool hp_pool_is_latched_locked(hsmpool *pool, int64_t now);
 bool hp_pool_state_is_ours(const hsmpool *pool, CK_STATE state);
 
 /* --- upkeep.c: what is due, and doing it ------------------------------------------- */
-/* Decide under the lock what to do; entries that need module calls are put in TESTING,
- * CLOSING or OPENING and linked by next_job. */
+/* Decide under the lock what to do; entries that need module calls are put in TESTING
+ * or CLOSING and linked by next_job. */
 struct hsmpool_session *hp_upkeep_decide(hsmpool *pool, int64_t now);
 /* Do one of them. */
 void hp_upkeep_do(struct hsmpool_session *e);
@@ -265,7 +293,7 @@ hsmpool_status hp_keeper_add(hsmpool *pool, hsmpool_error *err);
 /* After this no new job of the pool is made. */
 void hp_keeper_remove(hsmpool *pool);
 /* Ends the threads if no pool is left. A prober that hangs in a module is left alone. */
-void hp_keeper_rest(bool prober_hangs);
+void hp_keeper_rest(void);
 void hp_keeper_wake(void);
 
 /* --- stats.c ----------------------------------------------------------------------- */

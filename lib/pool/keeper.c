@@ -5,7 +5,8 @@
  * The keeper looks at every pool at its tick and decides; it makes no module call. The
  * prober does what needs one, a job at a time. Both exist only while a pool is open
  * that wants them, with all signals blocked. A forked child has neither: its list of
- * pools is emptied, and threads start with the first pool it opens.
+ * pools is emptied, and threads start with the first pool it opens. A prober that
+ * hangs in a module is left to itself, and another takes over its work.
  *
  * keeper.lock is not held while a pool is looked at or a job done; a pool that is being
  * looked at is not removed from the list until that is over.
@@ -28,7 +29,11 @@ static struct {
 	struct hsmpool_session *jobs, **last_job; /* FIFO by next_job */
 	bool is_running;
 	bool is_kicked;
-	uint64_t life; /* threads of an earlier life end */
+	uint64_t life;         /* threads of an earlier life end */
+	uint64_t prober;       /* likewise for probers that were replaced */
+	uint32_t members;      /* pools from hp_keeper_add() to _rest() */
+	int64_t busy_since_ns; /* the prober does a job; else 0 */
+	int64_t patience_ns;   /* how long it may take */
 	uint64_t round;
 	pthread_t keeper_thread, prober_thread;
 	int64_t suspended_ns; /* CLOCK_BOOTTIME ahead of CLOCK_MONOTONIC by */
@@ -92,10 +97,37 @@ static hsmpool *next_unseen_locked(void)
 	return pool;
 }
 
+static void *run_prober(void *number);
+
+static int start_prober_locked(void)
+{
+	keeper.busy_since_ns = 0;
+	void *number = (void *)(uintptr_t)++keeper.prober;
+	return pthread_create(&keeper.prober_thread, NULL, run_prober, number);
+}
+
+/* A job that lasts longer than stuck-after hangs. The new thread has our signal mask:
+ * all blocked. */
+static void replace_hung_prober_locked(int64_t now)
+{
+	if (keeper.busy_since_ns == 0 || now - keeper.busy_since_ns <= keeper.patience_ns)
+		return;
+	pthread_t hung = keeper.prober_thread;
+	int64_t since = keeper.busy_since_ns;
+	if (start_prober_locked() == 0) {
+		pthread_detach(hung);
+	} else {
+		keeper.prober--; /* the old one stays in office */
+		keeper.prober_thread = hung;
+		keeper.busy_since_ns = since;
+	}
+}
+
 static int64_t look_after_all_locked(void)
 {
 	int64_t tick = HP_SECOND;
 	bool was_suspended = was_suspended_locked();
+	replace_hung_prober_locked(hp_now_ns());
 	keeper.round++;
 	for (hsmpool *pool; (pool = next_unseen_locked());) {
 		keeper.looking_at = pool;
@@ -155,19 +187,24 @@ static struct hsmpool_session *next_job_locked(void)
 	return e;
 }
 
-static void *run_prober(void *life_of_mine)
+static void *run_prober(void *number)
 {
-	uint64_t life = (uint64_t)(uintptr_t)life_of_mine;
+	uint64_t self = (uint64_t)(uintptr_t)number;
 	pthread_mutex_lock(&keeper.lock);
-	while (keeper.life == life) {
+	while (keeper.prober == self) {
 		struct hsmpool_session *e = next_job_locked();
 		if (!e) {
 			pthread_cond_wait(&keeper.job, &keeper.lock);
 			continue;
 		}
+		keeper.busy_since_ns = hp_now_ns();
+		keeper.patience_ns = e->pool->options.stuck_after;
 		pthread_mutex_unlock(&keeper.lock);
 		hp_upkeep_do(e);
 		pthread_mutex_lock(&keeper.lock);
+		if (keeper.prober == self)
+			keeper.busy_since_ns = 0;
+		pthread_cond_broadcast(&keeper.looked);
 		kick_locked(); /* the next one that is due need not wait for the tick */
 	}
 	pthread_mutex_unlock(&keeper.lock);
@@ -182,11 +219,11 @@ static int start_threads_locked(void)
 	sigfillset(&all);
 	void *life = (void *)(uintptr_t)++keeper.life;
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	int failure = pthread_create(&keeper.prober_thread, NULL, run_prober, life);
+	int failure = start_prober_locked();
 	if (failure == 0) {
 		failure = pthread_create(&keeper.keeper_thread, NULL, run_keeper, life);
 		if (failure != 0) {
-			keeper.life++;
+			keeper.prober++;
 			pthread_cond_broadcast(&keeper.job);
 			pthread_detach(keeper.prober_thread);
 		}
@@ -204,6 +241,8 @@ hsmpool_status hp_keeper_add(hsmpool *pool, hsmpool_error *err)
 	if (failure == 0) {
 		pool->next_kept = keeper.pools;
 		keeper.pools = pool;
+		pool->is_kept = true;
+		keeper.members++;
 		kick_locked();
 	}
 	pthread_mutex_unlock(&keeper.lock);
@@ -227,26 +266,45 @@ void hp_keeper_remove(hsmpool *pool)
 	pthread_mutex_unlock(&keeper.lock);
 }
 
-void hp_keeper_rest(bool prober_hangs)
+/* What is queued still belongs to pools that were left behind because something hangs
+ * in them: nobody waits for it. */
+static void dismiss_threads_locked(void)
+{
+	keeper.life++;
+	keeper.prober++;
+	keeper.is_running = false;
+	keeper.jobs = NULL;
+	keeper.last_job = &keeper.jobs;
+	pthread_cond_broadcast(&keeper.kick);
+	pthread_cond_broadcast(&keeper.job);
+}
+
+/* The end of a job that is all but over; false if it is not. */
+static bool await_prober_locked(void)
+{
+	int64_t until = hp_now_ns() + HP_SECOND;
+	while (keeper.busy_since_ns && keeper.members == 0 &&
+	       hp_cond_wait_until(&keeper.looked, &keeper.lock, until))
+		;
+	return keeper.busy_since_ns == 0;
+}
+
+void hp_keeper_rest(void)
 {
 	pthread_mutex_lock(&keeper.lock);
-	bool stops = keeper.is_running && !keeper.pools;
+	keeper.members--;
+	bool is_free = await_prober_locked();
+	bool stops = keeper.is_running && keeper.members == 0;
 	pthread_t keeper_thread = keeper.keeper_thread,
 		  prober_thread = keeper.prober_thread;
-	if (stops) {
-		keeper.life++;
-		keeper.is_running = false;
-		keeper.jobs = NULL;
-		keeper.last_job = &keeper.jobs;
-		pthread_cond_broadcast(&keeper.kick);
-		pthread_cond_broadcast(&keeper.job);
-	}
+	if (stops)
+		dismiss_threads_locked();
 	pthread_mutex_unlock(&keeper.lock);
 	if (!stops)
 		return;
 	pthread_join(keeper_thread, NULL);
-	if (prober_hangs)
-		pthread_detach(prober_thread);
-	else
+	if (is_free)
 		pthread_join(prober_thread, NULL);
+	else
+		pthread_detach(prober_thread);
 }

@@ -5,8 +5,10 @@
  * One thread logs in (state RUNNING), on the session it holds; others wait for the
  * outcome until their deadlines. The PIN source is read, and C_Login called, without
  * any lock. A refused PIN is never tried again by this pool: the state is LATCHED until
- * the source gives another PIN. Nobody ever logs out: other users of the module in this
- * process may rely on the login, and closing the last session does it anyway.
+ * the source gives another PIN. One thread at a time gives a PIN to the token, context
+ * logins included, so that a wrong one costs one try, not one per thread. Nobody ever
+ * logs out: other users of the module in this process may rely on the login, and closing
+ * the last session does it anyway.
  */
 #include "pool/internal.h"
 
@@ -159,6 +161,30 @@ static hsmpool_status try_pin(struct hsmpool_session *e, const char *label,
 	return class == HP_RV_LOGIN_RACE ? HSMPOOL_ERR_AUTH : HSMPOOL_ERR_DOWN;
 }
 
+/* The PIN of the source, which must not be one that was refused. */
+static hsmpool_status obtain_new_pin(hsmpool *pool, const char *label,
+				     struct hp_secret **pin, hsmpool_error *err)
+{
+	HP_TRY(obtain_pin(pool, label, pin, err));
+	HP_CHECK(!same_pin(pool->refused, *pin), err, HSMPOOL_ERR_AUTH,
+		 "token '%s' refused this PIN before; it is not tried again: "
+		 "correct the PIN source %s",
+		 label, pin_origin(pool));
+	return HSMPOOL_OK;
+}
+
+static void keep_pin(hsmpool *pool, struct hp_secret **pin)
+{
+	struct hp_secret *old = *pin;
+	if (!old)
+		return;
+	pthread_mutex_lock(&pool->lock);
+	*pin = pool->pin;
+	pool->pin = old;
+	pthread_mutex_unlock(&pool->lock);
+}
+
+/* With the PIN in use. */
 static hsmpool_status log_in(struct hsmpool_session *e, CK_RV *rv, hsmpool_error *err)
 {
 	hsmpool *pool = e->pool;
@@ -167,18 +193,18 @@ static hsmpool_status log_in(struct hsmpool_session *e, CK_RV *rv, hsmpool_error
 	hp_pool_token(pool, &token);
 	hp_token_text(token.info.label, sizeof token.info.label, label);
 	*rv = CKR_OK;
-	if (is_user_logged_in(e))
-		return HSMPOOL_OK;
-	HP_TRY(check_token_flags(pool, label, err));
 	HP_AUTO_SECRET *pin = NULL;
-	HP_TRY(obtain_pin(pool, label, &pin, err));
-	pthread_mutex_lock(&pool->lock);
-	bool was_refused = same_pin(pool->refused, pin);
-	pthread_mutex_unlock(&pool->lock);
-	HP_CHECK(!was_refused, err, HSMPOOL_ERR_AUTH,
-		 "token '%s' refused this PIN before; it is not tried again: correct the "
-		 "PIN source %s",
-		 label, pin_origin(pool));
+	/* That a login is in place does not make a refused PIN good: the context login
+	 * which found it out would be refused again. */
+	if (pool->refused)
+		HP_TRY(obtain_new_pin(pool, label, &pin, err));
+	if (is_user_logged_in(e)) {
+		keep_pin(pool, &pin);
+		return HSMPOOL_OK;
+	}
+	HP_TRY(check_token_flags(pool, label, err));
+	if (!pin)
+		HP_TRY(obtain_new_pin(pool, label, &pin, err));
 	hsmpool_status status = try_pin(e, label, &pin, rv, err);
 	if (status == HSMPOOL_OK)
 		HP_LOG(NOTICE, "logged-in", "logged in to token '%s'", label);
@@ -189,8 +215,11 @@ static hsmpool_status log_in(struct hsmpool_session *e, CK_RV *rv, hsmpool_error
 
 static void settle_locked(hsmpool *pool, hsmpool_status status, const hsmpool_error *err)
 {
+	pool->is_pin_in_use = false;
 	if (status == HSMPOOL_OK) {
 		pool->login = HP_LOGIN_IN;
+		pool->login_failures_in_row = 0;
+		pool->next_login_ns = 0;
 	} else if (status == HSMPOOL_ERR_AUTH) {
 		pool->login = HP_LOGIN_LATCHED;
 		pool->latched = *err;
@@ -198,24 +227,37 @@ static void settle_locked(hsmpool *pool, hsmpool_status status, const hsmpool_er
 		hp_waiters_wake_all_locked(pool);
 	} else {
 		pool->login = HP_LOGIN_OUT;
+		pool->login_failure = *err;
+		pool->next_login_ns =
+			hp_now_ns() + hp_pool_backoff(pool->login_failures_in_row++);
 	}
 	pthread_cond_broadcast(&pool->login_done);
 }
 
-/* On success, RUNNING is ours. */
-enum turn { MUST_LOG_IN, NOTHING_TO_DO, IS_LATCHED, TOO_LATE };
+/* After MUST_LOG_IN the state is RUNNING and the PIN is in use, both by us. */
+enum turn { MUST_LOG_IN, NOTHING_TO_DO, IS_LATCHED, IS_FAILING, TOO_LATE };
 
 static enum turn await_turn_locked(hsmpool *pool, int64_t deadline_ns)
 {
-	while (pool->login == HP_LOGIN_RUNNING)
-		if (!hp_cond_wait_until(&pool->login_done, &pool->lock, deadline_ns) &&
-		    pool->login == HP_LOGIN_RUNNING)
-			return TOO_LATE;
-	if (pool->login == HP_LOGIN_LATCHED)
-		return IS_LATCHED;
-	if (pool->login != HP_LOGIN_OUT)
-		return NOTHING_TO_DO;
+	for (;;) {
+		bool is_needed =
+			pool->login == HP_LOGIN_OUT || pool->login == HP_LOGIN_RUNNING;
+		bool is_taken = pool->login == HP_LOGIN_RUNNING || pool->is_pin_in_use;
+		int64_t now = hp_now_ns();
+		if (pool->login == HP_LOGIN_LATCHED)
+			return IS_LATCHED;
+		if (!is_needed)
+			return NOTHING_TO_DO;
+		if (!is_taken && now >= pool->next_login_ns)
+			break;
+		if (now >= deadline_ns)
+			return is_taken ? TOO_LATE : IS_FAILING;
+		bool is_backoff_first = !is_taken && pool->next_login_ns < deadline_ns;
+		hp_cond_wait_until(&pool->login_done, &pool->lock,
+				   is_backoff_first ? pool->next_login_ns : deadline_ns);
+	}
 	pool->login = HP_LOGIN_RUNNING;
+	pool->is_pin_in_use = true;
 	return MUST_LOG_IN;
 }
 
@@ -229,7 +271,11 @@ hsmpool_status hp_pool_ensure_login(struct hsmpool_session *e, int64_t deadline_
 	enum turn turn = await_turn_locked(pool, deadline_ns);
 	if (turn == IS_LATCHED)
 		*err = pool->latched;
+	if (turn == IS_FAILING)
+		*err = pool->login_failure;
 	pthread_mutex_unlock(&pool->lock);
+	if (turn == IS_FAILING)
+		return err->status;
 	if (turn == TOO_LATE)
 		return hp_fail(err, HSMPOOL_ERR_TIMEOUT,
 			       "another thread's login had not finished by the deadline");
@@ -248,34 +294,58 @@ hsmpool_status hp_pool_ensure_login(struct hsmpool_session *e, int64_t deadline_
 	return status;
 }
 
+/* Wait for the turn to use the pool's PIN, and copy it. */
+static hsmpool_status take_pin(hsmpool *pool, struct hp_secret *pin, hsmpool_error *err)
+{
+	int64_t until = hp_time_add(hp_now_ns(), pool->options.borrow_timeout);
+	pthread_mutex_lock(&pool->lock);
+	while (pool->is_pin_in_use &&
+	       hp_cond_wait_until(&pool->login_done, &pool->lock, until))
+		;
+	bool is_taken = pool->is_pin_in_use;
+	bool is_good = pool->login != HP_LOGIN_LATCHED && pool->pin &&
+		       pool->pin->len <= pin->cap && !same_pin(pool->refused, pool->pin);
+	if (is_good && !is_taken) {
+		memcpy(pin->data, pool->pin->data, pool->pin->len);
+		pin->len = pool->pin->len;
+		pool->is_pin_in_use = true;
+	}
+	pthread_mutex_unlock(&pool->lock);
+	HP_CHECK(!is_taken, err, HSMPOOL_ERR_TIMEOUT,
+		 "another thread's login had not finished by the deadline");
+	HP_CHECK(is_good, err, HSMPOOL_ERR_AUTH,
+		 "the key asks for the PIN at each use, and the pool has none that is "
+		 "good");
+	return HSMPOOL_OK;
+}
+
 hsmpool_status hp_pool_context_login(struct hp_session *session, hsmpool_error *err)
 {
 	hsmpool *pool = hp_pool_of(session);
 	HP_AUTO_SECRET *pin = hp_secret_new(PIN_CAP);
 	HP_CHECK(pin, err, HSMPOOL_ERR_SYSTEM, "no memory for the PIN");
-	bool has_pin = copy_kept_pin(pool, pin);
-	pthread_mutex_lock(&pool->lock);
-	bool is_latched = pool->login == HP_LOGIN_LATCHED;
-	pthread_mutex_unlock(&pool->lock);
-	HP_CHECK(!is_latched && has_pin, err, HSMPOOL_ERR_AUTH,
-		 "the key asks for the PIN at each use, and the pool has none that is "
-		 "good");
+	HP_TRY(take_pin(pool, pin, err));
 	CK_RV rv = hp_session_login(session, CKU_CONTEXT_SPECIFIC, pin);
-	if (rv == CKR_OK)
-		return HSMPOOL_OK;
 	hsmpool_error scratch;
 	err = err ? err : &scratch;
-	hsmpool_status status = hp_rv_fail(err, rv, "log in for one use of the key");
-	if (hp_rv_class(&pool->module->overrides, rv) == HP_RV_PIN) {
-		pthread_mutex_lock(&pool->lock);
+	hsmpool_status status = HSMPOOL_OK;
+	if (rv != CKR_OK)
+		status = hp_rv_fail(err, rv, "log in for one use of the key");
+	bool is_refused =
+		rv != CKR_OK && hp_rv_class(&pool->module->overrides, rv) == HP_RV_PIN;
+	pthread_mutex_lock(&pool->lock);
+	if (is_refused) {
 		pool->stats.login_failures++;
 		struct hp_secret *old = pool->refused;
 		pool->refused = pin;
-		settle_locked(pool, HSMPOOL_ERR_AUTH, err);
-		pthread_mutex_unlock(&pool->lock);
 		pin = old;
-		HP_LOG(ERROR, "login-failed", "%s", err->text);
+		settle_locked(pool, HSMPOOL_ERR_AUTH, err);
 	}
+	pool->is_pin_in_use = false;
+	pthread_cond_broadcast(&pool->login_done);
+	pthread_mutex_unlock(&pool->lock);
+	if (is_refused)
+		HP_LOG(ERROR, "login-failed", "%s", err->text);
 	return status;
 }
 

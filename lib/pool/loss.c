@@ -12,20 +12,23 @@
 #include <string.h>
 #include "observe/log.h"
 
-bool hp_pool_expects_login(hsmpool *pool)
+bool hp_pool_expects_login(hsmpool *pool, uint64_t *generation)
 {
 	pthread_mutex_lock(&pool->lock);
 	bool expects = pool->login == HP_LOGIN_IN;
+	if (generation)
+		*generation = pool->generation;
 	pthread_mutex_unlock(&pool->lock);
 	return expects;
 }
 
+/* What is expected is read first: a login that comes in between is no loss. */
 static CK_RV probe_session_info(struct hsmpool_session *e)
 {
 	CK_SESSION_INFO info;
+	bool expects_login = hp_pool_expects_login(e->pool, NULL);
 	CK_RV rv = hp_session_info(&e->session, &info);
-	if (rv == CKR_OK && hp_pool_expects_login(e->pool) &&
-	    !hp_pool_state_is_ours(e->pool, info.state))
+	if (rv == CKR_OK && expects_login && !hp_pool_state_is_ours(e->pool, info.state))
 		return CKR_USER_NOT_LOGGED_IN;
 	return rv;
 }
@@ -107,19 +110,32 @@ static struct hp_judgement judge_by_probe(struct hsmpool_session *e,
 	return judge_class(class == HP_RV_STALE_HANDLE ? class : HP_RV_CALLER);
 }
 
+/* Whether a loss was noticed since e was lent: then that was the reason, and a probe
+ * now, after someone else logged in again, would only mislead. A dead session's handle
+ * may be another's and is not asked at all. */
+static bool note_and_compare(struct hsmpool_session *e, enum hp_rv_class class, CK_RV rv)
+{
+	hsmpool *pool = e->pool;
+	pthread_mutex_lock(&pool->lock);
+	if (class != HP_RV_OK && class != HP_RV_FLOW && class != HP_RV_CALLER)
+		hp_pool_note_error_locked(pool, rv);
+	bool is_outdated =
+		e->session.generation != pool->generation || hp_entry_is_dead_locked(e);
+	bool is_logged_out =
+		pool->login == HP_LOGIN_OUT || pool->login == HP_LOGIN_RUNNING;
+	pthread_mutex_unlock(&pool->lock);
+	return is_outdated || (class == HP_RV_LOGIN_LOST && is_logged_out);
+}
+
 struct hp_judgement hp_session_judge(struct hsmpool_session *e, CK_RV rv)
 {
 	enum hp_rv_class class = hp_rv_class(&e->pool->module->overrides, rv);
-	if (class != HP_RV_OK && class != HP_RV_FLOW && class != HP_RV_CALLER) {
-		pthread_mutex_lock(&e->pool->lock);
-		hp_pool_note_error_locked(e->pool, rv);
-		pthread_mutex_unlock(&e->pool->lock);
-	}
+	bool is_explained = note_and_compare(e, class, rv);
 	switch (class) {
 	case HP_RV_STALE_HANDLE:
 	case HP_RV_LOGIN_LOST:
 	case HP_RV_AMBIGUOUS:
-		return judge_by_probe(e, class);
+		return is_explained ? judge_class(class) : judge_by_probe(e, class);
 	default:
 		return judge_class(class);
 	}

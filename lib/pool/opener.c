@@ -16,6 +16,12 @@
 #define BACKOFF_FIRST_NS (100 * HP_MS)
 #define BACKOFF_MOST_NS  (2 * HP_SECOND)
 
+int64_t hp_pool_backoff(uint32_t failures_before)
+{
+	int64_t backoff = BACKOFF_FIRST_NS << (failures_before < 5 ? failures_before : 5);
+	return hp_jitter(backoff < BACKOFF_MOST_NS ? backoff : BACKOFF_MOST_NS, 20);
+}
+
 hsmpool_status hp_pool_resolve_token(hsmpool *pool, hsmpool_error *err)
 {
 	struct hp_token token;
@@ -44,16 +50,19 @@ static CK_RV open_and_look(struct hp_session *s, hsmpool *pool, CK_SLOT_ID slot,
 	if (rv != CKR_OK)
 		return rv;
 	CK_SESSION_INFO info;
+	uint64_t generation;
+	bool expects_login = hp_pool_expects_login(pool, &generation);
 	rv = hp_session_info(s, &info);
 	if (rv != CKR_OK)
 		hp_session_close(s);
-	else if (!hp_pool_state_is_ours(pool, info.state) && hp_pool_expects_login(pool))
-		hp_pool_note_loss(pool, HP_LOSS_LOGIN, hp_pool_generation(pool), CKR_OK);
+	else if (!hp_pool_state_is_ours(pool, info.state) && expects_login)
+		hp_pool_note_loss(pool, HP_LOSS_LOGIN, generation, CKR_OK);
 	return rv;
 }
 
-static void note_open_failure_locked(hsmpool *pool, enum hp_rv_class class, CK_RV rv)
+static void note_open_failure_locked(hsmpool *pool, bool read_write, CK_RV rv)
 {
+	enum hp_rv_class class = hp_rv_class(&pool->module->overrides, rv);
 	uint32_t have = hp_pool_occupied_locked(pool); /* without the one that failed */
 	pool->stats.open_failures++;
 	hp_pool_note_error_locked(pool, rv);
@@ -63,12 +72,11 @@ static void note_open_failure_locked(hsmpool *pool, enum hp_rv_class class, CK_R
 		pool->learned_limit = have > 0 ? have : 1;
 		pool->learned_ns = hp_now_ns();
 	}
-	if (class == HP_RV_CALLER || (class == HP_RV_CAPACITY && have > 0))
+	/* A read-write session refused says nothing of the read-only ones. */
+	if ((class == HP_RV_CALLER && read_write) ||
+	    (class == HP_RV_CAPACITY && have > 0))
 		return;
-	uint32_t row = pool->open_failures_in_row++;
-	int64_t backoff = BACKOFF_FIRST_NS << (row < 5 ? row : 5);
-	backoff = backoff < BACKOFF_MOST_NS ? backoff : BACKOFF_MOST_NS;
-	pool->next_open_ns = hp_now_ns() + hp_jitter(backoff, 20);
+	pool->next_open_ns = hp_now_ns() + hp_pool_backoff(pool->open_failures_in_row++);
 }
 
 /* The new session of e, or the reason why not in *rv and err. */
@@ -115,11 +123,10 @@ hsmpool_status hp_entry_open(struct hsmpool_session *e, bool read_write,
 		hp_entry_set_state_locked(e, HP_ENTRY_USED);
 		hp_entry_opened_locked(e, hp_now_ns());
 	} else {
-		enum hp_rv_class class = hp_rv_class(&pool->module->overrides, rv);
 		hp_entry_count_return_locked(e, hp_now_ns());
 		hp_entry_set_state_locked(e, HP_ENTRY_EMPTY);
-		note_open_failure_locked(pool, class, rv);
-		has_learned = class == HP_RV_CAPACITY;
+		note_open_failure_locked(pool, read_write, rv);
+		has_learned = hp_rv_class(&pool->module->overrides, rv) == HP_RV_CAPACITY;
 	}
 	uint32_t limit = hp_pool_limit_locked(pool);
 	hp_waiters_wake_head_locked(pool);
@@ -147,9 +154,7 @@ bool hp_entry_is_unready_locked(const struct hsmpool_session *e, enum hp_want wa
 	       (pool->login != HP_LOGIN_IN && pool->login != HP_LOGIN_NONE) ||
 	       now - e->last_ok_ns >= pool->options.validate_after ||
 	       e->last_ok_ns < pool->validate_before_ns ||
-	       (hp_want_is_read_write(want) && !e->session.is_read_write) ||
-	       ((want == HP_WANT_CLEAN || want == HP_WANT_CLEAN_READ_WRITE) &&
-		e->session.is_unsure);
+	       hp_entry_must_be_replaced(e, want);
 }
 
 /* What is_unready found, told apart. */
@@ -158,6 +163,7 @@ struct needs {
 	bool cleaning;    /* taken away from an operation */
 	bool validation;
 	bool read_write;
+	uint64_t generation; /* as of which */
 };
 
 static struct needs find_needs(struct hsmpool_session *e, enum hp_want want)
@@ -166,13 +172,11 @@ static struct needs find_needs(struct hsmpool_session *e, enum hp_want want)
 	int64_t now = hp_now_ns();
 	struct needs needs;
 	pthread_mutex_lock(&pool->lock);
+	needs.generation = pool->generation;
 	needs.cleaning = e->session.active != 0;
 	needs.read_write = hp_want_is_read_write(want) || e->session.is_read_write;
 	needs.replacement =
-		hp_entry_is_dead_locked(e) ||
-		(hp_want_is_read_write(want) && !e->session.is_read_write) ||
-		((want == HP_WANT_CLEAN || want == HP_WANT_CLEAN_READ_WRITE) &&
-		 e->session.is_unsure);
+		hp_entry_is_dead_locked(e) || hp_entry_must_be_replaced(e, want);
 	needs.validation = e->session.generation != pool->generation ||
 			   now - e->last_ok_ns >= pool->options.validate_after ||
 			   e->last_ok_ns < pool->validate_before_ns;
@@ -199,11 +203,10 @@ static hsmpool_status replace(struct hsmpool_session *e, bool read_write,
 	} else {
 		hp_entry_count_return_locked(e, hp_now_ns());
 		hp_entry_set_state_locked(e, HP_ENTRY_EMPTY);
-		note_open_failure_locked(pool, hp_rv_class(&pool->module->overrides, rv),
-					 rv);
-		hp_waiters_wake_head_locked(pool);
+		note_open_failure_locked(pool, read_write, rv);
 		pthread_cond_broadcast(&pool->quiet);
 	}
+	hp_waiters_wake_head_locked(pool);
 	pthread_mutex_unlock(&pool->lock);
 	return status;
 }
@@ -212,15 +215,15 @@ static hsmpool_status replace(struct hsmpool_session *e, bool read_write,
 static struct hp_judgement validate(struct hsmpool_session *e)
 {
 	hsmpool *pool = e->pool;
-	uint64_t generation = e->session.generation;
+	uint64_t generation = hp_pool_generation(pool);
+	bool was_current = e->session.generation == generation;
 	CK_RV rv = hp_session_probe(e, HP_PROBE_SESSION_INFO);
 	struct hp_judgement judgement = { .loss = HP_LOSS_NONE, .is_alive = true };
 	if (rv != CKR_OK)
 		judgement = hp_session_judge(e, rv);
 	/* A session that an older loss made doubtful, and is dead, is no new loss. */
-	if (judgement.loss == HP_LOSS_SESSION && generation != hp_pool_generation(pool))
-		judgement.loss = HP_LOSS_NONE;
-	hp_pool_note_loss(pool, judgement.loss, hp_pool_generation(pool), rv);
+	if (was_current || judgement.loss != HP_LOSS_SESSION)
+		hp_pool_note_loss(pool, judgement.loss, generation, rv);
 	pthread_mutex_lock(&pool->lock);
 	pool->stats.validated++;
 	pool->stats.validation_failures += rv != CKR_OK;
@@ -230,32 +233,61 @@ static struct hp_judgement validate(struct hsmpool_session *e)
 	return judgement;
 }
 
-static void adopt_generation(struct hsmpool_session *e)
+/* Make e belong to the generation it was made ready for. False: there is a newer one by
+ * now, so it must be looked at again. */
+static bool adopt_generation(struct hsmpool_session *e, uint64_t generation)
+{
+	hsmpool *pool = e->pool;
+	pthread_mutex_lock(&pool->lock);
+	bool is_current = generation == pool->generation && !hp_entry_is_dead_locked(e);
+	if (is_current)
+		e->session.generation = generation;
+	pthread_mutex_unlock(&pool->lock);
+	return is_current;
+}
+
+static hsmpool_status revive(struct hsmpool_session *e, const struct needs *needs,
+			     hsmpool_error *err)
+{
+	bool is_unclean =
+		needs->cleaning && !needs->replacement && !hp_session_clean(&e->session);
+	if (needs->replacement || is_unclean)
+		return replace(e, needs->read_write, HP_CLOSE_OTHER, err);
+	if (needs->validation && !validate(e).is_alive)
+		return replace(e, needs->read_write, HP_CLOSE_BROKEN, err);
+	return HSMPOOL_OK;
+}
+
+static bool is_still_anchor(struct hsmpool_session *e)
 {
 	pthread_mutex_lock(&e->pool->lock);
-	if (e->session.generation > e->pool->dead_generation)
-		e->session.generation = e->pool->generation;
+	bool is_anchor = e->is_anchor;
 	pthread_mutex_unlock(&e->pool->lock);
+	return is_anchor;
 }
+
+/* Losses that come faster than a session can be made ready. */
+#define MOST_ROUNDS 5
 
 hsmpool_status hp_entry_prepare(struct hsmpool_session *e, enum hp_want want,
 				int64_t deadline_ns, hsmpool_error *err)
 {
-	struct needs needs = find_needs(e, want);
-	if (needs.cleaning && !needs.replacement)
-		needs.replacement = !hp_session_clean(&e->session);
-	if (needs.replacement) {
-		HP_TRY(replace(e, needs.read_write, HP_CLOSE_OTHER, err));
-	} else if (needs.validation) {
-		struct hp_judgement judgement = validate(e);
-		if (!judgement.is_alive)
-			HP_TRY(replace(e, needs.read_write, HP_CLOSE_BROKEN, err));
+	hsmpool_status status = HSMPOOL_OK;
+	bool is_ready = false;
+	for (int round = 0; round < MOST_ROUNDS && !is_ready; round++) {
+		struct needs needs = find_needs(e, want);
+		HP_TRY(revive(e, &needs, err));
+		status = hp_pool_ensure_login(e, deadline_ns, err);
+		if (status != HSMPOOL_OK)
+			break;
+		is_ready = adopt_generation(e, needs.generation);
 	}
-	hsmpool_status status = hp_pool_ensure_login(e, deadline_ns, err);
-	if (status != HSMPOOL_OK) {
-		hp_entry_release(e, false, true);
-		return status;
-	}
-	adopt_generation(e);
-	return HSMPOOL_OK;
+	/* One that was replaced has lost the role. */
+	if (is_ready && (want != HP_WANT_ANCHOR || is_still_anchor(e)))
+		return HSMPOOL_OK;
+	if (status == HSMPOOL_OK)
+		status = hp_fail(err, HSMPOOL_ERR_DOWN,
+				 "sessions are lost faster than they can be opened");
+	hp_entry_release(e, false, true);
+	return status;
 }

@@ -86,7 +86,7 @@ hsmpool_status hsmpool_get_token_info(hsmpool *pool, hsmpool_token_info *info,
 	now.slot_id = token.slot;
 	now.flags = token.info.flags;
 	now.max_sessions = token.info.ulMaxSessionCount;
-	now.logged_in = hp_pool_expects_login(pool);
+	now.logged_in = hp_pool_expects_login(pool, NULL);
 	hp_token_text(token.info.label, sizeof token.info.label, now.label);
 	hp_token_text(token.info.manufacturerID, sizeof token.info.manufacturerID,
 		      now.manufacturer);
@@ -189,6 +189,7 @@ static void set_up(hsmpool *pool)
 	pool->count[HP_ENTRY_EMPTY] = options->max_sessions;
 	for (uint32_t i = 0; i < options->max_sessions; i++)
 		pool->entries[i].pool = pool;
+	pool->refill_order.pool = pool;
 	pthread_mutex_init(&pool->lock, NULL);
 	hp_cond_init(&pool->quiet);
 	hp_cond_init(&pool->login_done);
@@ -307,33 +308,43 @@ static void close_unlent(hsmpool *pool, bool keep_anchor)
 	}
 }
 
-static bool is_busy_locked(const hsmpool *pool)
+/* Wait until no borrower has a session, nor is about to. */
+static hsmpool_status quiesce(hsmpool *pool, int64_t until, hsmpool_error *err)
 {
-	return pool->count[HP_ENTRY_USED] || pool->count[HP_ENTRY_TESTING] ||
-	       pool->count[HP_ENTRY_OPENING] || pool->count[HP_ENTRY_CLOSING];
+	bool is_in_time = true;
+	pthread_mutex_lock(&pool->lock);
+	while (hp_pool_is_busy_locked(pool) && pool->is_paused && !pool->is_closed &&
+	       is_in_time)
+		is_in_time = hp_cond_wait_until(&pool->quiet, &pool->lock, until);
+	bool is_quiet = !hp_pool_is_busy_locked(pool);
+	bool is_resumed = !pool->is_paused;
+	bool is_closed = pool->is_closed;
+	pthread_mutex_unlock(&pool->lock);
+	HP_CHECK(!is_closed, err, HSMPOOL_ERR_CLOSED, "the pool is being closed");
+	HP_CHECK(!is_resumed, err, HSMPOOL_ERR_BUSY,
+		 "another thread resumed the pool before it was quiet");
+	if (is_quiet)
+		return HSMPOOL_OK;
+	char figures[256];
+	hp_pool_figures(pool, figures, sizeof figures);
+	return hp_fail(err, HSMPOOL_ERR_TIMEOUT,
+		       "some sessions did not come back in time: %s", figures);
 }
 
 hsmpool_status hsmpool_pause(hsmpool *pool, hsmpool_deadline deadline, hsmpool_error *err)
 {
 	hp_error_clear(err);
 	HP_TRY(hp_pool_check_usable(pool, err));
-	int64_t until = hp_pool_deadline(pool, deadline);
-	bool is_quiet;
 	pthread_mutex_lock(&pool->lock);
+	hp_pool_enter_locked(pool);
 	pool->is_paused = true;
-	while (!(is_quiet = pool->count[HP_ENTRY_USED] == 0) &&
-	       hp_cond_wait_until(&pool->quiet, &pool->lock, until))
-		;
 	pthread_mutex_unlock(&pool->lock);
 	HP_LOG(NOTICE, "pool-paused", "no session is lent until resume");
-	if (!is_quiet) {
-		char figures[256];
-		hp_pool_figures(pool, figures, sizeof figures);
-		return hp_fail(err, HSMPOOL_ERR_TIMEOUT,
-			       "some sessions did not come back in time: %s", figures);
-	}
-	close_unlent(pool, true);
-	return HSMPOOL_OK;
+	hsmpool_status status = quiesce(pool, hp_pool_deadline(pool, deadline), err);
+	if (status == HSMPOOL_OK)
+		close_unlent(pool, true);
+	hp_pool_leave(pool);
+	return status;
 }
 
 void hsmpool_resume(hsmpool *pool)
@@ -343,6 +354,7 @@ void hsmpool_resume(hsmpool *pool)
 	pthread_mutex_lock(&pool->lock);
 	pool->is_paused = false;
 	hp_waiters_wake_all_locked(pool);
+	pthread_cond_broadcast(&pool->quiet);
 	pthread_mutex_unlock(&pool->lock);
 	HP_LOG(NOTICE, "pool-resumed", "sessions are lent again");
 }
@@ -398,13 +410,11 @@ static bool drain(hsmpool *pool)
 	int64_t until = hp_now_ns() + pool->options.close_grace;
 	close_unlent(pool, false);
 	pthread_mutex_lock(&pool->lock);
-	while ((is_busy_locked(pool) || pool->jobs || pool->waiters ||
-		pool->login == HP_LOGIN_RUNNING) &&
+	while ((hp_pool_is_busy_locked(pool) || pool->jobs || pool->inside) &&
 	       hp_cond_wait_until(&pool->quiet, &pool->lock, until))
 		;
-	bool is_quiet = !is_busy_locked(pool) && !pool->jobs && !pool->waiters;
+	bool is_quiet = !hp_pool_is_busy_locked(pool) && !pool->jobs && !pool->inside;
 	pthread_mutex_unlock(&pool->lock);
-	close_unlent(pool, false);
 	return is_quiet;
 }
 
@@ -418,15 +428,16 @@ void hsmpool_close(hsmpool **address)
 		free_in_child(pool);
 		return;
 	}
-	if (pool->options.keeper)
+	if (pool->is_kept)
 		hp_keeper_remove(pool);
 	pthread_mutex_lock(&pool->lock);
 	pool->is_closed = true;
 	hp_waiters_wake_all_locked(pool);
+	pthread_cond_broadcast(&pool->quiet);
 	pthread_mutex_unlock(&pool->lock);
 	bool is_quiet = drain(pool);
-	if (pool->options.keeper)
-		hp_keeper_rest(!is_quiet);
+	if (pool->is_kept)
+		hp_keeper_rest();
 	if (!is_quiet) {
 		name_leftovers(pool);
 		return;

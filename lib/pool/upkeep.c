@@ -2,8 +2,8 @@
 /*
  * Upkeep: what is due in a pool, decided under its lock, and the doing of it.
  *
- * Deciding makes no module call: entries that need one are put in TESTING, CLOSING or
- * OPENING, where no borrower gets them, and become jobs of the prober. At most one
+ * Deciding makes no module call: entries that need one are put in TESTING or CLOSING,
+ * where no borrower gets them, and become jobs of the prober. At most one
  * session per pool is probed, retired and opened at a time, so upkeep never drains a
  * pool. Waiting borrowers come first: what they could use is not taken for probing.
  */
@@ -162,20 +162,22 @@ static void decide_retire_locked(hsmpool *pool, int64_t now,
 
 /* Refill up to min-sessions; and open for waiters, should all borrowers who could have
  * done it themselves be asleep. */
-static void decide_open_locked(hsmpool *pool, int64_t now, struct hsmpool_session **jobs)
+static bool must_open_locked(const hsmpool *pool, int64_t now)
 {
 	uint32_t open = hp_pool_occupied_locked(pool);
-	bool is_wanted = open < pool->options.min_sessions || pool->waiters > 0;
-	if (!is_wanted || open >= hp_pool_limit_locked(pool) ||
-	    now < pool->next_open_ns || pool->count[HP_ENTRY_OPENING] > 0 ||
-	    pool->is_paused || pool->login == HP_LOGIN_LATCHED)
-		return;
-	struct hsmpool_session *e = hp_entry_claim_empty_locked(pool);
-	if (!e)
-		return;
-	e->borrowed_ns = now;
-	e->tag = "refill";
-	add_job_locked(jobs, e);
+	bool is_wanted = open < pool->options.min_sessions ||
+			 (pool->waiters > 0 && !pool->idle.newest);
+	return is_wanted && open < hp_pool_limit_locked(pool) &&
+	       now >= pool->next_open_ns && pool->count[HP_ENTRY_OPENING] == 0 &&
+	       !pool->is_paused && !pool->is_closed && pool->login != HP_LOGIN_LATCHED;
+}
+
+/* The order has no entry yet: one that lay OPENING in the prober's queue would keep
+ * borrowers from opening themselves. */
+static void decide_open_locked(hsmpool *pool, int64_t now, struct hsmpool_session **jobs)
+{
+	if (must_open_locked(pool, now))
+		add_job_locked(jobs, &pool->refill_order);
 }
 
 /* A limit that the token taught is tried again, one session at a time. */
@@ -198,9 +200,12 @@ struct hsmpool_session *hp_upkeep_decide(hsmpool *pool, int64_t now)
 	pthread_mutex_lock(&pool->lock);
 	if (!pool->is_closed) {
 		decide_limit_locked(pool, now);
-		decide_retire_locked(pool, now, &jobs);
-		decide_probe_locked(pool, now, &jobs);
-		decide_open_locked(pool, now, &jobs);
+		/* What a busy prober has not done yet must not pile up. */
+		if (pool->jobs == 0) {
+			decide_retire_locked(pool, now, &jobs);
+			decide_probe_locked(pool, now, &jobs);
+			decide_open_locked(pool, now, &jobs);
+		}
 		/* What was pinned may be free by now; and a safety net. */
 		hp_waiters_offer_attached_locked(pool, now);
 		if (pool->idle.newest && pool->first && !pool->is_paused)
@@ -216,15 +221,27 @@ struct hsmpool_session *hp_upkeep_decide(hsmpool *pool, int64_t now)
 static void log_in_again(struct hsmpool_session *e)
 {
 	hsmpool_error err;
-	int64_t deadline = hp_now_ns() + e->pool->options.borrow_timeout;
+	int64_t deadline = hp_time_add(hp_now_ns(), e->pool->options.borrow_timeout);
 	if (hp_pool_ensure_login(e, deadline, &err) != HSMPOOL_OK)
 		HP_LOG(WARNING, "login-postponed", "%s", err.text);
+}
+
+static bool is_logged_out(hsmpool *pool, uint64_t *generation)
+{
+	pthread_mutex_lock(&pool->lock);
+	bool is_out = pool->login == HP_LOGIN_OUT;
+	*generation = pool->generation;
+	pthread_mutex_unlock(&pool->lock);
+	return is_out;
 }
 
 static void revalidate(struct hsmpool_session *e)
 {
 	hsmpool *pool = e->pool;
-	uint64_t generation = hp_pool_generation(pool);
+	uint64_t generation;
+	if (is_logged_out(pool, &generation) &&
+	    hp_session_probe(e, HP_PROBE_SESSION_INFO) == CKR_OK)
+		log_in_again(e);
 	bool was_current = e->session.generation == generation;
 	CK_RV rv = hp_session_probe(e, pool->options.probe);
 	struct hp_judgement judgement = { .class = HP_RV_OK, .is_alive = true };
@@ -242,8 +259,9 @@ static void revalidate(struct hsmpool_session *e)
 	pool->stats.validated++;
 	pool->stats.validation_failures += rv != CKR_OK;
 	bool is_current = !hp_entry_is_dead_locked(e);
+	/* Of the generation that was probed: a newer one has it probed again. */
 	if (is_alive && is_current)
-		e->session.generation = pool->generation;
+		e->session.generation = generation;
 	else
 		hp_entry_set_state_locked(e, HP_ENTRY_CLOSING);
 	pthread_mutex_unlock(&pool->lock);
@@ -255,18 +273,26 @@ static void revalidate(struct hsmpool_session *e)
 		       (unsigned)(e - pool->entries), hp_rv_name(rv, name));
 	}
 	if (is_alive && is_current)
-		hp_entry_release(e, rv == CKR_OK, false);
+		hp_entry_release(e, true, false);
 	else
 		hp_entry_close(e, HP_CLOSE_BROKEN);
 }
 
-static void refill(struct hsmpool_session *e)
+static void refill(hsmpool *pool)
 {
 	hsmpool_error err;
 	hp_error_clear(&err);
-	if (hp_entry_open(e, false, &err) != HSMPOOL_OK)
+	int64_t now = hp_now_ns();
+	struct hsmpool_session *e = NULL;
+	pthread_mutex_lock(&pool->lock);
+	if (must_open_locked(pool, now) && (e = hp_entry_claim_empty_locked(pool))) {
+		e->borrowed_ns = now;
+		e->tag = "refill";
+	}
+	pthread_mutex_unlock(&pool->lock);
+	if (!e || hp_entry_open(e, false, &err) != HSMPOOL_OK)
 		return;
-	int64_t deadline = hp_now_ns() + e->pool->options.borrow_timeout;
+	int64_t deadline = hp_time_add(now, pool->options.borrow_timeout);
 	if (hp_entry_prepare(e, HP_WANT_ANY, deadline, &err) == HSMPOOL_OK)
 		hp_entry_release(e, true, false);
 }
@@ -278,12 +304,12 @@ void hp_upkeep_do(struct hsmpool_session *e)
 	enum hp_entry_state state = e->state;
 	enum hp_close_reason reason = e->close_reason;
 	pthread_mutex_unlock(&pool->lock);
-	if (state == HP_ENTRY_TESTING)
+	if (e == &pool->refill_order)
+		refill(pool);
+	else if (state == HP_ENTRY_TESTING)
 		revalidate(e);
 	else if (state == HP_ENTRY_CLOSING)
 		hp_entry_close(e, reason);
-	else if (state == HP_ENTRY_OPENING)
-		refill(e);
 	pthread_mutex_lock(&pool->lock);
 	if (--pool->jobs == 0)
 		pthread_cond_broadcast(&pool->quiet);

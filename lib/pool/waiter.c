@@ -31,15 +31,6 @@ void hp_waiter_leave_locked(hsmpool *pool, struct hp_waiter *w)
 	*(w->after ? &w->after->before : &pool->last) = w->before;
 	pool->waiters--;
 	w->is_queued = false;
-	if (pool->waiters == 0)
-		pthread_cond_broadcast(&pool->quiet);
-}
-
-bool hp_waiters_may_be_passed_locked(const hsmpool *pool, int64_t now)
-{
-	if (!pool->first)
-		return true;
-	return !pool->options.fair && now - pool->first->since_ns <= STARVING_NS;
 }
 
 static struct hp_waiter *first_to_serve(hsmpool *pool, const struct hsmpool_session *e,
@@ -51,11 +42,28 @@ static struct hp_waiter *first_to_serve(hsmpool *pool, const struct hsmpool_sess
 	return NULL;
 }
 
+bool hp_waiters_may_be_passed_locked(hsmpool *pool, const struct hsmpool_session *e,
+				     int64_t now)
+{
+	if (!pool->first)
+		return true;
+	const struct hp_waiter *w = first_to_serve(pool, e, now);
+	return !w || (!pool->options.fair && now - w->since_ns <= STARVING_NS);
+}
+
+bool hp_waiter_is_next_locked(hsmpool *pool, const struct hp_waiter *w,
+			      const struct hsmpool_session *e, int64_t now)
+{
+	const struct hp_waiter *first = first_to_serve(pool, e, now);
+	return !first || first == w || !pool->options.fair;
+}
+
 static void hand_over(struct hsmpool_session *e, struct hp_waiter *w, int64_t now)
 {
 	hsmpool *pool = e->pool;
 	hp_waiter_leave_locked(pool, w);
 	hp_entry_lend_locked(e, w->tag, w->thread, now);
+	hp_waiter_count_served_locked(pool, w, now);
 	w->given = e;
 	pthread_cond_signal(&w->cond);
 }
@@ -75,6 +83,22 @@ void hp_pool_put_locked(struct hsmpool_session *e, int64_t now, bool is_hot)
 		hp_idle_push_cold_locked(e);
 	if (w)
 		pthread_cond_signal(&w->cond);
+}
+
+void hp_waiter_count_served_locked(hsmpool *pool, const struct hp_waiter *w, int64_t now)
+{
+	pool->stats.borrowed_waited++;
+	hp_histogram_add(pool->stats.wait_ns, now - w->since_ns);
+}
+
+void hp_waiters_wake_for_idle_locked(hsmpool *pool)
+{
+	for (struct hp_waiter *w = pool->idle.newest ? pool->first : NULL; w;
+	     w = w->after)
+		if (hp_idle_find_locked(pool, w->want)) {
+			pthread_cond_signal(&w->cond);
+			return;
+		}
 }
 
 /* Each to the first waiter that it fits: an attached session is never better kept. */

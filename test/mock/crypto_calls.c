@@ -229,6 +229,44 @@ static void parts_cost_one_call_each(void **state)
 	close_keys(&k);
 }
 
+/* offload-public: after the first use, which reads the public half, the HSM is left
+ * alone. */
+static void offloaded_verification_makes_no_call(void **state)
+{
+	(void)state;
+	struct ground g = { .mock = fixture_mock_control() };
+	hsmpool_error err;
+	hsmpool_key *key;
+	uint8_t made[128];
+	hsmpool_buf out = { made, sizeof(made), 0 };
+	const hsmpool_key_spec spec = { .size = sizeof(spec),
+					.type = "ec",
+					.label = "ec" };
+	fixture_mock_over_softhsm(&g.fixture);
+	hsmpool *pool = ground_open(&g, "offload-public", "yes", "revalidate-interval",
+				    "0", NULL);
+	assert_ok(hsmpool_key_generate(&key, pool, &spec, HSMPOOL_DEFAULT, &err), &err);
+	assert_ok(hsmpool_sign(pool, key, "ecdsa-sha256", TEXT("m"), &out,
+			       HSMPOOL_DEFAULT, &err),
+		  &err);
+	hsmpool_bytes signature_made = BYTES(made, out.len);
+	uint64_t before = 0;
+	for (int i = 0; i < 10; i++) {
+		if (i == 1)
+			before = ground_counters(&g).calls;
+		assert_ok(hsmpool_verify(pool, key, "ecdsa-sha256", TEXT("m"),
+					 signature_made, HSMPOOL_DEFAULT, &err),
+			  &err);
+	}
+	assert_int_equal(ground_counters(&g).calls, before);
+	assert_int_equal(g.mock->calls("C_VerifyInit"), 0);
+	hsmpool_key_close(&key);
+	hsmpool_close(&g.pool);
+	g.mock->wrap(NULL);
+	g.mock->reset();
+	fixture_remove(&g.fixture);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -237,6 +275,7 @@ int main(void)
 		GROUND_TEST(what_the_token_has_is_asked_once_per_pool),
 		GROUND_TEST(a_wrong_key_or_argument_is_noticed_before_any_init),
 		GROUND_TEST(parts_cost_one_call_each),
+		cmocka_unit_test(offloaded_verification_makes_no_call),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

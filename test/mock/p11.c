@@ -173,6 +173,52 @@ static void a_token_that_is_gone_for_a_while_is_found_again(void **state)
 	hp_module_close(&module);
 }
 
+/* SoftHSM2 overlooks a token whose file another process writes in that moment, until it
+ * starts again. */
+static void a_token_that_was_overlooked_at_the_start_is_found_by_a_restart(void **state)
+{
+	struct mock_counters counters;
+	(void)state;
+	mock->token_absent(20 * HP_MS);
+	open_module();
+	mock->counters(&counters);
+	assert_true(counters.initializes > 1);
+	assert_int_equal(counters.finalizes, counters.initializes - 1);
+	hp_module_close(&module);
+}
+
+/* Its other user would lose all sessions. */
+static void a_module_with_another_user_is_not_restarted(void **state)
+{
+	struct hp_module *other = NULL;
+	struct mock_counters counters;
+	hsmpool_error err = { 0 };
+	(void)state;
+	open_module();
+	assert_ok(hp_module_open(&other, fixture.module, NULL, NULL, &err), &err);
+	mock->token_absent(MOCK_FOREVER);
+	assert_status(hp_token_find(other, NULL, &token, &err), HSMPOOL_ERR_DOWN);
+	mock->counters(&counters);
+	assert_int_equal(counters.initializes, 1);
+	hp_module_close(&other);
+	hp_module_close(&module);
+}
+
+static void a_restart_that_fails_is_reported_and_the_module_starts_later(void **state)
+{
+	hsmpool_error err = { 0 };
+	(void)state;
+	open_module();
+	mock->token_absent(MOCK_FOREVER);
+	fail_next("C_Initialize", CKR_DEVICE_ERROR);
+	assert_status(hp_token_find(module, NULL, &token, &err), HSMPOOL_ERR_DOWN);
+	assert_int_equal(err.ck_rv, CKR_DEVICE_ERROR);
+	mock->token_present();
+	hp_module_close(&module);
+	open_module();
+	hp_module_close(&module);
+}
+
 /* --- a call that hangs ------------------------------------------------------- */
 
 static void *digest_once(void *argument)
@@ -325,6 +371,9 @@ int main(void)
 		TEST(a_module_that_fails_at_its_first_question_is_not_left_initialised),
 		TEST(a_token_list_that_fails_is_an_error_with_its_name),
 		TEST(a_token_that_is_gone_for_a_while_is_found_again),
+		TEST(a_token_that_was_overlooked_at_the_start_is_found_by_a_restart),
+		TEST(a_module_with_another_user_is_not_restarted),
+		TEST(a_restart_that_fails_is_reported_and_the_module_starts_later),
 		TEST(a_call_is_stamped_from_its_begin_to_its_end),
 		TEST(a_failed_operation_is_never_taken_for_ended),
 		TEST(the_module_is_asked_twice_before_a_session_is_given_up),

@@ -437,7 +437,7 @@ static void handlers_registered_several_times_act_once(void **state)
 	struct hp_module *module = registered_module();
 	(void)state;
 	for (int i = 0; i < 3; i++)
-		assert_true(hp_registry_watch_forks());
+		assert_true(hp_registry_watch_forks_again());
 	assert_int_equal(fork_and_look(module), CHILD_CLEAN);
 	assert_true(hp_gate_close(module, in_ms(0)));
 	hp_gate_open(module);

@@ -5,8 +5,11 @@
  */
 #include "support/fixture.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 static struct fixture ground;
 static const struct mock_control *mock;
@@ -244,6 +247,64 @@ static void handles_that_mean_other_objects_are_not_used(void **state)
 		assert_ok(make_mac(after), &err);
 		assert_memory_equal(before, after, 32);
 	}
+}
+
+struct crowd {
+	uint8_t expected[32];
+	int wrong;
+	int done;
+};
+
+static void *make_macs(void *user)
+{
+	struct crowd *crowd = user;
+	hsmpool_error mine;
+	uint8_t out[32];
+
+	for (int i = 0; i < 400; i++) {
+		hsmpool_buf buf = { .data = out, .cap = sizeof(out) };
+		if (hsmpool_mac(pool, mac, "hmac-sha256", bytes_of_text("message"), &buf,
+				hsmpool_deadline_in(5000), &mine) != HSMPOOL_OK)
+			continue;
+		if (memcmp(out, crowd->expected, sizeof(out)) != 0)
+			__atomic_fetch_add(&crowd->wrong, 1, __ATOMIC_RELAXED);
+	}
+	__atomic_fetch_add(&crowd->done, 1, __ATOMIC_RELEASE);
+	return NULL;
+}
+
+/* Operations may fail while the HSM reboots all the time; none may use another key. */
+static void reboot_under_a_crowd(void)
+{
+	const struct mock_reboot how = { .handles = MOCK_HANDLES_ALIASED };
+	struct crowd crowd = { .wrong = 0 };
+	pthread_t threads[4];
+
+	assert_ok(make_mac(crowd.expected), &err);
+	for (size_t i = 0; i < 4; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, make_macs, &crowd), 0);
+	while (__atomic_load_n(&crowd.done, __ATOMIC_ACQUIRE) < 4) {
+		mock->reboot(&how);
+		usleep(500);
+	}
+	for (size_t i = 0; i < 4; i++)
+		pthread_join(threads[i], NULL);
+	assert_int_equal(crowd.wrong, 0);
+	assert_ok(make_mac(crowd.expected), &err);
+}
+
+static void no_thread_ever_uses_another_key(void **state)
+{
+	(void)state;
+	reboot_under_a_crowd();
+}
+
+static void no_thread_ever_uses_the_copy_of_another_key(void **state)
+{
+	(void)state;
+	fixture_set(&ground, "key-copies", "session");
+	reopen();
+	reboot_under_a_crowd();
 }
 
 static void a_lost_login_is_made_good(void **state)
@@ -524,6 +585,53 @@ static void where_no_copy_can_be_made_the_original_serves(void **state)
 	assert_int_equal(mock->calls("C_CopyObject"), before); /* asked once, at reopen */
 }
 
+/* --- fork
+ * ----------------------------------------------------------------------------------------
+ */
+
+static int stop(void *user, const hsmpool_key_info *info)
+{
+	(void)user;
+	(void)info;
+	return 1;
+}
+
+/* In the child: how many of the key functions do not say FORKED. */
+static int wrong_answers_in_child(void)
+{
+	hsmpool_key *key = NULL;
+	hsmpool_key_info info = { .size = sizeof(info) };
+	hsmpool_key_spec spec = { .size = sizeof(spec), .type = "aes" };
+	int wrong = 0;
+
+	wrong += encrypt() != HSMPOOL_ERR_FORKED;
+	wrong += hsmpool_key_open(&key, pool, "pkcs11:object=aes", 0, &err) !=
+		 HSMPOOL_ERR_FORKED;
+	wrong += hsmpool_key_list(pool, "pkcs11:object=aes", stop, NULL, 0, &err) !=
+		 HSMPOOL_ERR_FORKED;
+	wrong += hsmpool_key_get_info(aes, &info, 0, &err) != HSMPOOL_ERR_FORKED;
+	wrong += hsmpool_key_generate(&key, pool, &spec, 0, &err) != HSMPOOL_ERR_FORKED;
+	wrong += hsmpool_key_destroy(rsa, 0, &err) != HSMPOOL_ERR_FORKED;
+	hsmpool_key_close(&aes);
+	return wrong;
+}
+
+static void a_forked_child_is_refused_and_can_close_its_keys(void **state)
+{
+	int status = -1;
+
+	(void)state;
+	fixture_set(&ground, "key-copies", "session");
+	reopen();
+	pid_t child = fork();
+	if (child == 0)
+		_exit(wrong_answers_in_child());
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+	assert_ok(encrypt(), &err);
+}
+
 #define MINE(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void)
@@ -535,6 +643,8 @@ int main(void)
 		MINE(a_callers_fault_is_not_repeated),
 		MINE(a_reboot_between_two_operations_is_not_noticed),
 		MINE(handles_that_mean_other_objects_are_not_used),
+		MINE(no_thread_ever_uses_another_key),
+		MINE(no_thread_ever_uses_the_copy_of_another_key),
 		MINE(a_lost_login_is_made_good),
 		MINE(a_stale_handle_costs_one_search),
 		MINE(a_submitted_signature_is_not_repeated_by_default),
@@ -550,6 +660,7 @@ int main(void)
 		MINE(a_secret_that_cannot_be_destroyed_takes_its_session_along),
 		MINE(a_copy_is_made_anew_after_a_loss),
 		MINE(where_no_copy_can_be_made_the_original_serves),
+		MINE(a_forked_child_is_refused_and_can_close_its_keys),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

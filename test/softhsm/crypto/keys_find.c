@@ -411,6 +411,24 @@ static void another_key_under_the_old_name_is_not_used(void **state)
 	hsmpool_key_close(&key);
 }
 
+static void a_private_key_is_not_seen_without_a_login_and_why_is_told(void **state)
+{
+	hsmpool_key *key = generate("aes", "behind-login", 0);
+	char source[400];
+
+	(void)state;
+	hsmpool_key_close(&key);
+	fixture_set(&ground, "pin-source", NULL);
+	keys_ground_reopen();
+	assert_status(open_uri(&key, "pkcs11:object=behind-login"), HSMPOOL_ERR_KEY);
+	assert_non_null(strstr(err.text, "pin-source"));
+	snprintf(source, sizeof(source), "file:%s", ground.pin_file);
+	fixture_set(&ground, "pin-source", source);
+	keys_ground_reopen();
+	key = open_label("behind-login");
+	hsmpool_key_close(&key);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -436,6 +454,8 @@ int main(void)
 		cmocka_unit_test(a_list_of_another_token_is_refused),
 		cmocka_unit_test(a_deleted_key_is_a_key_error),
 		cmocka_unit_test(another_key_under_the_old_name_is_not_used),
+		cmocka_unit_test(
+			a_private_key_is_not_seen_without_a_login_and_why_is_told),
 	};
 	return cmocka_run_group_tests(tests, keys_ground_up, keys_ground_down);
 }

@@ -140,9 +140,8 @@ static int sign_in_child(void)
 	return close_in_child(&own);
 }
 
-/* Without a login. SoftHSM2 rewrites the token's file at each login, and a process that
- * initialises in that moment does not see the token: such children cannot run at the
- * same time. */
+/* Without a login: what SoftHSM2 does to the token's file at each one can make that of
+ * another process fail. */
 static int draw_in_child(void)
 {
 	struct ground own;
