@@ -70,12 +70,6 @@ CK_RV hp_session_login_bytes(struct hp_session *s, CK_USER_TYPE user, const CK_B
 	return HP_SESSION_CALL(s, C_Login, user, HP_INPUT(pin), pin_len);
 }
 
-CK_RV hp_session_login_bytes(struct hp_session *s, CK_USER_TYPE user, const CK_BYTE *pin,
-			     CK_ULONG pin_len)
-{
-	return CALL(s, C_Login, user, INPUT(pin), pin_len);
-}
-
 CK_RV hp_session_logout(struct hp_session *s)
 {
 	return HP_SESSION_CALL(s, C_Logout);
