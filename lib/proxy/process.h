@@ -32,6 +32,11 @@ const struct hp_pool_options *hp_proxy_pool_options(void);
 /* login = automatic: sessions are born in the user state. */
 bool hp_proxy_logs_in_automatically(void);
 
+/* What the application gets when a borrow, or what else is needed, failed: TIMEOUT and
+ * BUSY give CKR_FUNCTION_FAILED, DOWN the vendor's code if the caller can understand it
+ * (a token that is not there), else CKR_DEVICE_ERROR. err may be NULL. */
+CK_RV hp_proxy_answer(hsmpool_status status, const hsmpool_error *err);
+
 CK_RV hp_proxy_initialize(void *init_args);
 CK_RV hp_proxy_finalize(void *reserved);
 
