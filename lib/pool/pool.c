@@ -122,6 +122,19 @@ static hsmpool_status copy_options(struct hp_pool_options *to,
 	return HSMPOOL_OK;
 }
 
+/* A wrong URI is the configuration's fault here. */
+static hsmpool_status parse_token(const char *token, struct hp_uri **uri,
+				  hsmpool_error *err)
+{
+	hsmpool_status status = hp_uri_parse(token, uri, err);
+	if (status != HSMPOOL_ERR_USAGE)
+		return status;
+	hp_error_prefix(err, "the option 'token'");
+	if (err)
+		err->status = HSMPOOL_ERR_CONFIG;
+	return HSMPOOL_ERR_CONFIG;
+}
+
 static hsmpool_status find_module_and_token(hsmpool *pool, hsmpool_error *err)
 {
 	const struct hp_pool_options *options = &pool->options;
@@ -135,7 +148,7 @@ static hsmpool_status find_module_and_token(hsmpool *pool, hsmpool_error *err)
 		HP_TRY(hp_pin_source_check(options->pin_source, err));
 	HP_TRY(hp_rv_overrides_parse(options->rv_class, &overrides, err));
 	if (options->token)
-		HP_TRY(hp_uri_parse(options->token, &uri, err));
+		HP_TRY(parse_token(options->token, &uri, err));
 	hsmpool_status status = hp_module_open(&pool->module, options->module,
 					       options->module_env, &overrides, err);
 	if (status == HSMPOOL_OK)
