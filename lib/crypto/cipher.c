@@ -9,8 +9,8 @@
 #include "crypto/cipher.h"
 
 #include <string.h>
-#include <openssl/rand.h>
 #include "base/error.h"
+#include "base/nonce.h"
 #include "crypto/token_facts.h"
 
 #define PKCS1_OVERHEAD 11
@@ -132,8 +132,8 @@ hsmpool_status hp_cipher_draw_iv(struct hp_cipher *cipher, hsmpool_error *err)
 		memset(cipher->iv, 0, cipher->iv_len); /* what such modules want to see */
 	if (cipher->iv_source != HP_IV_OURS)
 		return HSMPOOL_OK;
-	HP_CHECK(RAND_bytes(cipher->iv, (int)cipher->iv_len) == 1, err,
-		 HSMPOOL_ERR_SYSTEM, "OpenSSL has no random bytes for an IV");
+	HP_CHECK(hp_nonce_draw(cipher->iv, cipher->iv_len), err, HSMPOOL_ERR_SYSTEM,
+		 "OpenSSL has no random bytes for an IV");
 	return HSMPOOL_OK;
 }
 

@@ -77,6 +77,11 @@ void hp_key_use_original(hsmpool_key *key)
 		atomic_store(&key->wants_copy[role], false);
 }
 
+bool hp_key_may_be_copy(const hsmpool_key *key)
+{
+	return key->may_be_copied;
+}
+
 void hp_key_remember(hsmpool_key *key, const struct hp_key_objects *objects,
 		     uint64_t generation)
 {

@@ -50,6 +50,10 @@ void hp_key_forget_handle(hsmpool_key *key, enum hp_key_role role);
  * good case: one atomic load. Failing to copy is not an error: the original is used. */
 void hp_key_prepare(hsmpool_key *key, enum hp_key_role role, int64_t deadline_ns);
 
+/* Whether the handle in use may be that of a session-object copy, which dies with the
+ * session that owns it, also under another thread's call. */
+bool hp_key_may_be_copy(const hsmpool_key *key);
+
 hsmpool *hp_key_pool(const hsmpool_key *key);
 /* For texts: the configured name, or the label, or the URI. */
 const char *hp_key_name(const hsmpool_key *key);

@@ -81,6 +81,32 @@ CK_RV hp_multipart_cipher_start(hsmpool_multipart *op, struct hp_session *s,
 
 /* --- update ---------------------------------------------------------------------- */
 
+/* The handle of begin may be gone: a session-object copy is remade after any loss. */
+static CK_RV init_anew(hsmpool_multipart *op, hsmpool_status *own, hsmpool_error *err)
+{
+	CK_RV rv = CKR_OK;
+	*own = hp_key_handle(op->key, op->session, HP_KEY_FOR_PRIVATE_USE,
+			     hp_pool_deadline(op->pool, HSMPOOL_DEFAULT), &op->handle,
+			     &op->facts, &rv, err);
+	return *own == HSMPOOL_OK ? init(op, op->session, own, err) : rv;
+}
+
+/* The Init that waited for the IV. */
+static hsmpool_status start_late(hsmpool_multipart *op, hsmpool_error *err)
+{
+	hsmpool_status own = HSMPOOL_OK;
+	CK_RV rv = init_anew(op, &own, err);
+	enum hp_rv_class class = hp_rv_class(&op->session->module->overrides, rv);
+	if (class == HP_RV_STALE_HANDLE ||
+	    (class == HP_RV_CALLER && hp_key_may_be_copy(op->key))) {
+		hp_key_forget_handle(op->key, HP_KEY_FOR_PRIVATE_USE);
+		rv = init_anew(op, &own, err);
+	}
+	if (rv != CKR_OK)
+		return hp_multipart_fail(op, rv, false, err);
+	return own == HSMPOOL_OK ? HSMPOOL_OK : hp_multipart_end(op, own);
+}
+
 /* Cut what is missing of the IV off the input; with the last byte of it, start. */
 static hsmpool_status gather_iv(hsmpool_multipart *op, hsmpool_bytes *in,
 				hsmpool_error *err)
@@ -93,14 +119,8 @@ static hsmpool_status gather_iv(hsmpool_multipart *op, hsmpool_bytes *in,
 		in->data += taken;
 		in->len -= taken;
 	}
-	if (op->iv_have < op->cipher.iv_len || op->is_started)
-		return HSMPOOL_OK;
-
-	hsmpool_status own = HSMPOOL_OK;
-	CK_RV rv = init(op, op->session, &own, err);
-	if (rv != CKR_OK)
-		return hp_multipart_fail(op, rv, false, err);
-	return own == HSMPOOL_OK ? HSMPOOL_OK : hp_multipart_end(op, own);
+	bool is_whole = op->iv_have == op->cipher.iv_len;
+	return is_whole && !op->is_started ? start_late(op, err) : HSMPOOL_OK;
 }
 
 static CK_RV call_update(hsmpool_multipart *op, hsmpool_bytes in, CK_BYTE *out,

@@ -78,9 +78,19 @@ static bool may_repeat_submitted(const struct hp_operation *op)
 		op->retry == HP_RETRY_SIGNATURE_DETERMINISTIC);
 }
 
+/* What an Init says of a copy that dies meanwhile means nothing: SoftHSM2 reads the
+ * attributes of what is left and answers KEY_FUNCTION_NOT_PERMITTED. */
+static bool may_be_dying_copy(const struct hp_operation *op, const struct outcome *o)
+{
+	return op->key && o->rv != CKR_OK && o->stage == HP_STAGE_NOTHING_RAN &&
+	       o->class == HP_RV_CALLER && hp_key_may_be_copy(op->key);
+}
+
 static bool may_repeat(const struct hp_operation *op, const struct outcome *o,
 		       unsigned tries)
 {
+	if (may_be_dying_copy(op, o))
+		return tries < TRIES_AFTER_SUBMISSION;
 	if (o->rv == CKR_OK || !is_loss(o->class))
 		return false;
 	if (o->stage == HP_STAGE_NOTHING_RAN)
@@ -235,7 +245,8 @@ static bool attempt(struct hp_operation *op, struct outcome *o, hsmpool_error *e
 		o->stage = HP_STAGE_NOTHING_RAN;
 	/* A login that is gone may take the handles along (SoftHSM2 answers 0x82 then).
 	 */
-	if (op->key && (o->told == HP_RV_STALE_HANDLE || o->class == HP_RV_STALE_HANDLE))
+	if (op->key && (o->told == HP_RV_STALE_HANDLE || o->class == HP_RV_STALE_HANDLE ||
+			may_be_dying_copy(op, o)))
 		hp_key_forget_handle(op->key, op->role);
 	return true;
 }

@@ -109,7 +109,9 @@ ROW(0x0f2, UNWRAPPING_KEY_TYPE_INCONSISTENT, CALLER, ERR_KEY,
     "the unwrapping key's type is not fit for the mechanism"),
 ROW(0x100, USER_ALREADY_LOGGED_IN, LOGIN_RACE, ERR_AUTH, "the user is logged in already"),
 ROW(0x101, USER_NOT_LOGGED_IN, LOGIN_LOST, ERR_AUTH, "the user is not logged in"),
-ROW(0x102, USER_PIN_NOT_INITIALIZED, PIN, ERR_AUTH,
+/* No PIN was tried, so nothing is latched: SoftHSM2 says this, too, while another
+ * process rewrites the token. */
+ROW(0x102, USER_PIN_NOT_INITIALIZED, CALLER, ERR_AUTH,
     "the token has no user PIN yet; the security officer must set it"),
 ROW(0x103, USER_TYPE_INVALID, CALLER, ERR_USAGE, "no such type of user"),
 ROW(0x104, USER_ANOTHER_ALREADY_LOGGED_IN, LOGIN_RACE, ERR_AUTH,

@@ -138,6 +138,7 @@ struct hsmpool {
 	int64_t next_retire_ns;              /* pacing of max-lifetime */
 	int64_t next_upkeep_ns;              /* keeper = no: when a return does upkeep */
 	uint32_t jobs;                       /* that the prober has or will get */
+	uint32_t jobs_waiting;               /* of these, not begun */
 	struct hsmpool_session refill_order; /* a job without an entry: open one */
 	pthread_cond_t quiet; /* no session is busy; jobs or inside fell to 0 */
 	enum hp_login_state login;

@@ -40,6 +40,14 @@ static bool same_pin(const struct hp_secret *a, const struct hp_secret *b)
 	return a && b && a->len == b->len && hp_equal_secret(a->data, b->data, a->len);
 }
 
+/* Whatever the code was: no PIN was refused, so nothing is latched and the login is
+ * tried again after a while. */
+static hsmpool_status as_down(hsmpool_error *err)
+{
+	err->status = HSMPOOL_ERR_DOWN;
+	return HSMPOOL_ERR_DOWN;
+}
+
 /* Would trying a PIN be safe and of use? */
 static hsmpool_status check_token_flags(hsmpool *pool, const char *label,
 					hsmpool_error *err)
@@ -47,8 +55,10 @@ static hsmpool_status check_token_flags(hsmpool *pool, const char *label,
 	struct hp_token token;
 	hp_pool_token(pool, &token);
 	CK_RV rv = hp_token_refresh(&token);
-	if (rv != CKR_OK)
-		return hp_rv_fail(err, rv, "read the state of token '%s'", label);
+	if (rv != CKR_OK) {
+		hp_rv_fail(err, rv, "read the state of token '%s'", label);
+		return as_down(err);
+	}
 	HP_CHECK(!(token.info.flags & CKF_USER_PIN_LOCKED), err, HSMPOOL_ERR_AUTH,
 		 "the user PIN of token '%s' is locked: the security officer must set a "
 		 "new "
@@ -158,7 +168,7 @@ static hsmpool_status try_pin(struct hsmpool_session *e, const char *label,
 			"token '%s' refused the PIN from %s; it is not tried again: "
 			"correct the PIN source",
 			label, pin_origin(pool));
-	return class == HP_RV_LOGIN_RACE ? HSMPOOL_ERR_AUTH : HSMPOOL_ERR_DOWN;
+	return as_down(err);
 }
 
 /* The PIN of the source, which must not be one that was refused. */

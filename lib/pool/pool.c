@@ -122,29 +122,35 @@ static hsmpool_status copy_options(struct hp_pool_options *to,
 	return HSMPOOL_OK;
 }
 
-static hsmpool_status find_token(hsmpool *pool, const CK_SLOT_ID *slot,
-				 hsmpool_error *err)
+/* A wrong URI is the configuration's fault here. */
+static hsmpool_status parse_token(const char *token, struct hp_uri **uri,
+				  hsmpool_error *err)
 {
-	struct hp_uri *uri = NULL;
-	if (slot) {
-		pool->token = (struct hp_token){ .module = pool->module, .slot = *slot };
-		CK_RV rv = hp_token_refresh(&pool->token);
-		return rv == CKR_OK
-			       ? HSMPOOL_OK
-			       : hp_rv_fail(err, rv, "read the token in slot %lu", *slot);
-	}
-	if (pool->options.token)
-		HP_TRY(hp_uri_parse(pool->options.token, &uri, err));
-	hsmpool_status status = hp_token_find(pool->module, uri, &pool->token, err);
-	hp_uri_free(&uri);
-	return status;
+	hsmpool_status status = hp_uri_parse(token, uri, err);
+	if (status != HSMPOOL_ERR_USAGE)
+		return status;
+	hp_error_prefix(err, "the option 'token'");
+	if (err)
+		err->status = HSMPOOL_ERR_CONFIG;
+	return HSMPOOL_ERR_CONFIG;
 }
 
+static hsmpool_status take_slot(hsmpool *pool, CK_SLOT_ID slot, hsmpool_error *err)
+{
+	pool->token = (struct hp_token){ .module = pool->module, .slot = slot };
+	CK_RV rv = hp_token_refresh(&pool->token);
+	if (rv != CKR_OK)
+		return hp_rv_fail(err, rv, "read the token in slot %lu", slot);
+	return HSMPOOL_OK;
+}
+
+/* slot: the token there, whatever it is; NULL: the one that the options name. */
 static hsmpool_status find_module_and_token(hsmpool *pool, const CK_SLOT_ID *slot,
 					    hsmpool_error *err)
 {
 	const struct hp_pool_options *options = &pool->options;
 	struct hp_rv_overrides overrides;
+	struct hp_uri *uri = NULL;
 	HP_CHECK(options->module, err, HSMPOOL_ERR_CONFIG,
 		 "[pool%s%s] has no 'module': name the vendor's PKCS#11 library",
 		 options->name && *options->name ? " " : "",
@@ -152,9 +158,15 @@ static hsmpool_status find_module_and_token(hsmpool *pool, const CK_SLOT_ID *slo
 	if (options->pin_source)
 		HP_TRY(hp_pin_source_check(options->pin_source, err));
 	HP_TRY(hp_rv_overrides_parse(options->rv_class, &overrides, err));
-	HP_TRY(hp_module_open(&pool->module, options->module, options->module_env,
-			      &overrides, err));
-	return find_token(pool, slot, err);
+	if (options->token && !slot)
+		HP_TRY(parse_token(options->token, &uri, err));
+	hsmpool_status status = hp_module_open(&pool->module, options->module,
+					       options->module_env, &overrides, err);
+	if (status == HSMPOOL_OK)
+		status = slot ? take_slot(pool, *slot, err)
+			      : hp_token_find(pool->module, uri, &pool->token, err);
+	hp_uri_free(&uri);
+	return status;
 }
 
 /* How closely upkeep looks: a quarter of the shortest interval, 5 ms to 1 s. */

@@ -86,6 +86,7 @@ static void add_job_locked(struct hsmpool_session **jobs, struct hsmpool_session
 	e->next_job = *jobs;
 	*jobs = e;
 	e->pool->jobs++;
+	e->pool->jobs_waiting++;
 }
 
 /* The idle session whose proof of life is the oldest, if one is due. */
@@ -103,10 +104,22 @@ static struct hsmpool_session *find_probe_due(hsmpool *pool, int64_t now)
 	return NULL;
 }
 
+/* Those whose probe hangs apart. */
+static bool is_testing_locked(const hsmpool *pool)
+{
+	if (pool->count[HP_ENTRY_TESTING] == 0)
+		return false;
+	for (uint32_t i = 0; i < pool->options.max_sessions; i++)
+		if (pool->entries[i].state == HP_ENTRY_TESTING &&
+		    !pool->entries[i].is_stuck)
+			return true;
+	return false;
+}
+
 static void decide_probe_locked(hsmpool *pool, int64_t now, struct hsmpool_session **jobs)
 {
 	struct hsmpool_session *e = find_probe_due(pool, now);
-	if (!e || pool->count[HP_ENTRY_TESTING] > 0 || pool->waiters > 0)
+	if (!e || is_testing_locked(pool) || pool->waiters > 0)
 		return;
 	hp_entry_unlist_locked(e);
 	hp_entry_set_state_locked(e, HP_ENTRY_TESTING);
@@ -201,7 +214,7 @@ struct hsmpool_session *hp_upkeep_decide(hsmpool *pool, int64_t now)
 	if (!pool->is_closed) {
 		decide_limit_locked(pool, now);
 		/* What a busy prober has not done yet must not pile up. */
-		if (pool->jobs == 0) {
+		if (pool->jobs_waiting == 0) {
 			decide_retire_locked(pool, now, &jobs);
 			decide_probe_locked(pool, now, &jobs);
 			decide_open_locked(pool, now, &jobs);
@@ -301,6 +314,7 @@ void hp_upkeep_do(struct hsmpool_session *e)
 {
 	hsmpool *pool = e->pool;
 	pthread_mutex_lock(&pool->lock);
+	pool->jobs_waiting--;
 	enum hp_entry_state state = e->state;
 	enum hp_close_reason reason = e->close_reason;
 	pthread_mutex_unlock(&pool->lock);

@@ -20,7 +20,8 @@ int ground_set_up(void **state)
 	ground.mock = fixture_mock_control();
 	ground_set(&ground, "revalidate-interval", "0", "validate-after", "1h",
 		   "idle-timeout", "0", "max-lifetime", "0", "leak-warn", "0",
-		   "min-sessions", "1", "log-level", "error", NULL);
+		   "min-sessions", "1", NULL);
+	ground_catch_log(&ground);
 	*state = &ground;
 	return 0;
 }

@@ -510,7 +510,7 @@ static int close_keys(void **state)
 	return crypto_teardown(state);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(openssl_opens_what_the_token_encrypts_at_every_size),
@@ -530,5 +530,6 @@ int main(void)
 		cmocka_unit_test(a_key_that_may_not_encrypt_is_a_key_error),
 		cmocka_unit_test(an_iv_of_the_hsm_is_refused_where_it_makes_none),
 	};
+	crypto_arguments(argc, argv);
 	return cmocka_run_group_tests(tests, make_keys, close_keys);
 }

@@ -9,10 +9,21 @@
 
 struct crypto_ground ground;
 
+static int argument_count;
+static char **arguments;
+
+void crypto_arguments(int argc, char **argv)
+{
+	argument_count = argc;
+	arguments = argv;
+}
+
 int crypto_setup(void **state)
 {
 	(void)state;
 	fixture_softhsm(&ground.fixture);
+	for (int i = 1; i + 1 < argument_count; i += 2)
+		fixture_set(&ground.fixture, arguments[i], arguments[i + 1]);
 	ground.pool = fixture_open(&ground.fixture);
 	return 0;
 }

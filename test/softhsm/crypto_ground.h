@@ -17,6 +17,10 @@ struct crypto_ground {
 };
 extern struct crypto_ground ground;
 
+/* The program's arguments are options of the pool, KEY VALUE KEY VALUE ...: the same
+ * tests must hold whatever is set. */
+void crypto_arguments(int argc, char **argv);
+
 /* cmocka's group fixtures: a fresh token and ground.pool. */
 int crypto_setup(void **state);
 int crypto_teardown(void **state);

@@ -257,7 +257,7 @@ static int close_keys(void **state)
 	return crypto_teardown(state);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(macs_are_those_of_openssl_at_every_size),
@@ -269,5 +269,6 @@ int main(void)
 		cmocka_unit_test(a_digest_needs_the_room_it_says),
 		cmocka_unit_test(random_numbers_fill_what_was_asked_and_no_more),
 	};
+	crypto_arguments(argc, argv);
 	return cmocka_run_group_tests(tests, make_keys, close_keys);
 }

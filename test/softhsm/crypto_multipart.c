@@ -390,7 +390,7 @@ static int close_keys(void **state)
 	return crypto_teardown(state);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(parts_and_the_whole_are_the_same_encryption),
@@ -405,5 +405,6 @@ int main(void)
 		cmocka_unit_test(what_cannot_be_done_in_parts_is_refused_at_begin),
 		cmocka_unit_test(a_child_cannot_go_on_with_its_parents_operation),
 	};
+	crypto_arguments(argc, argv);
 	return cmocka_run_group_tests(tests, make_keys, close_keys);
 }

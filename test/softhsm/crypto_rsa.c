@@ -227,46 +227,27 @@ static int make_keys(void **state)
 	return 0;
 }
 
-static void close_keys(void)
+static int drop_keys(void **state)
 {
 	hsmpool_key_close(&own);
 	hsmpool_key_close(&imported);
 	hsmpool_key_close(&ec);
-}
-
-static int drop_keys(void **state)
-{
-	close_keys();
 	EVP_PKEY_free(own_public);
 	EVP_PKEY_free(foreign);
 	return crypto_teardown(state);
 }
 
-static int offload(void **state)
+int main(int argc, char **argv)
 {
-	(void)state;
-	close_keys();
-	crypto_reopen("offload-public", "yes");
-	own = crypto_open("pkcs11:object=own");
-	imported = crypto_open("pkcs11:object=imported");
-	ec = crypto_open("pkcs11:object=ec");
-	return 0;
-}
-
-int main(void)
-{
-#define BOTH_WAYS                                                                     \
-	cmocka_unit_test(openssl_opens_what_the_public_key_on_the_token_encrypts),    \
-		cmocka_unit_test(the_token_opens_what_openssl_encrypts),              \
-		cmocka_unit_test(a_message_too_long_for_the_modulus_is_refused),      \
-		cmocka_unit_test(encryption_needs_room_for_the_modulus),              \
-		cmocka_unit_test(bad_ciphertexts_of_any_kind_get_one_answer),         \
-		cmocka_unit_test(oaep_that_the_token_lacks_is_unsupported_both_ways), \
-		cmocka_unit_test(keys_of_another_kind_are_key_errors)
-	const struct CMUnitTest in_token[] = { BOTH_WAYS };
-	const struct CMUnitTest offloaded[] = { BOTH_WAYS };
-	int failed =
-		cmocka_run_group_tests_name("in the token", in_token, make_keys, NULL);
-	return failed +
-	       cmocka_run_group_tests_name("offloaded", offloaded, offload, drop_keys);
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(openssl_opens_what_the_public_key_on_the_token_encrypts),
+		cmocka_unit_test(the_token_opens_what_openssl_encrypts),
+		cmocka_unit_test(a_message_too_long_for_the_modulus_is_refused),
+		cmocka_unit_test(encryption_needs_room_for_the_modulus),
+		cmocka_unit_test(bad_ciphertexts_of_any_kind_get_one_answer),
+		cmocka_unit_test(oaep_that_the_token_lacks_is_unsupported_both_ways),
+		cmocka_unit_test(keys_of_another_kind_are_key_errors),
+	};
+	crypto_arguments(argc, argv);
+	return cmocka_run_group_tests(tests, make_keys, drop_keys);
 }

@@ -386,17 +386,12 @@ static int make_keys(void **state)
 	return 0;
 }
 
-static void close_keys(void)
+static int drop_keys(void **state)
 {
 	for (size_t p = 0; p < PAIRS; p++) {
 		hsmpool_key_close(&pairs[p].own);
 		hsmpool_key_close(&pairs[p].imported);
 	}
-}
-
-static int drop_keys(void **state)
-{
-	close_keys();
 	for (size_t p = 0; p < PAIRS; p++) {
 		EVP_PKEY_free(pairs[p].own_public);
 		EVP_PKEY_free(pairs[p].foreign);
@@ -404,43 +399,21 @@ static int drop_keys(void **state)
 	return crypto_teardown(state);
 }
 
-static int offload(void **state)
+int main(int argc, char **argv)
 {
-	(void)state;
-	close_keys();
-	crypto_reopen("offload-public", "yes");
-	for (size_t p = 0; p < PAIRS; p++) {
-		char uri[40], label[16];
-		label_of(p, "own", label);
-		snprintf(uri, sizeof(uri), "pkcs11:object=%s", label);
-		pairs[p].own = crypto_open(uri);
-		label_of(p, "imported", label);
-		snprintf(uri, sizeof(uri), "pkcs11:object=%s", label);
-		pairs[p].imported = crypto_open(uri);
-	}
-	return 0;
-}
-
-int main(void)
-{
-#define BOTH_WAYS                                                                     \
-	cmocka_unit_test(openssl_verifies_what_the_token_signs),                      \
-		cmocka_unit_test(the_token_verifies_what_openssl_signs),              \
-		cmocka_unit_test(a_changed_signature_does_not_verify),                \
-		cmocka_unit_test(a_signature_under_another_scheme_does_not_verify),   \
-		cmocka_unit_test(a_digest_made_elsewhere_is_signed_like_its_message), \
-		cmocka_unit_test(raw_ecdsa_is_the_two_numbers),                       \
-		cmocka_unit_test(the_salt_of_pss_is_as_long_as_asked),                \
-		cmocka_unit_test(a_key_of_another_type_is_a_key_error),               \
-		cmocka_unit_test(a_key_that_wants_its_pin_each_time_signs)
-	const struct CMUnitTest in_token[] = {
-		BOTH_WAYS,
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(openssl_verifies_what_the_token_signs),
+		cmocka_unit_test(the_token_verifies_what_openssl_signs),
+		cmocka_unit_test(a_changed_signature_does_not_verify),
+		cmocka_unit_test(a_signature_under_another_scheme_does_not_verify),
+		cmocka_unit_test(a_digest_made_elsewhere_is_signed_like_its_message),
+		cmocka_unit_test(raw_ecdsa_is_the_two_numbers),
+		cmocka_unit_test(the_salt_of_pss_is_as_long_as_asked),
+		cmocka_unit_test(a_key_of_another_type_is_a_key_error),
+		cmocka_unit_test(a_key_that_wants_its_pin_each_time_signs),
 		cmocka_unit_test(signing_needs_the_room_it_says_and_no_more),
 		cmocka_unit_test(a_public_key_alone_does_not_sign),
 	};
-	const struct CMUnitTest offloaded[] = { BOTH_WAYS };
-	int failed =
-		cmocka_run_group_tests_name("in the token", in_token, make_keys, NULL);
-	return failed +
-	       cmocka_run_group_tests_name("offloaded", offloaded, offload, drop_keys);
+	crypto_arguments(argc, argv);
+	return cmocka_run_group_tests(tests, make_keys, drop_keys);
 }

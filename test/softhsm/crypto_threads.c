@@ -127,11 +127,9 @@ static void eight_threads_do_everything_at_once(void **state)
 
 static int make_keys(void **state)
 {
-	(void)state;
-	fixture_softhsm(&ground.fixture);
+	crypto_setup(state);
 	fixture_set(&ground.fixture, "max-sessions", "4");
-	fixture_set(&ground.fixture, "borrow-timeout", "60s");
-	ground.pool = fixture_open(&ground.fixture);
+	crypto_reopen("borrow-timeout", "60s");
 	aes = crypto_generate("aes", 256, NULL, "aes", 0);
 	rsa = crypto_generate("rsa", 2048, NULL, "rsa", 0);
 	ec = crypto_generate("ec", 0, "P-256", "ec", 0);
@@ -148,10 +146,11 @@ static int close_keys(void **state)
 	return crypto_teardown(state);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(eight_threads_do_everything_at_once),
 	};
+	crypto_arguments(argc, argv);
 	return cmocka_run_group_tests(tests, make_keys, close_keys);
 }

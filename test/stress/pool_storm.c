@@ -208,14 +208,14 @@ static void *command(void *unused)
 /* --- the weather ------------------------------------------------------------- */
 
 static const char *const bad_weather[] = {
-	"fail=C_OpenSession:p0.2:CKR_DEVICE_ERROR",
-	"fail=C_OpenSession:p0.2:CKR_SESSION_COUNT",
-	"fail=C_OpenSession:p0.1:CKR_TOKEN_NOT_PRESENT",
-	"fail=C_GetSessionInfo:p0.1:CKR_SESSION_HANDLE_INVALID",
-	"fail=C_GetSessionInfo:p0.1:CKR_GENERAL_ERROR",
-	"fail=C_Login:p0.3:CKR_DEVICE_ERROR",
+	"fail=C_OpenSession:p0.05:CKR_DEVICE_ERROR",
+	"fail=C_OpenSession:p0.1:CKR_SESSION_COUNT",
+	"fail=C_OpenSession:p0.03:CKR_TOKEN_NOT_PRESENT",
+	"fail=C_GetSessionInfo:p0.03:CKR_SESSION_HANDLE_INVALID",
+	"fail=C_GetSessionInfo:p0.03:CKR_GENERAL_ERROR",
+	"fail=C_Login:p0.1:CKR_DEVICE_ERROR",
 	"fail=C_GenerateRandom:p0.1:CKR_GENERAL_ERROR",
-	"fail=C_GetTokenInfo:p0.1:CKR_DEVICE_ERROR",
+	"fail=C_GetTokenInfo:p0.02:CKR_DEVICE_ERROR",
 	"latency=C_GenerateRandom:200us",
 	"sessions=3",
 	"sessions=6",
@@ -249,7 +249,7 @@ static void *make_weather(void *unused)
 			reboot(&dice);
 		if (roll(&dice, 6) == 0)
 			mock->log_out();
-		if (roll(&dice, 3) == 0)
+		if (roll(&dice, 2) == 0)
 			mock->clear_failures();
 		nap_us(1000 + roll(&dice, 30000));
 	}

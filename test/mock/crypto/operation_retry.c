@@ -571,6 +571,51 @@ static void a_copy_is_made_anew_after_a_loss(void **state)
 	assert_int_equal(mock->calls("C_CopyObject") - before, 1);
 }
 
+static CK_ULONG session_objects(void)
+{
+	CK_OBJECT_HANDLE found[10];
+	CK_ULONG len = 0;
+	CK_BBOOL no = CK_FALSE;
+	CK_ATTRIBUTE template = { CKA_TOKEN, &no, sizeof(no) };
+	hsmpool_session *session;
+
+	assert_ok(hsmpool_borrow(pool, &session, HSMPOOL_BORROW_ANY, "test",
+				 hsmpool_deadline_in(5000), &err),
+		  &err);
+	CK_FUNCTION_LIST *module = hsmpool_session_functions(session);
+	CK_SESSION_HANDLE handle = hsmpool_session_handle(session);
+	assert_int_equal(module->C_FindObjectsInit(handle, &template, 1), CKR_OK);
+	assert_int_equal(module->C_FindObjects(handle, found, 10, &len), CKR_OK);
+	assert_int_equal(module->C_FindObjectsFinal(handle), CKR_OK);
+	hsmpool_return(&session, HSMPOOL_VERDICT_CLEAN);
+	return len;
+}
+
+/* The copies of before are still there then, on the anchor, and must not pile up. */
+static void the_loss_of_one_session_leaves_no_second_copy(void **state)
+{
+	hsmpool_session *held;
+
+	(void)state;
+	fixture_set(&ground, "key-copies", "session");
+	reopen();
+	CK_ULONG before = session_objects();
+	assert_int_equal(before, 4);
+	for (int i = 0; i < 5; i++) {
+		assert_ok(hsmpool_borrow(pool, &held, HSMPOOL_BORROW_ANY, "test",
+					 hsmpool_deadline_in(5000), &err),
+			  &err);
+		hsmpool_return(&held, HSMPOOL_VERDICT_DEAD);
+		for (int j = 0; j < 2; j++) {
+			assert_ok(sign_rsa(), &err);
+			assert_ok(sign_ec(), &err);
+			assert_ok(encrypt(), &err);
+			assert_ok(make_mac((uint8_t[32]){ 0 }), &err);
+		}
+	}
+	assert_int_equal(session_objects(), before);
+}
+
 static void where_no_copy_can_be_made_the_original_serves(void **state)
 {
 	uint64_t before;
@@ -659,6 +704,7 @@ int main(void)
 		MINE(an_ambiguous_answer_of_a_dead_session_is_a_loss),
 		MINE(a_secret_that_cannot_be_destroyed_takes_its_session_along),
 		MINE(a_copy_is_made_anew_after_a_loss),
+		MINE(the_loss_of_one_session_leaves_no_second_copy),
 		MINE(where_no_copy_can_be_made_the_original_serves),
 		MINE(a_forked_child_is_refused_and_can_close_its_keys),
 	};

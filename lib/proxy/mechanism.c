@@ -1,0 +1,436 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The table of parameters: which of their words are pointers, lengths, handles.
+ *
+ * PKCS#11's parameter structures are rows of machine words (a CK_BBOOL is padded to one),
+ * so a layout is a list of word numbers. Must not: read what a length of the wrong size
+ * stands for, or more than the application can have meant.
+ */
+#include "proxy/mechanism.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include "base/memory.h"
+#include "base/secret.h"
+
+#define WORD sizeof(CK_ULONG)
+_Static_assert(sizeof(CK_ULONG) == sizeof(void *), "parameters are rows of words");
+
+/* What is copied at most, all pointers together. */
+#define MOST_COPIED (64u << 10)
+/* Parameters without a structure of words: IVs, counters, lengths. */
+#define MOST_FLAT 64
+
+enum field_kind {
+	NO_FIELD,
+	BYTES,    /* pointer at .at, its length in bytes at .len */
+	BITS,     /* the same in bits */
+	HANDLE,   /* an object, at .at */
+	RETURNED, /* pointer to a row of .len new handles */
+	OPAQUE,   /* something with pointers of its own: not copied */
+};
+
+struct layout {
+	unsigned words; /* 0: no structure, bytes of any length */
+	bool has_nonce; /* the first field */
+	struct {
+		enum field_kind kind;
+		unsigned at, len;
+	} fields[3];
+};
+
+static const struct layout flat = { 0 };
+
+/* --- the table --------------------------------------------------------------------- */
+
+static const struct layout gcm = { 6, true, { { BYTES, 0, 1 }, { BYTES, 3, 4 } } };
+static const struct layout ccm = { 6, true, { { BYTES, 1, 2 }, { BYTES, 3, 4 } } };
+static const struct layout oaep = { 5, false, { { BYTES, 3, 4 } } };
+static const struct layout rc5_cbc = { 4, false, { { BYTES, 2, 3 } } };
+static const struct layout eddsa = { 3, false, { { BYTES, 2, 1 } } };
+static const struct layout poly1305 = { 4, true, { { BYTES, 0, 1 }, { BYTES, 2, 3 } } };
+static const struct layout chacha20 = { 4, false, { { BITS, 0, 1 }, { BITS, 2, 3 } } };
+static const struct layout kip = { 4, false, { { HANDLE, 1, 0 }, { OPAQUE, 0, 0 } } };
+static const struct layout cms = { 8, false, { { HANDLE, 0, 0 }, { OPAQUE, 0, 0 } } };
+static const struct layout other_key = { 1, false, { { HANDLE, 0, 0 } } };
+static const struct layout hybrid = { 9, false, { { HANDLE, 6, 0 }, { OPAQUE, 0, 0 } } };
+static const struct layout mqv = {
+	10, false, { { HANDLE, 6, 0 }, { HANDLE, 9, 0 }, { OPAQUE, 0, 0 } }
+};
+static const struct layout gost_wrap = { 5,
+					 false,
+					 { { HANDLE, 4, 0 }, { OPAQUE, 0, 0 } } };
+static const struct layout hkdf = { 8, false, { { HANDLE, 5, 0 }, { OPAQUE, 0, 0 } } };
+static const struct layout tls_keys = { 9, false, { { RETURNED, 8, 4 } } };
+static const struct layout tls12_keys = { 10, false, { { RETURNED, 8, 4 } } };
+static const struct layout wtls_keys = { 11, false, { { RETURNED, 10, 2 } } };
+
+/* Of 3.0, which the 2.40 header does not have. */
+#define CKM_CHACHA20_3_0          0x1226UL
+#define CKM_CHACHA20_POLY1305_3_0 0x4021UL
+#define CKM_HKDF_DERIVE_3_0       0x402aUL
+#define CKM_HKDF_DATA_3_0         0x402bUL
+
+static const struct layout *find_structure(CK_MECHANISM_TYPE type)
+{
+	switch (type) {
+	case CKM_AES_GCM:
+		return &gcm;
+	case CKM_AES_CCM:
+		return &ccm;
+	case CKM_RSA_PKCS_OAEP:
+		return &oaep;
+	case CKM_RC5_CBC:
+	case CKM_RC5_CBC_PAD:
+		return &rc5_cbc;
+	case CKM_EDDSA:
+		return &eddsa;
+	case CKM_CHACHA20_POLY1305_3_0:
+		return &poly1305;
+	case CKM_CHACHA20_3_0:
+		return &chacha20;
+	case CKM_KIP_MAC:
+	case CKM_KIP_DERIVE:
+	case CKM_KIP_WRAP:
+		return &kip;
+	case CKM_CMS_SIG:
+		return &cms;
+	case CKM_CONCATENATE_BASE_AND_KEY:
+		return &other_key;
+	case CKM_X9_42_DH_HYBRID_DERIVE:
+		return &hybrid;
+	case CKM_X9_42_MQV_DERIVE:
+	case CKM_ECMQV_DERIVE:
+		return &mqv;
+	case CKM_GOSTR3410_KEY_WRAP:
+		return &gost_wrap;
+	case CKM_HKDF_DERIVE_3_0:
+	case CKM_HKDF_DATA_3_0:
+		return &hkdf;
+	case CKM_SSL3_KEY_AND_MAC_DERIVE:
+	case CKM_TLS_KEY_AND_MAC_DERIVE:
+		return &tls_keys;
+	case CKM_TLS12_KEY_AND_MAC_DERIVE:
+	case CKM_TLS12_KEY_SAFE_DERIVE:
+		return &tls12_keys;
+	case CKM_WTLS_SERVER_KEY_AND_MAC_DERIVE:
+	case CKM_WTLS_CLIENT_KEY_AND_MAC_DERIVE:
+		return &wtls_keys;
+	default:
+		return NULL;
+	}
+}
+
+/* Ciphers whose parameter is an IV, a counter block, or rounds and an IV in a row. */
+static bool is_flat_cipher(CK_MECHANISM_TYPE type)
+{
+	switch (type) {
+	case CKM_AES_CBC:
+	case CKM_AES_CBC_PAD:
+	case CKM_AES_CTR:
+	case CKM_AES_CTS:
+	case CKM_AES_OFB:
+	case CKM_AES_CFB1:
+	case CKM_AES_CFB8:
+	case CKM_AES_CFB64:
+	case CKM_AES_CFB128:
+	case CKM_DES_CBC:
+	case CKM_DES_CBC_PAD:
+	case CKM_DES_OFB64:
+	case CKM_DES_OFB8:
+	case CKM_DES_CFB64:
+	case CKM_DES_CFB8:
+	case CKM_DES3_CBC:
+	case CKM_DES3_CBC_PAD:
+	case CKM_CAMELLIA_CBC:
+	case CKM_CAMELLIA_CBC_PAD:
+	case CKM_CAMELLIA_CTR:
+	case CKM_ARIA_CBC:
+	case CKM_ARIA_CBC_PAD:
+	case CKM_SEED_CBC:
+	case CKM_SEED_CBC_PAD:
+	case CKM_CAST_CBC:
+	case CKM_CAST_CBC_PAD:
+	case CKM_CAST3_CBC:
+	case CKM_CAST3_CBC_PAD:
+	case CKM_CAST128_CBC:
+	case CKM_CAST128_CBC_PAD:
+	case CKM_CDMF_CBC:
+	case CKM_CDMF_CBC_PAD:
+	case CKM_IDEA_CBC_PAD:
+	case CKM_RC2_ECB:
+	case CKM_RC2_CBC_PAD:
+	case CKM_RC5_ECB:
+	case CKM_BLOWFISH_CBC:
+	case CKM_BLOWFISH_CBC_PAD:
+	case CKM_TWOFISH_CBC:
+	case CKM_TWOFISH_CBC_PAD:
+	case CKM_GOST28147:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* Signatures and MACs whose parameter is plain numbers. */
+static bool is_flat_signature(CK_MECHANISM_TYPE type)
+{
+	switch (type) {
+	case CKM_RSA_PKCS_PSS:
+	case CKM_SHA1_RSA_PKCS_PSS:
+	case CKM_SHA224_RSA_PKCS_PSS:
+	case CKM_SHA256_RSA_PKCS_PSS:
+	case CKM_SHA384_RSA_PKCS_PSS:
+	case CKM_SHA512_RSA_PKCS_PSS:
+	case CKM_MD5_HMAC_GENERAL:
+	case CKM_SHA_1_HMAC_GENERAL:
+	case CKM_SHA224_HMAC_GENERAL:
+	case CKM_SHA256_HMAC_GENERAL:
+	case CKM_SHA384_HMAC_GENERAL:
+	case CKM_SHA512_HMAC_GENERAL:
+	case CKM_SHA512_224_HMAC_GENERAL:
+	case CKM_SHA512_256_HMAC_GENERAL:
+	case CKM_SHA512_T:
+	case CKM_SHA512_T_HMAC:
+	case CKM_SHA512_T_HMAC_GENERAL:
+	case CKM_RIPEMD128_HMAC_GENERAL:
+	case CKM_RIPEMD160_HMAC_GENERAL:
+	case CKM_AES_MAC_GENERAL:
+	case CKM_AES_CMAC_GENERAL:
+	case CKM_DES_MAC_GENERAL:
+	case CKM_DES3_MAC_GENERAL:
+	case CKM_DES3_CMAC_GENERAL:
+	case CKM_CAMELLIA_MAC_GENERAL:
+	case CKM_ARIA_MAC_GENERAL:
+	case CKM_SEED_MAC_GENERAL:
+	case CKM_CAST_MAC_GENERAL:
+	case CKM_CAST3_MAC_GENERAL:
+	case CKM_CAST128_MAC_GENERAL:
+	case CKM_CDMF_MAC_GENERAL:
+	case CKM_IDEA_MAC_GENERAL:
+	case CKM_RC2_MAC_GENERAL:
+	case CKM_RC5_MAC:
+	case CKM_RC5_MAC_GENERAL:
+	case CKM_SSL3_MD5_MAC:
+	case CKM_SSL3_SHA1_MAC:
+	case CKM_TLS_MAC:
+	case CKM_GOST28147_MAC:
+	case CKM_GOSTR3411:
+	case CKM_GOSTR3411_HMAC:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* NULL: not known. */
+static const struct layout *find_layout(CK_MECHANISM_TYPE type)
+{
+	if (is_flat_cipher(type) || is_flat_signature(type))
+		return &flat;
+	return find_structure(type);
+}
+
+/* --- reading and writing words ------------------------------------------------------ */
+
+static CK_ULONG word_at(const void *base, unsigned at)
+{
+	CK_ULONG word;
+	memcpy(&word, (const CK_BYTE *)base + at * WORD, WORD);
+	return word;
+}
+
+static const void *pointer_at(const void *base, unsigned at)
+{
+	const void *pointer;
+	memcpy(&pointer, (const CK_BYTE *)base + at * WORD, WORD);
+	return pointer;
+}
+
+/* The structure that m's parameter is, or NULL if there is none that we know. */
+static const struct layout *structure_of(const CK_MECHANISM *m)
+{
+	if (!m || !m->pParameter || m->ulParameterLen == 0)
+		return NULL;
+	const struct layout *layout = find_structure(m->mechanism);
+	return layout && m->ulParameterLen == layout->words * WORD ? layout : NULL;
+}
+
+static size_t bytes_of(const struct layout *layout, unsigned i, const void *words)
+{
+	CK_ULONG len = word_at(words, layout->fields[i].len);
+	return layout->fields[i].kind == BITS ? len / 8 + (len % 8 != 0) : len;
+}
+
+static bool is_bytes(const struct layout *layout, unsigned i)
+{
+	return layout->fields[i].kind == BYTES || layout->fields[i].kind == BITS;
+}
+
+static bool has_field(const struct layout *layout, enum field_kind kind)
+{
+	for (unsigned i = 0; i < HP_ARRAY_LEN(layout->fields); i++)
+		if (layout->fields[i].kind == kind)
+			return true;
+	return false;
+}
+
+static bool promises_bytes_at_null(const struct layout *layout, const void *words)
+{
+	for (unsigned i = 0; i < HP_ARRAY_LEN(layout->fields); i++)
+		if (is_bytes(layout, i) && bytes_of(layout, i, words) > 0 &&
+		    !pointer_at(words, layout->fields[i].at))
+			return true;
+	return false;
+}
+
+/* --- handles ----------------------------------------------------------------------- */
+
+static CK_RV make_real(struct hp_vsession *vs, struct hp_session *s, CK_ULONG *word)
+{
+	CK_OBJECT_HANDLE real = CK_INVALID_HANDLE;
+	/* Not every such handle is used: none is a legal value. */
+	if (*word == CK_INVALID_HANDLE)
+		return CKR_OK;
+	CK_RV rv = hp_object_real(vs, s, *word, &real);
+	*word = real;
+	return rv;
+}
+
+CK_RV hp_mechanism_real(struct hp_vsession *vs, struct hp_session *s, CK_MECHANISM *given,
+			struct hp_mechanism_call *call, CK_MECHANISM **use)
+{
+	*use = given;
+	const struct layout *layout = structure_of(given);
+	if (!layout)
+		return CKR_OK;
+	if (promises_bytes_at_null(layout, given->pParameter))
+		return CKR_MECHANISM_PARAM_INVALID;
+	if (!has_field(layout, HANDLE))
+		return CKR_OK;
+	call->ck = *given;
+	call->ck.pParameter = call->words;
+	memcpy(call->words, given->pParameter, given->ulParameterLen);
+	for (unsigned i = 0; i < HP_ARRAY_LEN(layout->fields); i++) {
+		if (layout->fields[i].kind != HANDLE)
+			continue;
+		CK_RV rv = make_real(vs, s, &call->words[layout->fields[i].at]);
+		if (rv != CKR_OK)
+			return rv;
+	}
+	*use = &call->ck;
+	return CKR_OK;
+}
+
+CK_RV hp_mechanism_adopt(struct hp_vsession *vs, struct hp_session *s,
+			 struct hp_vsession *owner, CK_MECHANISM *given)
+{
+	const struct layout *layout = structure_of(given);
+	if (!layout || layout->fields[0].kind != RETURNED)
+		return CKR_OK;
+	const void *pointer = pointer_at(given->pParameter, layout->fields[0].at);
+	CK_OBJECT_HANDLE *keys = (CK_OBJECT_HANDLE *)(uintptr_t)pointer;
+	for (unsigned i = 0; keys && i < layout->fields[0].len; i++) {
+		if (keys[i] == CK_INVALID_HANDLE)
+			continue;
+		CK_RV rv = hp_object_virtual(vs, s, keys[i], owner, &keys[i]);
+		if (rv != CKR_OK)
+			return rv;
+	}
+	return CKR_OK;
+}
+
+bool hp_mechanism_leaves_nonce(const CK_MECHANISM *given)
+{
+	const struct layout *layout = structure_of(given);
+	if (!layout || !layout->has_nonce)
+		return false;
+	const CK_BYTE *nonce = pointer_at(given->pParameter, layout->fields[0].at);
+	size_t len = bytes_of(layout, 0, given->pParameter);
+	if (!nonce || len > MOST_FLAT)
+		return true;
+	CK_BYTE any = 0;
+	for (size_t i = 0; i < len; i++)
+		any |= nonce[i];
+	return any == 0;
+}
+
+/* --- copies ------------------------------------------------------------------------ */
+
+static size_t padded(size_t len)
+{
+	return (len + WORD - 1) / WORD * WORD;
+}
+
+/* What a copy takes, or 0 if it is none that can be made. */
+static size_t copied_len(const struct layout *layout, const CK_MECHANISM *given)
+{
+	if (layout->words == 0)
+		return given->ulParameterLen <= MOST_FLAT ? given->ulParameterLen : 0;
+	if (!structure_of(given) || has_field(layout, OPAQUE) ||
+	    has_field(layout, RETURNED))
+		return 0;
+	size_t total = given->ulParameterLen;
+	for (unsigned i = 0; i < HP_ARRAY_LEN(layout->fields); i++) {
+		size_t len =
+			is_bytes(layout, i) ? bytes_of(layout, i, given->pParameter) : 0;
+		if (len > MOST_COPIED || total > MOST_COPIED)
+			return 0;
+		total += padded(len);
+	}
+	return total;
+}
+
+/* The bytes that pointers lead to go behind the structure. */
+static void copy_deep(const struct layout *layout, const CK_MECHANISM *given,
+		      CK_ULONG *words)
+{
+	memcpy(words, given->pParameter, given->ulParameterLen);
+	CK_BYTE *behind = (CK_BYTE *)words + given->ulParameterLen;
+	for (unsigned i = 0; i < HP_ARRAY_LEN(layout->fields); i++) {
+		if (!is_bytes(layout, i))
+			continue;
+		size_t len = bytes_of(layout, i, given->pParameter);
+		const void *from = pointer_at(given->pParameter, layout->fields[i].at);
+		if (!from || len == 0)
+			continue;
+		memcpy(behind, from, len);
+		memcpy(&words[layout->fields[i].at], &behind, sizeof(behind));
+		behind += padded(len);
+	}
+}
+
+void hp_mechanism_copy(struct hp_mechanism_copy *copy, const CK_MECHANISM *given)
+{
+	copy->heap = NULL;
+	copy->ck = (CK_MECHANISM){ .mechanism = given->mechanism };
+	copy->is_faithful = given->ulParameterLen == 0;
+	if (copy->is_faithful)
+		return;
+	const struct layout *layout = find_layout(given->mechanism);
+	size_t len = layout && given->pParameter ? copied_len(layout, given) : 0;
+	if (len == 0)
+		return;
+	CK_ULONG *words = copy->words;
+	if (len > sizeof(copy->words)) {
+		words = copy->heap = malloc(padded(len));
+		copy->heap_len = len;
+		if (!words)
+			return;
+	}
+	copy_deep(layout, given, words);
+	copy->ck.pParameter = words;
+	copy->ck.ulParameterLen = given->ulParameterLen;
+	copy->is_faithful = true;
+}
+
+void hp_mechanism_copy_wipe(struct hp_mechanism_copy *copy)
+{
+	if (copy->ck.ulParameterLen > 0)
+		hp_wipe(copy->words, sizeof(copy->words));
+	if (copy->heap)
+		hp_wipe(copy->heap, copy->heap_len);
+	free(copy->heap);
+	copy->heap = NULL;
+	copy->ck = (CK_MECHANISM){ 0 };
+}
