@@ -50,29 +50,6 @@ CK_ULONG hp_find_template(const struct hp_uri_object *select, CK_ATTRIBUTE *temp
 	return count;
 }
 
-/* What every key has. The class comes first: modules that stop at the first missing
- * attribute (certificates have no key type) have told it by then. */
-CK_RV hp_read_identity(struct hp_session *s, CK_OBJECT_HANDLE handle,
-		       struct hp_object *out)
-{
-	memset(out, 0, sizeof(*out));
-	CK_ATTRIBUTE template[] = {
-		{ CKA_CLASS, &out->class, sizeof(out->class) },
-		{ CKA_LABEL, out->label, sizeof(out->label) },
-		{ CKA_ID, out->id, sizeof(out->id) },
-		{ CKA_KEY_TYPE, &out->type, sizeof(out->type) },
-	};
-	CK_RV rv = hp_read_attributes(s, handle, template, HP_ARRAY_LEN(template));
-	if (rv != CKR_OK)
-		return rv;
-	if (template[0].ulValueLen != sizeof(out->class))
-		out->class = CKO_DATA; /* an object that does not say is not a key */
-	out->handle = handle;
-	out->label_len = template[1].ulValueLen;
-	out->id_len = template[2].ulValueLen;
-	return CKR_OK;
-}
-
 /* The handles of the hits, at most cap. */
 static CK_RV find_handles(struct hp_session *s, const struct hp_uri_object *select,
 			  CK_OBJECT_HANDLE *handles, CK_ULONG cap, CK_ULONG *len,
@@ -207,27 +184,4 @@ hsmpool_status hp_find_key(const hsmpool_key *key, struct hp_session *s,
 			? "; list them with hsmpool-cli keys"
 			: " that can be seen without a login; set the option pin-source");
 	return HSMPOOL_OK;
-}
-
-CK_RV hp_find_public_half(struct hp_session *s, const struct hp_object *own,
-			  struct hp_object *out)
-{
-	HP_AUTO_FREE struct hp_object *hits = NULL;
-	size_t count;
-	bool more;
-	struct hp_uri_object select = {
-		.has_class = true,
-		.class = CKO_PUBLIC_KEY,
-		.has_id = true,
-		.id = own->id,
-		.id_len = own->id_len,
-	};
-
-	memset(out, 0, sizeof(*out));
-	if (own->id_len == 0)
-		return CKR_OK;
-	CK_RV rv = hp_find_keys(s, &select, 2, &hits, &count, &more);
-	if (rv == CKR_OK && count == 1 && !more && hits[0].type == own->type)
-		*out = hits[0];
-	return rv;
 }

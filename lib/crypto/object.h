@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Key objects of the token as the key files (find, facts, key, copies, info, create)
- * pass them around, and the inside of an hsmpool_key.
+ * pass them around (p11/fingerprint.h has the single one), and the inside of an
+ * hsmpool_key.
  */
 #ifndef HP_CRYPTO_OBJECT_H
 #define HP_CRYPTO_OBJECT_H
@@ -10,21 +11,8 @@
 #include <stdatomic.h>
 #include "crypto/key.h"
 #include "crypto/attachment.h"
+#include "p11/fingerprint.h"
 #include "p11/uri.h"
-
-#define HP_ID_CAP    256
-#define HP_LABEL_CAP 256
-
-/* One key object. An id or label longer than its field counts as empty. */
-struct hp_object {
-	CK_OBJECT_HANDLE handle;
-	CK_OBJECT_CLASS class;
-	CK_KEY_TYPE type;
-	size_t id_len;
-	size_t label_len;
-	uint8_t id[HP_ID_CAP];
-	uint8_t label[HP_LABEL_CAP];
-};
 
 /* The objects that make up one key; handle CK_INVALID_HANDLE where there is none. */
 struct hp_key_objects {
@@ -82,24 +70,10 @@ CK_RV hp_find_keys(struct hp_session *s, const struct hp_uri_object *select, CK_
 hsmpool_status hp_find_key(const hsmpool_key *key, struct hp_session *s,
 			   struct hp_key_objects *out, CK_RV *rv, hsmpool_error *err);
 
-/* The one public key with the non-empty id and the type of own, if there is just one:
- * out->handle says. */
-CK_RV hp_find_public_half(struct hp_session *s, const struct hp_object *own,
-			  struct hp_object *out);
-
-/* Class, type, id and label of an object that a search gave. */
-CK_RV hp_read_identity(struct hp_session *s, CK_OBJECT_HANDLE handle,
-		       struct hp_object *out);
-
 /* A template for searches of token objects by select; room for 4 attributes. */
 CK_ULONG hp_find_template(const struct hp_uri_object *select, CK_ATTRIBUTE *template);
 
 /* --- facts.c ------------------------------------------------------------------- */
-
-/* C_GetAttributeValue where attributes that are absent, hidden or too long are not an
- * error: their length becomes 0. */
-CK_RV hp_read_attributes(struct hp_session *s, CK_OBJECT_HANDLE object,
-			 CK_ATTRIBUTE *template, CK_ULONG count);
 
 /* public_half: where the key has one it may be in there already; if not it is searched
  * for, as far as the fingerprint needs it. NULL: no fingerprint is needed. */
