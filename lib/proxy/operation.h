@@ -38,8 +38,8 @@ struct hp_call {
 	CK_ULONG *out_len;
 	const CK_BYTE *signature;
 	CK_ULONG signature_len;
-	CK_MECHANISM *mechanism; /* translated */
-	CK_OBJECT_HANDLE key;    /* real */
+	CK_OBJECT_HANDLE key;      /* the application's, for HP_PART_KEY */
+	CK_OBJECT_HANDLE real_key; /* what it is on the session */
 };
 
 /* How a call takes part in its operation. */
@@ -48,22 +48,41 @@ enum hp_part {
 	HP_PART_UPDATE, /* C_SignUpdate: input, no output */
 	HP_PART_STREAM, /* C_EncryptUpdate: input and output */
 	HP_PART_FINAL,
-	HP_PART_KEY,    /* C_DigestKey */
+	HP_PART_KEY, /* C_DigestKey */
 };
 
 /* C_XInit. mechanism and key are the application's. */
-CK_RV hp_operation_begin(struct hp_vsession *vs, enum hp_kind kind, CK_MECHANISM *mechanism,
-			 CK_OBJECT_HANDLE key);
+CK_RV hp_operation_begin(struct hp_vsession *vs, enum hp_kind kind,
+			 CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key);
 
-/* Any later call of the operation. kinds: one, or the two of a dual function. */
+/* Any later call of the operation. kinds: one, or the two of a dual function, the cipher
+ * first. */
 CK_RV hp_operation_step(struct hp_vsession *vs, const enum hp_kind *kinds, unsigned count,
 			enum hp_part part, struct hp_call *call);
 
+/* The two above for a session handle of the application's; one that we do not know is
+ * for the module to refuse. */
+CK_RV hp_operation_begin_on(CK_SESSION_HANDLE session, enum hp_kind kind,
+			    CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key);
+CK_RV hp_operation_step_on(CK_SESSION_HANDLE session, const enum hp_kind *kinds,
+			   unsigned count, enum hp_part part, struct hp_call *call);
+
 /* A call that belongs to no operation (find, generate, attributes...): on the session
- * that the virtual one is attached to if it is, else on a clean one; given back with its
- * verdict. want as for hp_pool_borrow(). */
+ * that the virtual one is attached to if it is, else on a borrowed one; given back with
+ * its verdict. want as for hp_pool_borrow(). Run once, but for a leftover of another
+ * operation that kept it from running (CKR_OPERATION_ACTIVE): then again elsewhere. */
 CK_RV hp_operation_aside(struct hp_vsession *vs, enum hp_want want, const char *tag,
 			 CK_RV (*run)(struct hp_session *s, void *user), void *user);
+/* The same for calls that only read, which are run again after a loss. */
+CK_RV hp_operation_aside_again(struct hp_vsession *vs, enum hp_want want, const char *tag,
+			       CK_RV (*run)(struct hp_session *s, void *user),
+			       void *user);
+
+/* C_GetOperationState, C_SetOperationState. */
+CK_RV hp_operation_save(struct hp_vsession *vs, CK_BYTE *state, CK_ULONG *state_len);
+CK_RV hp_operation_restore(struct hp_vsession *vs, const CK_BYTE *state,
+			   CK_ULONG state_len, CK_OBJECT_HANDLE encryption_key,
+			   CK_OBJECT_HANDLE authentication_key);
 
 /* Context-specific login: on the attached session, which is pinned from then on. */
 CK_RV hp_operation_context_login(struct hp_vsession *vs, const CK_BYTE *pin,

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The operations of one virtual session, as operation.c, replay.c and aside.c share them.
+ *
+ * An operation is active, for the application, from Init to its end. It is also *live* as
+ * long as it is active on the real session that the lease stands for; an active one that
+ * is not live has a journal and is begun again when it goes on. After an error an
+ * operation is over by the standard; while nobody takes the session away it *lingers*:
+ * the module says whether it sees that likewise.
+ *
+ * Guarded by the virtual session's lock.
+ */
+#ifndef HP_PROXY_OPERATIONS_H
+#define HP_PROXY_OPERATIONS_H
+
+#include "proxy/journal.h"
+#include "proxy/mechanism.h"
+#include "proxy/operation.h"
+
+#define HP_OUTPUT_KEPT 16
+
+struct hp_operation {
+	CK_OBJECT_HANDLE key; /* the application's */
+	struct hp_mechanism_copy mechanism;
+	struct hp_journal journal;
+	bool is_replayable; /* else its session is pinned */
+	bool is_multipart;  /* the module accepted an update */
+	/* What was handed out, to compare a replay with. */
+	uint64_t output_len;
+	CK_BYTE output_end[HP_OUTPUT_KEPT];
+};
+
+/* Kinds are bits here: HP_KIND_BIT(). */
+#define HP_KIND_BIT(kind) (1u << (kind))
+#define HP_KINDS_ALL      ((1u << HP_KIND_COUNT) - 1)
+
+struct hp_operations {
+	struct hp_lease lease;
+	uint32_t active;
+	uint32_t live;
+	uint32_t lingering;
+	/* A restored state: the module alone knows what is active. */
+	bool is_restored;
+	/* Made at the first Init of the kind, and kept. */
+	struct hp_operation *of[HP_KIND_COUNT];
+};
+
+/* One call of the application's, while real sessions are tried for it. */
+struct hp_attempt {
+	struct hp_vsession *vs;
+	const char *tag;
+	int64_t began_ns; /* 0: not tried yet */
+	unsigned tries;
+};
+
+/* --- replay.c: the real session ----------------------------------------------------- */
+
+/* Borrow, within the one deadline of all tries. */
+CK_RV hp_attempt_borrow(struct hp_attempt *attempt, enum hp_want want,
+			struct hp_session **out);
+
+/* The session that the lease stands for, or NULL. If it was taken away, nothing is live
+ * any more, and what cannot be begun again is over. */
+struct hp_session *hp_operations_take_up(struct hp_attempt *attempt);
+
+/*
+ * A session on which those of kinds that are active are live: taken up or borrowed, and
+ * begun again on it as needed. Where none is active on the session, want is for the
+ * borrow. Failing, operations that could not be begun again are over.
+ */
+CK_RV hp_operations_attach(struct hp_attempt *attempt, uint32_t kinds, enum hp_want want,
+			   struct hp_session **out);
+
+/* Leave the session attached if something is active on it, pinned if that cannot be
+ * replayed; else give it back. */
+void hp_operations_leave(struct hp_vsession *vs, struct hp_session *s);
+
+/* Give the session up after rv, with all that is live on it. */
+enum hp_rv_class hp_operations_give_up(struct hp_vsession *vs, struct hp_session *s,
+				       CK_RV rv);
+
+/* C_XInit on s, with the real key. */
+CK_RV hp_kind_init(struct hp_session *s, enum hp_kind kind, CK_MECHANISM *mechanism,
+		   CK_OBJECT_HANDLE key);
+const char *hp_kind_name(enum hp_kind kind);
+
+/* --- operation.c -------------------------------------------------------------------- */
+
+/* Over: no longer active or live; secrets wiped. */
+void hp_operations_end(struct hp_operations *ops, uint32_t kinds);
+/* From now on it cannot be begun again. */
+void hp_operation_pin(struct hp_operation *op);
+/* vs->operations, made if need be; NULL: no memory. */
+struct hp_operations *hp_operations_of(struct hp_vsession *vs);
+
+/* Does this class say that the session, login or token is gone, or may be? */
+bool hp_class_is_loss(enum hp_rv_class class);
+/* What the application is told about a loss: its own session is alive. */
+CK_RV hp_answer_to_loss(CK_RV rv);
+/* A session of the module's that does not exist. */
+struct hp_session hp_session_nowhere(void);
+
+#endif
