@@ -17,6 +17,7 @@ CK_RV hp_set_operation_state(struct hp_session *s, const CK_BYTE *in, CK_ULONG i
 {
 	CK_RV rv = HP_SESSION_CALL(s, C_SetOperationState, HP_INPUT(in), in_len,
 				   encryption_key, authentication_key);
-	s->is_unsure = true;
+	if (rv == CKR_OK)
+		s->is_unsure = true;
 	return rv;
 }

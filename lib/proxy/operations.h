@@ -45,6 +45,9 @@ struct hp_operations {
 	struct hp_operation *of[HP_KIND_COUNT];
 };
 
+/* Sessions that died in one event are met one by one, until the pool validates them. */
+#define HP_MOST_TRIES 4
+
 /* One call of the application's, while real sessions are tried for it. */
 struct hp_attempt {
 	struct hp_vsession *vs;
@@ -64,12 +67,12 @@ CK_RV hp_attempt_borrow(struct hp_attempt *attempt, enum hp_want want,
 struct hp_session *hp_operations_take_up(struct hp_attempt *attempt);
 
 /*
- * A session on which those of kinds that are active are live: taken up or borrowed, and
- * begun again on it as needed. Where none is active on the session, want is for the
- * borrow. Failing, operations that could not be begun again are over.
+ * Make those of kinds that are active live on *s, which was taken up, or NULL: then one
+ * is borrowed (want, where nothing is to be begun again). Failing, *s is NULL, and
+ * operations that the module would not begin again are over.
  */
 CK_RV hp_operations_attach(struct hp_attempt *attempt, uint32_t kinds, enum hp_want want,
-			   struct hp_session **out);
+			   struct hp_session **s);
 
 /* Leave the session attached if something is active on it, pinned if that cannot be
  * replayed; else give it back. */
@@ -78,6 +81,9 @@ void hp_operations_leave(struct hp_vsession *vs, struct hp_session *s);
 /* Give the session up after rv, with all that is live on it. */
 enum hp_rv_class hp_operations_give_up(struct hp_vsession *vs, struct hp_session *s,
 				       CK_RV rv);
+
+/* Output that the application got. */
+void hp_operation_note_output(struct hp_operation *op, const CK_BYTE *data, CK_ULONG len);
 
 /* C_XInit on s, with the real key. */
 CK_RV hp_kind_init(struct hp_session *s, enum hp_kind kind, CK_MECHANISM *mechanism,
@@ -97,7 +103,5 @@ struct hp_operations *hp_operations_of(struct hp_vsession *vs);
 bool hp_class_is_loss(enum hp_rv_class class);
 /* What the application is told about a loss: its own session is alive. */
 CK_RV hp_answer_to_loss(CK_RV rv);
-/* A session of the module's that does not exist. */
-struct hp_session hp_session_nowhere(void);
 
 #endif

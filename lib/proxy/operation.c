@@ -1,0 +1,553 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a call means for its operation: begun, gone on, over.
+ *
+ * Owns: the states of operations, the journal's contents, the decision to ask the module
+ * once more. Must not: choose sessions (replay.c), know functions of PKCS#11 by name. The
+ * module's answer is the application's, but for a session's death, which it must not see.
+ *
+ * Once the call that ends an operation was submitted, the operation is over whatever
+ * comes: nothing is ever submitted twice.
+ */
+#include "proxy/operations.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include "proxy/process.h"
+
+/* --- state ------------------------------------------------------------------------- */
+
+struct hp_operations *hp_operations_of(struct hp_vsession *vs)
+{
+	if (!vs->operations)
+		vs->operations = calloc(1, sizeof(*vs->operations));
+	return vs->operations;
+}
+
+static struct hp_operation *operation_of(struct hp_operations *ops, enum hp_kind kind)
+{
+	if (!ops->of[kind])
+		ops->of[kind] = calloc(1, sizeof(*ops->of[kind]));
+	return ops->of[kind];
+}
+
+void hp_operation_pin(struct hp_operation *op)
+{
+	op->is_replayable = false;
+	hp_journal_drop(&op->journal);
+}
+
+void hp_operations_end(struct hp_operations *ops, uint32_t kinds)
+{
+	kinds &= ops->active;
+	for (unsigned kind = 0; kinds >> kind; kind++) {
+		if (!(kinds & HP_KIND_BIT(kind)))
+			continue;
+		struct hp_operation *op = ops->of[kind];
+		hp_mechanism_copy_wipe(&op->mechanism);
+		if (op->journal.data)
+			hp_journal_drop(&op->journal);
+	}
+	ops->active &= ~kinds;
+	ops->live &= ~kinds;
+}
+
+bool hp_operation_is_active(const struct hp_vsession *vs, enum hp_kind kind)
+{
+	return vs->operations && (vs->operations->active & HP_KIND_BIT(kind));
+}
+
+bool hp_operation_any_active(const struct hp_vsession *vs)
+{
+	return vs->operations && vs->operations->active;
+}
+
+/* --- classes ----------------------------------------------------------------------- */
+
+bool hp_class_is_loss(enum hp_rv_class class)
+{
+	switch (class) {
+	case HP_RV_SESSION_DEAD:
+	case HP_RV_LOGIN_LOST:
+	case HP_RV_TOKEN_GONE:
+	case HP_RV_DEVICE:
+	case HP_RV_AMBIGUOUS:
+	case HP_RV_MODULE_DEAD:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* Leaves no doubt, so that there is nothing to be asked of this session any more. */
+static bool is_plain_loss(enum hp_rv_class class)
+{
+	return hp_class_is_loss(class) && class != HP_RV_LOGIN_LOST &&
+	       class != HP_RV_AMBIGUOUS;
+}
+
+CK_RV hp_answer_to_loss(CK_RV rv)
+{
+	switch (rv) {
+	case CKR_SESSION_HANDLE_INVALID:
+	case CKR_SESSION_CLOSED:
+	case CKR_CRYPTOKI_NOT_INITIALIZED:
+		return hp_proxy_is_ending() ? CKR_CRYPTOKI_NOT_INITIALIZED
+					    : CKR_DEVICE_ERROR;
+	default:
+		return rv;
+	}
+}
+
+/* --- begin ------------------------------------------------------------------------- */
+
+/* What an Init was asked with, and what came of it on one session. */
+struct beginning {
+	enum hp_kind kind;
+	CK_MECHANISM *mechanism;
+	CK_OBJECT_HANDLE key;
+	bool is_key_unknown;
+	bool leaves_nonce;
+	uint64_t generation;
+};
+
+/* Which operations must be live for the module to know whether one more may be begun. */
+static uint32_t rivals(const struct hp_vsession *vs, enum hp_kind kind)
+{
+	return vs->slot->is_exclusive ? HP_KINDS_ALL : HP_KIND_BIT(kind);
+}
+
+static CK_RV init_on(struct hp_vsession *vs, struct hp_session *s, struct beginning *b)
+{
+	struct hp_mechanism_call call;
+	CK_MECHANISM *mechanism;
+	CK_OBJECT_HANDLE key = CK_INVALID_HANDLE;
+	CK_RV rv = CKR_OK;
+	bool was_unsure = s->is_unsure;
+	if (b->kind != HP_KIND_DIGEST)
+		rv = hp_object_real(vs, s, b->key, &key);
+	b->is_key_unknown = key == CK_INVALID_HANDLE;
+	b->generation = s->generation;
+	if (rv == CKR_OK)
+		rv = hp_mechanism_real(vs, s, b->mechanism, &call, &mechanism);
+	if (rv != CKR_OK)
+		return rv;
+	b->leaves_nonce =
+		b->kind == HP_KIND_ENCRYPT && hp_mechanism_leaves_nonce(mechanism);
+	rv = hp_kind_init(s, b->kind, mechanism, key);
+	/* What is active is known here. */
+	if (rv == CKR_OPERATION_ACTIVE && vs->operations->live)
+		s->is_unsure = was_unsure;
+	return rv;
+}
+
+/* The module began it. */
+static void record(struct hp_vsession *vs, struct hp_session *s,
+		   const struct beginning *b)
+{
+	struct hp_operations *ops = vs->operations;
+	struct hp_operation *op = ops->of[b->kind];
+	uint32_t bit = HP_KIND_BIT(b->kind);
+	hp_operations_end(ops, bit);
+	op->key = b->key;
+	hp_mechanism_copy(&op->mechanism, b->mechanism);
+	bool makes_nonce = b->kind == HP_KIND_ENCRYPT &&
+			   b->mechanism->mechanism == CKM_AES_GCM &&
+			   hp_pool_options(vs->pool)->hsm_iv;
+	op->is_replayable = op->mechanism.is_faithful && !b->leaves_nonce && !makes_nonce;
+	op->is_multipart = false;
+	op->output_len = 0;
+	memset(op->output_end, 0, sizeof(op->output_end));
+	ops->active |= bit;
+	ops->live |= bit;
+	ops->lingering &= ~bit;
+	/* Where one operation is all there can be, this is it. */
+	if (vs->slot->is_exclusive) {
+		ops->lingering = 0;
+		ops->is_restored = false;
+		s->is_unsure = false;
+	}
+}
+
+/* A 3.x module takes an Init without a mechanism as the end of the operation. */
+static void note_cancelled(struct hp_operations *ops, struct hp_session *s,
+			   enum hp_kind kind)
+{
+	static const uint32_t op_of[HP_KIND_COUNT] = {
+		[HP_KIND_ENCRYPT] = HP_OP_ENCRYPT,
+		[HP_KIND_DECRYPT] = HP_OP_DECRYPT,
+		[HP_KIND_DIGEST] = HP_OP_DIGEST,
+		[HP_KIND_SIGN] = HP_OP_SIGN,
+		[HP_KIND_SIGN_RECOVER] = HP_OP_SIGN_RECOVER,
+		[HP_KIND_VERIFY] = HP_OP_VERIFY,
+		[HP_KIND_VERIFY_RECOVER] = HP_OP_VERIFY_RECOVER,
+	};
+	s->active &= ~op_of[kind];
+	hp_operations_end(ops, HP_KIND_BIT(kind));
+	ops->lingering &= ~HP_KIND_BIT(kind);
+}
+
+/* After an Init that failed on s, which is left or given up: is it worth another try? */
+static bool settle_refusal(struct hp_vsession *vs, struct hp_session *s,
+			   const struct beginning *b, CK_RV *rv)
+{
+	struct hp_operations *ops = vs->operations;
+	enum hp_rv_class class = hp_rv_class(&s->module->overrides, *rv);
+	bool is_ours = ops->live | ops->lingering;
+	/* Somebody else's leftover, or our own. */
+	bool is_leftover = *rv == CKR_OPERATION_ACTIVE && !is_ours;
+	bool is_stale = class == HP_RV_STALE_HANDLE && !b->is_key_unknown && !is_ours;
+	if (!is_leftover && !is_stale && !hp_class_is_loss(class)) {
+		hp_operations_leave(vs, s);
+		return false;
+	}
+	hsmpool *pool = vs->pool;
+	class = hp_operations_give_up(vs, s, *rv);
+	if (class == HP_RV_STALE_HANDLE)
+		return b->generation != hp_pool_generation(pool);
+	if (class == HP_RV_OP_LOST || hp_class_is_loss(class)) {
+		*rv = hp_answer_to_loss(*rv);
+		return true;
+	}
+	return false;
+}
+
+/* A virtual search counts as an operation where the module counts a real one. */
+static bool is_kept_by_search(const struct hp_vsession *vs, const CK_MECHANISM *mechanism)
+{
+	return vs->search && vs->slot->is_exclusive && mechanism;
+}
+
+CK_RV hp_operation_begin(struct hp_vsession *vs, enum hp_kind kind,
+			 CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key)
+{
+	struct hp_operations *ops = hp_operations_of(vs);
+	if (!ops || !operation_of(ops, kind))
+		return CKR_HOST_MEMORY;
+	if (is_kept_by_search(vs, mechanism))
+		return CKR_OPERATION_ACTIVE;
+	struct hp_attempt attempt = { .vs = vs, .tag = hp_kind_name(kind) };
+	struct beginning b = { .kind = kind, .mechanism = mechanism, .key = key };
+	/* Where a leftover would be noticed, a session that may have one will do. */
+	enum hp_want want = vs->slot->is_exclusive ? HP_WANT_ANY : HP_WANT_CLEAN;
+	for (;;) {
+		struct hp_session *s = hp_operations_take_up(&attempt);
+		uint32_t before = ops->active;
+		CK_RV rv = hp_operations_attach(&attempt, rivals(vs, kind), want, &s);
+		if (rv != CKR_OK && ops->active != before)
+			continue; /* what could not be begun again is over, not this */
+		if (rv != CKR_OK)
+			return rv;
+		rv = init_on(vs, s, &b);
+		if (rv == CKR_OK) {
+			if (mechanism)
+				record(vs, s, &b);
+			else
+				note_cancelled(ops, s, kind);
+			hp_operations_leave(vs, s);
+			return CKR_OK;
+		}
+		if (!settle_refusal(vs, s, &b, &rv) || attempt.tries >= HP_MOST_TRIES)
+			return rv;
+		hp_pool_count_retry(vs->pool);
+	}
+}
+
+/* --- going on: the journal --------------------------------------------------------- */
+
+/* A step while it runs. */
+struct step {
+	const enum hp_kind *kinds;
+	unsigned count;
+	uint32_t mask;
+	enum hp_part part;
+	struct hp_call *call;
+	/* Where the journals of kinds stood before, and whether they took the input. */
+	struct hp_journal_mark marks[2];
+	bool is_added[2];
+};
+
+static bool has_input(const struct step *step)
+{
+	return step->part == HP_PART_UPDATE || step->part == HP_PART_STREAM;
+}
+
+/* With a decryption the second operation is fed with what comes out. */
+static bool takes_output(const struct step *step, unsigned i)
+{
+	return i == 1 && step->kinds[0] == HP_KIND_DECRYPT;
+}
+
+/* An output buffer that is NULL asks for the size: nothing is taken in. */
+static bool is_question(const struct step *step)
+{
+	bool has_output = step->part == HP_PART_STREAM || step->call->out_len;
+	return has_output && !step->call->out;
+}
+
+/* The record of the i-th kind, if its journal is to be kept up. */
+static struct hp_operation *journaled(const struct hp_vsession *vs,
+				      const struct step *step, unsigned i)
+{
+	const struct hp_operations *ops = vs->operations;
+	if (!ops || !(ops->active & HP_KIND_BIT(step->kinds[i])))
+		return NULL;
+	struct hp_operation *op = ops->of[step->kinds[i]];
+	return op->is_replayable ? op : NULL;
+}
+
+static bool add(struct hp_operation *op, enum hp_kind kind, const CK_BYTE *data,
+		CK_ULONG len)
+{
+	const struct hp_proxy_options *options = hp_proxy_options();
+	bool is_cipher = kind == HP_KIND_ENCRYPT || kind == HP_KIND_DECRYPT;
+	return hp_journal_add(&op->journal, data, len, !is_cipher, options->journal_limit,
+			      options->journal_total);
+}
+
+/* Before the module is asked: output may be written over the input. */
+static void add_input(struct hp_vsession *vs, struct step *step)
+{
+	for (unsigned i = 0; i < step->count; i++) {
+		struct hp_operation *op = journaled(vs, step, i);
+		step->is_added[i] = false;
+		bool has_none = !step->call->in && step->call->in_len > 0;
+		if (!op || takes_output(step, i) || has_none)
+			continue;
+		step->marks[i] = hp_journal_mark(&op->journal);
+		step->is_added[i] =
+			add(op, step->kinds[i], step->call->in, step->call->in_len);
+	}
+}
+
+static void take_back_input(struct hp_vsession *vs, struct step *step)
+{
+	for (unsigned i = 0; i < step->count; i++)
+		if (step->is_added[i])
+			hp_journal_rewind(&vs->operations->of[step->kinds[i]]->journal,
+					  &step->marks[i]);
+}
+
+/* The module took the input in. What the journal had no room for pins the operation. */
+static void note_taken(struct hp_vsession *vs, struct step *step)
+{
+	struct hp_call *call = step->call;
+	CK_ULONG out_len = call->out && call->out_len ? *call->out_len : 0;
+	for (unsigned i = 0; i < step->count; i++) {
+		struct hp_operation *op = journaled(vs, step, i);
+		if (!op)
+			continue;
+		op->is_multipart = true;
+		if (step->part == HP_PART_KEY)
+			step->is_added[i] =
+				hp_journal_add_key(&op->journal, call->key,
+						   hp_proxy_options()->journal_limit,
+						   hp_proxy_options()->journal_total);
+		else if (takes_output(step, i))
+			step->is_added[i] = add(op, step->kinds[i], call->out, out_len);
+		if (!step->is_added[i])
+			hp_operation_pin(op);
+		else if (i == 0 && step->part == HP_PART_STREAM)
+			hp_operation_note_output(op, call->out, out_len);
+	}
+}
+
+/* Input that gives no output, for an operation that the module has accepted such input
+ * for before, needs no session: it waits in the journal. */
+static bool take_detached(struct hp_vsession *vs, struct step *step)
+{
+	struct hp_operations *ops = vs->operations;
+	struct hp_call *call = step->call;
+	if (step->part != HP_PART_UPDATE || !ops || !(ops->active & step->mask) ||
+	    (ops->live & step->mask) || !call->in)
+		return false;
+	struct hp_operation *op = ops->of[step->kinds[0]];
+	return op->is_multipart && op->is_replayable &&
+	       add(op, step->kinds[0], call->in, call->in_len);
+}
+
+/* --- going on: the module's answer -------------------------------------------------- */
+
+static bool ends_operation(const struct step *step)
+{
+	return (step->part == HP_PART_SINGLE || step->part == HP_PART_FINAL) &&
+	       !is_question(step);
+}
+
+/* The module says that these are over: nothing of them is left on s. */
+static void note_over(struct hp_vsession *vs, struct hp_session *s, uint32_t kinds)
+{
+	struct hp_operations *ops = vs->operations;
+	bool lingered = ops->lingering != 0;
+	hp_operations_end(ops, kinds);
+	ops->lingering &= ~kinds;
+	if (ops->is_restored && vs->slot->is_exclusive)
+		ops->lingering = 0;
+	ops->is_restored = false;
+	if (lingered && ops->lingering == 0)
+		s->is_unsure = false;
+}
+
+static void settle_ok(struct hp_vsession *vs, struct hp_session *s, struct step *step)
+{
+	if (is_question(step))
+		take_back_input(vs, step);
+	else if (ends_operation(step))
+		note_over(vs, s, step->mask);
+	else
+		note_taken(vs, step);
+	hp_operations_leave(vs, s);
+}
+
+/* By the standard they are over; the module may see it otherwise. */
+static void linger(struct hp_vsession *vs, struct hp_session *s, struct step *step,
+		   CK_RV rv)
+{
+	struct hp_operations *ops = vs->operations;
+	uint32_t were_live = ops->live & step->mask;
+	bool lingered = ops->lingering & step->mask;
+	hp_operations_end(ops, step->mask);
+	ops->lingering |= were_live;
+	if (lingered && rv == CKR_OPERATION_NOT_INITIALIZED)
+		note_over(vs, s, step->mask);
+	hp_operations_leave(vs, s);
+}
+
+/* An update that failed for no fault of its input may be made again elsewhere, if what
+ * came before it can be. */
+static bool may_repeat(const struct hp_vsession *vs, const struct step *step)
+{
+	if (step->part == HP_PART_SINGLE || step->part == HP_PART_FINAL)
+		return false;
+	uint32_t wanted = vs->operations->active & step->mask;
+	for (unsigned i = 0; i < step->count; i++)
+		if ((wanted & HP_KIND_BIT(step->kinds[i])) && !journaled(vs, step, i))
+			return false;
+	return wanted != 0;
+}
+
+/* The session is lost, or may be. True: try again. */
+static bool settle_loss(struct hp_vsession *vs, struct hp_session *s, struct step *step,
+			CK_RV *rv)
+{
+	bool repeats = may_repeat(vs, step);
+	uint32_t mask = step->mask;
+	if (!repeats)
+		hp_operations_end(vs->operations, mask);
+	enum hp_rv_class class = hp_operations_give_up(vs, s, *rv);
+	if (!hp_class_is_loss(class)) {
+		hp_operations_end(vs->operations, mask);
+		return false;
+	}
+	*rv = hp_answer_to_loss(*rv);
+	return repeats;
+}
+
+static bool settle(struct hp_vsession *vs, struct hp_session *s, struct step *step,
+		   CK_RV *rv)
+{
+	if (*rv == CKR_OK) {
+		settle_ok(vs, s, step);
+		return false;
+	}
+	take_back_input(vs, step);
+	if (*rv == CKR_BUFFER_TOO_SMALL) {
+		hp_operations_leave(vs, s);
+		return false;
+	}
+	enum hp_rv_class class = hp_rv_class(&s->module->overrides, *rv);
+	bool ends = step->part == HP_PART_SINGLE || step->part == HP_PART_FINAL;
+	/* After the end was submitted nothing is repeated, and a wrong padding must not
+	 * take longer than a right one: the doubt is left to the next call. */
+	bool is_lost = ends ? is_plain_loss(class) : hp_class_is_loss(class);
+	if (is_lost)
+		return settle_loss(vs, s, step, rv);
+	linger(vs, s, step, *rv);
+	return false;
+}
+
+/* Nothing is active for this call: the module says so in its own way. */
+static CK_RV ask_in_vain(struct hp_vsession *vs, struct hp_session *s, struct step *step)
+{
+	bool was_unsure = s->is_unsure;
+	uint32_t was_active = s->active;
+	CK_RV rv = step->call->run(s, step->call);
+	enum hp_rv_class class = hp_rv_class(&s->module->overrides, rv);
+	s->active = was_active;
+	s->is_unsure = was_unsure || rv == CKR_OK;
+	if (hp_class_is_loss(class)) {
+		class = vs->operations ? hp_operations_give_up(vs, s, rv)
+				       : hp_pool_return(s, rv);
+		return hp_class_is_loss(class) ? hp_answer_to_loss(rv) : rv;
+	}
+	hp_operations_leave(vs, s);
+	return rv;
+}
+
+static CK_RV run_step(struct hp_vsession *vs, struct hp_session *s, struct step *step)
+{
+	struct hp_call *call = step->call;
+	if (has_input(step))
+		add_input(vs, step);
+	if (step->part == HP_PART_KEY) {
+		CK_RV rv = hp_object_real(vs, s, call->key, &call->real_key);
+		if (rv != CKR_OK)
+			return rv;
+	}
+	return call->run(s, call);
+}
+
+CK_RV hp_operation_step(struct hp_vsession *vs, const enum hp_kind *kinds, unsigned count,
+			enum hp_part part, struct hp_call *call)
+{
+	struct step step = { .kinds = kinds, .count = count, .part = part, .call = call };
+	struct hp_attempt attempt = { .vs = vs, .tag = hp_kind_name(kinds[0]) };
+	for (unsigned i = 0; i < count; i++)
+		step.mask |= HP_KIND_BIT(kinds[i]);
+	for (;;) {
+		if (take_detached(vs, &step))
+			return CKR_OK;
+		struct hp_session *s = hp_operations_take_up(&attempt);
+		if (!s && take_detached(vs, &step))
+			return CKR_OK;
+		CK_RV rv = hp_operations_attach(&attempt, step.mask, HP_WANT_CLEAN, &s);
+		if (rv != CKR_OK)
+			return rv;
+		struct hp_operations *ops = vs->operations;
+		if (!ops || !((ops->active | ops->lingering) & step.mask))
+			return ask_in_vain(vs, s, &step);
+		rv = run_step(vs, s, &step);
+		if (!settle(vs, s, &step, &rv) || attempt.tries >= HP_MOST_TRIES)
+			return rv;
+		hp_pool_count_retry(vs->pool);
+	}
+}
+
+/* --- by the application's session handle ---------------------------------------------
+ */
+
+CK_RV hp_operation_begin_on(CK_SESSION_HANDLE session, enum hp_kind kind,
+			    CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key)
+{
+	struct hp_vsession *vs = hp_vsession_take(session);
+	if (!vs) {
+		struct hp_session none = hp_vsession_none();
+		return hp_kind_init(&none, kind, mechanism, key);
+	}
+	CK_RV rv = hp_operation_begin(vs, kind, mechanism, key);
+	hp_vsession_give(vs);
+	return rv;
+}
+
+CK_RV hp_operation_step_on(CK_SESSION_HANDLE session, const enum hp_kind *kinds,
+			   unsigned count, enum hp_part part, struct hp_call *call)
+{
+	struct hp_vsession *vs = hp_vsession_take(session);
+	if (!vs) {
+		struct hp_session none = hp_vsession_none();
+		return call->run(&none, call);
+	}
+	CK_RV rv = hp_operation_step(vs, kinds, count, part, call);
+	hp_vsession_give(vs);
+	return rv;
+}
