@@ -131,12 +131,23 @@ static hsmpool_status load(const char *path, void **dl, CK_FUNCTION_LIST **fl,
 
 /* --- initialising ------------------------------------------------------------------ */
 
-static CK_RV initialize_locking(struct hp_module *module)
+/* An application without threads of a library's hears of it if the module needs some;
+ * else that answer means that it cannot lock by the system's means. */
+static CK_RV initialize_locking(struct hp_module *module,
+				const struct hp_module_start *begin)
 {
-	CK_C_INITIALIZE_ARGS args = { .flags = CKF_OS_LOCKING_OK };
+	CK_C_INITIALIZE_ARGS args = { .flags = CKF_OS_LOCKING_OK,
+				      .pReserved = begin->reserved };
+	if (begin->can_create_no_threads)
+		args.flags |= CKF_LIBRARY_CANT_CREATE_OS_THREADS;
 	CK_RV rv = module->fl->C_Initialize(&args);
-	module->is_serialised = rv == CKR_CANT_LOCK || rv == CKR_NEED_TO_CREATE_THREADS;
-	return module->is_serialised ? module->fl->C_Initialize(NULL) : rv;
+	bool needs_threads = rv == CKR_NEED_TO_CREATE_THREADS;
+	module->is_serialised =
+		rv == CKR_CANT_LOCK || (needs_threads && !begin->can_create_no_threads);
+	if (!module->is_serialised)
+		return rv;
+	args.flags = 0;
+	return module->fl->C_Initialize(begin->reserved ? &args : NULL);
 }
 
 /*
@@ -144,14 +155,15 @@ static CK_RV initialize_locking(struct hp_module *module)
  * (share it, it is theirs to finalise) or of one that a forked child inherited
  * initialised: if that was ours, its state is a dead copy and is made anew.
  */
-static CK_RV initialize(struct hp_module *module, const struct hp_module *inherited)
+static CK_RV initialize(struct hp_module *module, const struct hp_module *inherited,
+			const struct hp_module_start *begin)
 {
-	CK_RV rv = initialize_locking(module);
+	CK_RV rv = initialize_locking(module, begin);
 	bool is_dead_copy = rv == CKR_CRYPTOKI_ALREADY_INITIALIZED && inherited &&
 			    inherited->is_initialised && inherited->is_ours;
 	if (is_dead_copy) {
 		module->fl->C_Finalize(NULL);
-		rv = initialize_locking(module);
+		rv = initialize_locking(module, begin);
 	}
 	module->is_ours = rv == CKR_OK;
 	module->is_initialised = rv == CKR_OK || rv == CKR_CRYPTOKI_ALREADY_INITIALIZED;
@@ -168,12 +180,12 @@ static void finalize(struct hp_module *module)
 
 /* With the change lock held. Inside the gate, so that a fork sees before or after. */
 static hsmpool_status start(struct hp_module *module, const struct hp_module *inherited,
-			    hsmpool_error *err)
+			    const struct hp_module_start *begin, hsmpool_error *err)
 {
 	if (!hp_gate_enter(module, HP_GATE_NO_SESSION))
 		return hp_fail(err, HSMPOOL_ERR_FORKED, "module %s: this process forked",
 			       module->path);
-	CK_RV rv = initialize(module, inherited);
+	CK_RV rv = initialize(module, inherited, begin);
 	if (rv == CKR_OK) {
 		memset(&module->info, 0, sizeof(module->info));
 		rv = module->fl->C_GetInfo(&module->info);
@@ -253,7 +265,7 @@ static hsmpool_status enlist(struct hp_module **out, void *dl, CK_FUNCTION_LIST 
 static hsmpool_status open_loaded(struct hp_module **out, void *dl, CK_FUNCTION_LIST *fl,
 				  const char *path,
 				  const struct hp_rv_overrides *overrides,
-				  hsmpool_error *err)
+				  const struct hp_module_start *begin, hsmpool_error *err)
 {
 	hp_registry_lock();
 	struct hp_module *inherited = hp_registry_find_inherited(dl);
@@ -264,7 +276,7 @@ static hsmpool_status open_loaded(struct hp_module **out, void *dl, CK_FUNCTION_
 	if (!module->is_initialised) {
 		if (overrides)
 			module->overrides = *overrides;
-		HP_TRY(start(module, inherited, err));
+		HP_TRY(start(module, inherited, begin, err));
 	}
 	hp_registry_lock();
 	module->references++;
@@ -273,10 +285,11 @@ static hsmpool_status open_loaded(struct hp_module **out, void *dl, CK_FUNCTION_
 	return HSMPOOL_OK;
 }
 
-hsmpool_status hp_module_open(struct hp_module **out, const char *name_or_path,
-			      const char *env, const struct hp_rv_overrides *overrides,
-			      hsmpool_error *err)
+hsmpool_status hp_module_open_as(struct hp_module **out, const char *name_or_path,
+				 const char *env, const struct hp_rv_overrides *overrides,
+				 const struct hp_module_start *begin, hsmpool_error *err)
 {
+	static const struct hp_module_start nothing;
 	*out = NULL;
 	HP_AUTO_FREE char *path = NULL;
 	HP_TRY(hp_module_resolve(name_or_path, &path, err));
@@ -288,9 +301,17 @@ hsmpool_status hp_module_open(struct hp_module **out, const char *name_or_path,
 	CK_FUNCTION_LIST *fl = NULL;
 	hsmpool_status status = load(path, &dl, &fl, err);
 	if (status == HSMPOOL_OK)
-		status = open_loaded(out, dl, fl, path, overrides, err);
+		status = open_loaded(out, dl, fl, path, overrides,
+				     begin ? begin : &nothing, err);
 	hp_registry_end_change();
 	return status;
+}
+
+hsmpool_status hp_module_open(struct hp_module **out, const char *name_or_path,
+			      const char *env, const struct hp_rv_overrides *overrides,
+			      hsmpool_error *err)
+{
+	return hp_module_open_as(out, name_or_path, env, overrides, NULL, err);
 }
 
 /* The last reference is gone. With the change lock held. */
@@ -315,6 +336,7 @@ static void stop(struct hp_module *module)
 bool hp_module_restart(struct hp_module *module, hsmpool_status *status,
 		       hsmpool_error *err)
 {
+	static const struct hp_module_start nothing;
 	if (!hp_registry_begin_change())
 		return false;
 	hp_registry_lock();
@@ -324,7 +346,7 @@ bool hp_module_restart(struct hp_module *module, hsmpool_status *status,
 		stop(module);
 	bool has_stopped = is_sole_user && !module->is_initialised;
 	if (has_stopped)
-		*status = start(module, NULL, err);
+		*status = start(module, NULL, &nothing, err);
 	hp_registry_end_change();
 	return has_stopped;
 }

@@ -75,6 +75,18 @@ hsmpool_status hp_module_open(struct hp_module **out, const char *name_or_path,
 			      const char *env, const struct hp_rv_overrides *overrides,
 			      hsmpool_error *err);
 
+/* What an application gave to its own C_Initialize, for the module's. */
+struct hp_module_start {
+	void *reserved; /* goes through untouched */
+	bool can_create_no_threads;
+};
+
+/* The same for an application that initialises; start may be NULL. err->ck_rv is the
+ * module's answer if it refused. */
+hsmpool_status hp_module_open_as(struct hp_module **out, const char *name_or_path,
+				 const char *env, const struct hp_rv_overrides *overrides,
+				 const struct hp_module_start *start, hsmpool_error *err);
+
 /* Drop the reference; the last one finalises what is ours, unless a call is stuck
  * inside (after a bounded wait) or this is a forked child. Never dlcloses. */
 void hp_module_close(struct hp_module **module);

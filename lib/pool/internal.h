@@ -150,6 +150,9 @@ struct hsmpool {
 	/* Changed with the PIN in use only. */
 	_Atomic CK_USER_TYPE user; /* who is logged in, or to be: CKU_USER, or CKU_SO */
 	struct hp_secret *pin;     /* the one that succeeded */
+	/* The user's PIN where it is not what the pin-source says: it was changed through
+	 * us, or the source can be read only once and the SO is logged in. Or NULL. */
+	struct hp_secret *own_pin;
 	struct hp_secret *refused; /* the one that did not, if LATCHED by a PIN */
 	hsmpool_error latched;     /* what borrowers are told */
 	int64_t latch_recheck_ns;
@@ -278,6 +281,11 @@ hsmpool_status hp_pool_ensure_login(struct hsmpool_session *e, int64_t deadline_
 				    hsmpool_error *err);
 bool hp_pool_is_latched_locked(hsmpool *pool, int64_t now);
 /* Whether a session of this state is logged in as the pool's user. */
+#define HP_POOL_PIN_CAP 256
+hsmpool_status hp_pool_obtain_pin(hsmpool *pool, const char *label,
+				  struct hp_secret **pin, hsmpool_error *err);
+/* The one that succeeded, if there is one. to has HP_POOL_PIN_CAP bytes. */
+bool hp_pool_copy_kept_pin(hsmpool *pool, struct hp_secret *to);
 bool hp_pool_state_is_ours(const hsmpool *pool, CK_STATE state);
 
 /* --- upkeep.c: what is due, and doing it ------------------------------------------- */

@@ -18,7 +18,6 @@
 #include "observe/log.h"
 #include "p11/pin.h"
 
-#define PIN_CAP             256
 #define LATCH_RECHECK_EVERY (10 * HP_SECOND)
 
 /* True while borrowers are to be refused. Now and then one is let through to see
@@ -75,8 +74,8 @@ static hsmpool_status check_token_flags(hsmpool *pool, const char *label,
 	return HSMPOOL_OK;
 }
 
-/* The PIN that succeeded, if there is one. to has PIN_CAP bytes. */
-static bool copy_kept_pin(hsmpool *pool, struct hp_secret *to)
+/* The PIN that succeeded, if there is one. to has HP_POOL_PIN_CAP bytes. */
+bool hp_pool_copy_kept_pin(hsmpool *pool, struct hp_secret *to)
 {
 	pthread_mutex_lock(&pool->lock);
 	bool has_pin = pool->pin && pool->pin->len <= to->cap;
@@ -94,15 +93,35 @@ static const char *pin_origin(const hsmpool *pool)
 	return pool->options.pin_source ? pool->options.pin_source : "the application";
 }
 
+/* The PIN that took the source's place. */
+static bool copy_own_pin(hsmpool *pool, struct hp_secret **pin)
+{
+	*pin = hp_secret_new(HP_POOL_PIN_CAP);
+	if (!*pin)
+		return false;
+	pthread_mutex_lock(&pool->lock);
+	bool has_pin = pool->own_pin != NULL;
+	if (has_pin) {
+		memcpy((*pin)->data, pool->own_pin->data, pool->own_pin->len);
+		(*pin)->len = pool->own_pin->len;
+	}
+	pthread_mutex_unlock(&pool->lock);
+	if (!has_pin)
+		hp_secret_free(pin);
+	return has_pin;
+}
+
 /* The PIN to try: the source's, or the one that succeeded if it can be read only once. */
-static hsmpool_status obtain_pin(hsmpool *pool, const char *label, struct hp_secret **pin,
-				 hsmpool_error *err)
+hsmpool_status hp_pool_obtain_pin(hsmpool *pool, const char *label,
+				  struct hp_secret **pin, hsmpool_error *err)
 {
 	const char *source = pool->options.pin_source;
+	if (copy_own_pin(pool, pin))
+		return HSMPOOL_OK;
 	if (!source || !hp_pin_source_is_rereadable(source)) {
-		*pin = hp_secret_new(PIN_CAP);
+		*pin = hp_secret_new(HP_POOL_PIN_CAP);
 		HP_CHECK(*pin, err, HSMPOOL_ERR_SYSTEM, "no memory for the PIN");
-		if (copy_kept_pin(pool, *pin))
+		if (hp_pool_copy_kept_pin(pool, *pin))
 			return HSMPOOL_OK;
 		hp_secret_free(pin);
 		HP_CHECK(source, err, HSMPOOL_ERR_AUTH,
@@ -175,7 +194,7 @@ static hsmpool_status try_pin(struct hsmpool_session *e, const char *label,
 static hsmpool_status obtain_new_pin(hsmpool *pool, const char *label,
 				     struct hp_secret **pin, hsmpool_error *err)
 {
-	HP_TRY(obtain_pin(pool, label, pin, err));
+	HP_TRY(hp_pool_obtain_pin(pool, label, pin, err));
 	HP_CHECK(!same_pin(pool->refused, *pin), err, HSMPOOL_ERR_AUTH,
 		 "token '%s' refused this PIN before; it is not tried again: "
 		 "correct the PIN source %s",
@@ -332,7 +351,7 @@ static hsmpool_status take_pin(hsmpool *pool, struct hp_secret *pin, hsmpool_err
 hsmpool_status hp_pool_context_login(struct hp_session *session, hsmpool_error *err)
 {
 	hsmpool *pool = hp_pool_of(session);
-	HP_AUTO_SECRET *pin = hp_secret_new(PIN_CAP);
+	HP_AUTO_SECRET *pin = hp_secret_new(HP_POOL_PIN_CAP);
 	HP_CHECK(pin, err, HSMPOOL_ERR_SYSTEM, "no memory for the PIN");
 	HP_TRY(take_pin(pool, pin, err));
 	CK_RV rv = hp_session_login(session, CKU_CONTEXT_SPECIFIC, pin);
@@ -357,47 +376,4 @@ hsmpool_status hp_pool_context_login(struct hp_session *session, hsmpool_error *
 	if (is_refused)
 		HP_LOG(ERROR, "login-failed", "%s", err->text);
 	return status;
-}
-
-/* --- the application's own login ------------------------------------------------------
- */
-
-static void keep_login(hsmpool *pool, enum hp_login_state state, CK_USER_TYPE user,
-		       struct hp_secret *pin)
-{
-	pthread_mutex_lock(&pool->lock);
-	struct hp_secret *old = pool->pin;
-	pool->pin = pin;
-	pool->user = user;
-	pool->login = state;
-	pool->stats.logins += state == HP_LOGIN_IN;
-	pthread_cond_broadcast(&pool->login_done);
-	pthread_mutex_unlock(&pool->lock);
-	hp_secret_free(&old);
-}
-
-CK_RV hp_pool_login_as(struct hp_session *session, CK_USER_TYPE user, const CK_BYTE *pin,
-		       CK_ULONG pin_len)
-{
-	hsmpool *pool = hp_pool_of(session);
-	CK_RV rv = hp_session_login_bytes(session, user, pin, pin_len);
-	if (rv != CKR_OK || user == CKU_CONTEXT_SPECIFIC)
-		return rv;
-	/* Without a copy of the PIN the login works, but cannot be repeated. */
-	struct hp_secret *kept =
-		pin && pin_len <= PIN_CAP ? hp_secret_new(PIN_CAP) : NULL;
-	if (kept) {
-		memcpy(kept->data, pin, pin_len);
-		kept->len = pin_len;
-	}
-	keep_login(pool, HP_LOGIN_IN, user, kept);
-	return CKR_OK;
-}
-
-CK_RV hp_pool_logout(struct hp_session *session)
-{
-	CK_RV rv = hp_session_logout(session);
-	if (rv == CKR_OK || rv == CKR_USER_NOT_LOGGED_IN)
-		keep_login(hp_pool_of(session), HP_LOGIN_NONE, CKU_USER, NULL);
-	return rv;
 }

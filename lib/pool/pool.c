@@ -231,6 +231,7 @@ static hsmpool_status fill(hsmpool *pool, hsmpool_deadline deadline, hsmpool_err
 static void free_pool(hsmpool *pool)
 {
 	hp_secret_free(&pool->pin);
+	hp_secret_free(&pool->own_pin);
 	hp_secret_free(&pool->refused);
 	hp_module_close(&pool->module);
 	hp_pool_options_clear(&pool->options);
@@ -383,6 +384,17 @@ void hsmpool_validate(hsmpool *pool)
 	pthread_mutex_unlock(&pool->lock);
 	if (pool->options.keeper)
 		hp_keeper_wake();
+}
+
+void hp_pool_shut(hsmpool *pool)
+{
+	if (hp_pool_check_usable(pool, NULL) != HSMPOOL_OK)
+		return;
+	pthread_mutex_lock(&pool->lock);
+	pool->is_closed = true;
+	hp_waiters_wake_all_locked(pool);
+	pthread_cond_broadcast(&pool->login_done);
+	pthread_mutex_unlock(&pool->lock);
 }
 
 static void name_leftovers(hsmpool *pool)

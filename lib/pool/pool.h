@@ -108,14 +108,33 @@ void *hp_pool_attachment(const hsmpool *pool);
 hsmpool_status hp_pool_check_usable(const hsmpool *pool, hsmpool_error *err);
 
 /*
- * A login that the application performs itself (no pin-source): C_Login and C_Logout on
- * a borrowed session. After CKR_OK the pool keeps user type and PIN, in locked memory,
- * and logs in again by itself after a loss; a logout forgets them. The CK_RV is the
- * module's, untouched.
+ * A login that the application performs itself: C_Login and C_Logout on a borrowed
+ * session. After CKR_OK the pool keeps user type and PIN, in locked memory, and logs in
+ * again by itself after a loss; a logout forgets them. While a logout is under way nobody
+ * logs in again. The CK_RV is the module's, untouched.
  */
 CK_RV hp_pool_login_as(struct hp_session *session, CK_USER_TYPE user, const CK_BYTE *pin,
 		       CK_ULONG pin_len);
 CK_RV hp_pool_logout(struct hp_session *session);
+
+/* Without a session at hand: the login is not to be repeated. True if it was latched:
+ * its PIN had been refused after a loss, so the application's is the next to be tried. */
+bool hp_pool_forget_login(hsmpool *pool);
+bool hp_pool_forget_latched(hsmpool *pool);
+
+/* With a pin-source: log in with it after a logout. */
+hsmpool_status hp_pool_login_again(struct hp_session *session, hsmpool_error *err);
+/* With a pin-source: whether pin is the user's. The token is not asked. */
+bool hp_pool_knows_pin(hsmpool *pool, const CK_BYTE *pin, CK_ULONG pin_len);
+
+/* The application changed user's PIN: from now on the pool uses the new one, if it used
+ * the old one. pin NULL: it is not known. */
+void hp_pool_pin_changed(hsmpool *pool, CK_USER_TYPE user, const CK_BYTE *pin,
+			 CK_ULONG pin_len);
+
+/* No session is lent any more; who waits for one gets HSMPOOL_ERR_CLOSED. To be followed
+ * by hsmpool_close(), when everyone has left. */
+void hp_pool_shut(hsmpool *pool);
 
 /* A pool on a slot, for the proxy; options->token is not used. err->ck_rv says what the
  * module answered. */

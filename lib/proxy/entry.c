@@ -7,43 +7,47 @@
 #include "proxy/calls.h"
 #include "proxy/process.h"
 
-#define ENTRY(function, parameters, arguments)         \
-	static CK_RV enter_##function parameters       \
-	{                                              \
-		CK_RV rv = hp_proxy_enter();           \
-		if (__builtin_expect(rv != CKR_OK, 0)) \
-			return rv;                     \
-		rv = hp_##function arguments;          \
-		hp_proxy_leave();                      \
-		return rv;                             \
+#define ENTRY_BY(enter, function, parameters, arguments) \
+	static CK_RV enter_##function parameters         \
+	{                                                \
+		CK_RV rv = enter();                      \
+		if (__builtin_expect(rv != CKR_OK, 0))   \
+			return rv;                       \
+		rv = hp_##function arguments;            \
+		hp_proxy_leave();                        \
+		return rv;                               \
 	}
+/* With a session, which there is none of without a configuration; and without. */
+#define ENTRY(...)      ENTRY_BY(hp_proxy_enter, __VA_ARGS__)
+#define ENTRY_SLOT(...) ENTRY_BY(hp_proxy_enter_slots, __VA_ARGS__)
 
-ENTRY(C_GetInfo, (CK_INFO * info), (info))
-ENTRY(C_GetSlotList, (CK_BBOOL token_present, CK_SLOT_ID *list, CK_ULONG *count),
-      (token_present, list, count))
-ENTRY(C_GetSlotInfo, (CK_SLOT_ID slot, CK_SLOT_INFO *info), (slot, info))
-ENTRY(C_GetTokenInfo, (CK_SLOT_ID slot, CK_TOKEN_INFO *info), (slot, info))
-ENTRY(C_GetMechanismList, (CK_SLOT_ID slot, CK_MECHANISM_TYPE *list, CK_ULONG *count),
-      (slot, list, count))
-ENTRY(C_GetMechanismInfo,
-      (CK_SLOT_ID slot, CK_MECHANISM_TYPE type, CK_MECHANISM_INFO *info),
-      (slot, type, info))
-ENTRY(C_WaitForSlotEvent, (CK_FLAGS flags, CK_SLOT_ID *slot, void *reserved),
-      (flags, slot, reserved))
-ENTRY(C_InitToken, (CK_SLOT_ID slot, CK_BYTE *pin, CK_ULONG pin_len, CK_BYTE *label),
-      (slot, pin, pin_len, label))
+ENTRY_SLOT(C_GetInfo, (CK_INFO * info), (info))
+ENTRY_SLOT(C_GetSlotList, (CK_BBOOL token_present, CK_SLOT_ID *list, CK_ULONG *count),
+	   (token_present, list, count))
+ENTRY_SLOT(C_GetSlotInfo, (CK_SLOT_ID slot, CK_SLOT_INFO *info), (slot, info))
+ENTRY_SLOT(C_GetTokenInfo, (CK_SLOT_ID slot, CK_TOKEN_INFO *info), (slot, info))
+ENTRY_SLOT(C_GetMechanismList,
+	   (CK_SLOT_ID slot, CK_MECHANISM_TYPE *list, CK_ULONG *count),
+	   (slot, list, count))
+ENTRY_SLOT(C_GetMechanismInfo,
+	   (CK_SLOT_ID slot, CK_MECHANISM_TYPE type, CK_MECHANISM_INFO *info),
+	   (slot, type, info))
+ENTRY_SLOT(C_WaitForSlotEvent, (CK_FLAGS flags, CK_SLOT_ID *slot, void *reserved),
+	   (flags, slot, reserved))
+ENTRY_SLOT(C_InitToken, (CK_SLOT_ID slot, CK_BYTE *pin, CK_ULONG pin_len, CK_BYTE *label),
+	   (slot, pin, pin_len, label))
 ENTRY(C_InitPIN, (CK_SESSION_HANDLE session, CK_BYTE *pin, CK_ULONG pin_len),
       (session, pin, pin_len))
 ENTRY(C_SetPIN,
       (CK_SESSION_HANDLE session, CK_BYTE *old_pin, CK_ULONG old_len, CK_BYTE *new_pin,
        CK_ULONG new_len),
       (session, old_pin, old_len, new_pin, new_len))
-ENTRY(C_OpenSession,
-      (CK_SLOT_ID slot, CK_FLAGS flags, void *application, CK_NOTIFY notify,
-       CK_SESSION_HANDLE *session),
-      (slot, flags, application, notify, session))
+ENTRY_SLOT(C_OpenSession,
+	   (CK_SLOT_ID slot, CK_FLAGS flags, void *application, CK_NOTIFY notify,
+	    CK_SESSION_HANDLE *session),
+	   (slot, flags, application, notify, session))
 ENTRY(C_CloseSession, (CK_SESSION_HANDLE session), (session))
-ENTRY(C_CloseAllSessions, (CK_SLOT_ID slot), (slot))
+ENTRY_SLOT(C_CloseAllSessions, (CK_SLOT_ID slot), (slot))
 ENTRY(C_GetSessionInfo, (CK_SESSION_HANDLE session, CK_SESSION_INFO *info),
       (session, info))
 ENTRY(C_GetFunctionStatus, (CK_SESSION_HANDLE session), (session))

@@ -20,12 +20,16 @@
 
 /* CKR_OK, or what the caller gets: CKR_CRYPTOKI_NOT_INITIALIZED. */
 CK_RV hp_proxy_enter(void);
+/* For calls that name no session: also without a configuration, when others get
+ * CKR_SESSION_HANDLE_INVALID because there are no sessions. */
+CK_RV hp_proxy_enter_slots(void);
 void hp_proxy_leave(void);
 
 /* True from the beginning of C_Finalize on: waits end. */
 bool hp_proxy_is_ending(void);
 
-/* Valid while inside. module is NULL without a configuration: there are no slots then. */
+/* Valid while inside. module is NULL without a configuration: there are no slots then,
+ * and only calls that name no session get in. */
 struct hp_module *hp_proxy_module(void);
 const struct hp_proxy_options *hp_proxy_options(void);
 const struct hp_pool_options *hp_proxy_pool_options(void);

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * C_InitToken, C_InitPIN, C_SetPIN: for applications that are allowed to ([proxy] admin).
+ *
+ * They succeed exactly when they would on the module: the application's sessions count,
+ * the pool's own do not and are closed where they would be in the way. What is not
+ * allowed is refused before the module hears of it.
+ */
+#include "p11/slot.h"
+#include "proxy/calls.h"
+#include "proxy/login.h"
+#include "proxy/operation.h"
+#include "proxy/process.h"
+
+/* --- C_InitToken -------------------------------------------------------------------- */
+
+static CK_RV init_token(struct hp_vslot *slot, CK_BYTE *pin, CK_ULONG pin_len,
+			CK_BYTE *label)
+{
+	/* Ended ones too, as long as a call is still inside. */
+	if (slot->sessions > 0 || atomic_load(&slot->alive) > 0)
+		return CKR_SESSION_EXISTS;
+	hp_vslot_drop_pool(slot);
+	return hp_slot_init_token(hp_proxy_module(), hp_vslot_real_id(slot), pin, pin_len,
+				  label);
+}
+
+CK_RV hp_C_InitToken(CK_SLOT_ID slot_id, CK_BYTE *pin, CK_ULONG pin_len, CK_BYTE *label)
+{
+	if (!hp_proxy_module())
+		return CKR_SLOT_ID_INVALID;
+	struct hp_vslot *slot = hp_vslot_find(slot_id);
+	if (!slot)
+		return hp_slot_init_token(hp_proxy_module(), HP_NO_SLOT, pin, pin_len,
+					  label);
+	if (!hp_login_allows_admin())
+		return CKR_ACTION_PROHIBITED;
+	pthread_mutex_lock(&slot->change);
+	CK_RV rv = init_token(slot, pin, pin_len, label);
+	pthread_mutex_unlock(&slot->change);
+	return rv;
+}
+
+/* --- PINs --------------------------------------------------------------------------- */
+
+struct pins {
+	CK_BYTE *old_pin;
+	CK_ULONG old_len;
+	CK_BYTE *new_pin;
+	CK_ULONG new_len;
+};
+
+static CK_RV run_init_pin(struct hp_session *s, void *user)
+{
+	const struct pins *pins = user;
+	return hp_session_init_pin(s, pins->new_pin, pins->new_len);
+}
+
+static CK_RV run_set_pin(struct hp_session *s, void *user)
+{
+	const struct pins *pins = user;
+	return hp_session_set_pin(s, pins->old_pin, pins->old_len, pins->new_pin,
+				  pins->new_len);
+}
+
+static CK_RV init_pin(struct hp_vsession *vs, struct pins *pins)
+{
+	if (!hp_login_allows_admin())
+		return CKR_ACTION_PROHIBITED;
+	CK_RV rv = hp_operation_aside(vs, HP_WANT_READ_WRITE, "C_InitPIN", run_init_pin,
+				      pins);
+	if (rv == CKR_OK)
+		hp_pool_pin_changed(vs->pool, CKU_USER, pins->new_pin, pins->new_len);
+	return rv;
+}
+
+CK_RV hp_C_InitPIN(CK_SESSION_HANDLE session, CK_BYTE *pin, CK_ULONG pin_len)
+{
+	struct pins pins = { .new_pin = pin, .new_len = pin_len };
+	struct hp_vsession *vs = hp_vsession_take_to_change(session);
+	if (!vs) {
+		struct hp_session none = hp_vsession_none();
+		return run_init_pin(&none, &pins);
+	}
+	CK_RV rv = init_pin(vs, &pins);
+	hp_vsession_give_changed(vs);
+	return rv;
+}
+
+/*
+ * A read-only session changes no PIN, but a real one is read-write and would: so here
+ * the answer is ours, in the order of SoftHSM2's.
+ */
+static CK_RV refuse_read_only(struct hp_vslot *slot, const struct pins *pins)
+{
+	CK_TOKEN_INFO info;
+	CK_RV rv = hp_slot_token_info(hp_proxy_module(), hp_vslot_real_id(slot), &info);
+	if (rv != CKR_OK)
+		return rv;
+	bool wants_pins = !(info.flags & CKF_PROTECTED_AUTHENTICATION_PATH);
+	if (wants_pins && (!pins->old_pin || !pins->new_pin))
+		return CKR_ARGUMENTS_BAD;
+	if (wants_pins &&
+	    (pins->new_len < info.ulMinPinLen || pins->new_len > info.ulMaxPinLen))
+		return CKR_PIN_LEN_RANGE;
+	return CKR_SESSION_READ_ONLY;
+}
+
+static CK_RV set_pin(struct hp_vsession *vs, struct pins *pins)
+{
+	if (!hp_login_allows_admin())
+		return CKR_ACTION_PROHIBITED;
+	if (!vs->is_read_write)
+		return refuse_read_only(vs->slot, pins);
+	bool is_so = hp_vslot_login(vs->slot) == HP_VLOGIN_SO;
+	CK_RV rv =
+		hp_operation_aside(vs, HP_WANT_READ_WRITE, "C_SetPIN", run_set_pin, pins);
+	if (rv == CKR_OK)
+		hp_pool_pin_changed(vs->pool, is_so ? CKU_SO : CKU_USER, pins->new_pin,
+				    pins->new_len);
+	return rv;
+}
+
+CK_RV hp_C_SetPIN(CK_SESSION_HANDLE session, CK_BYTE *old_pin, CK_ULONG old_len,
+		  CK_BYTE *new_pin, CK_ULONG new_len)
+{
+	struct pins pins = { old_pin, old_len, new_pin, new_len };
+	struct hp_vsession *vs = hp_vsession_take_to_change(session);
+	if (!vs) {
+		struct hp_session none = hp_vsession_none();
+		return run_set_pin(&none, &pins);
+	}
+	CK_RV rv = set_pin(vs, &pins);
+	hp_vsession_give_changed(vs);
+	return rv;
+}

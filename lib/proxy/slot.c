@@ -1,0 +1,434 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Slots as the application sees them, and the pool of each.
+ *
+ * Owns: the list of virtual slots, which of the module's are shown, the making of pools.
+ * The list only grows until C_Finalize; its lock is a leaf. slot->change is held while a
+ * pool is made, slot->lock for moments.
+ */
+#include "proxy/slot.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include "base/error.h"
+#include "observe/log.h"
+#include "p11/slot.h"
+#include "p11/uri.h"
+#include "proxy/calls.h"
+#include "proxy/object.h"
+#include "proxy/process.h"
+
+/* Appended under list_lock; read without, an entry never changes its place. */
+static _Atomic(struct hp_vslot *) first_slot;
+static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
+
+/* --- the list ----------------------------------------------------------------------- */
+
+static struct hp_vslot *find_by_id(CK_SLOT_ID id)
+{
+	for (struct hp_vslot *slot = atomic_load(&first_slot); slot; slot = slot->next)
+		if (slot->id == id)
+			return slot;
+	return NULL;
+}
+
+CK_SLOT_ID hp_vslot_real_id(struct hp_vslot *slot)
+{
+	struct hp_token token;
+	pthread_mutex_lock(&slot->lock);
+	hsmpool *pool = slot->pool;
+	CK_SLOT_ID real = slot->real;
+	pthread_mutex_unlock(&slot->lock);
+	if (!pool)
+		return real;
+	hp_pool_token(pool, &token);
+	return token.slot;
+}
+
+static bool has_pool(struct hp_vslot *slot)
+{
+	pthread_mutex_lock(&slot->lock);
+	bool has_one = slot->pool != NULL;
+	pthread_mutex_unlock(&slot->lock);
+	return has_one;
+}
+
+/* One whose pool follows its token knows best. */
+static struct hp_vslot *find_by_real(CK_SLOT_ID real)
+{
+	struct hp_vslot *found = NULL;
+	for (struct hp_vslot *slot = atomic_load(&first_slot); slot; slot = slot->next)
+		if (hp_vslot_real_id(slot) == real && (!found || has_pool(slot)))
+			found = slot;
+	return found;
+}
+
+/* The real one, unless a slot that moved away since goes by it. */
+static CK_SLOT_ID choose_id(CK_SLOT_ID real)
+{
+	CK_SLOT_ID id = real;
+	while (find_by_id(id))
+		id++;
+	return id;
+}
+
+static struct hp_vslot *add_slot_locked(CK_SLOT_ID real)
+{
+	struct hp_vslot *slot = calloc(1, sizeof(*slot));
+	if (!slot)
+		return NULL;
+	slot->id = choose_id(real);
+	slot->real = real;
+	pthread_mutex_init(&slot->change, NULL);
+	pthread_mutex_init(&slot->lock, NULL);
+	slot->next = atomic_load(&first_slot);
+	atomic_store(&first_slot, slot);
+	return slot;
+}
+
+/* NULL: no memory. */
+static struct hp_vslot *find_or_add(CK_SLOT_ID real)
+{
+	pthread_mutex_lock(&list_lock);
+	struct hp_vslot *slot = find_by_real(real);
+	if (!slot)
+		slot = add_slot_locked(real);
+	pthread_mutex_unlock(&list_lock);
+	return slot;
+}
+
+/* --- which of the module's slots are shown ------------------------------------------ */
+
+/* One PIN is for one token, so automatic login shows one, too. */
+static bool shows_one_only(void)
+{
+	return hp_proxy_pool_options()->token || hp_proxy_logs_in_automatically();
+}
+
+/* The only slot that is shown. False: there is none (yet). */
+static bool find_only_slot(CK_SLOT_ID *real)
+{
+	hsmpool_error err;
+	struct hp_uri *uri = NULL;
+	struct hp_token token;
+	const char *text = hp_proxy_pool_options()->token;
+	if (text && hp_uri_parse(text, &uri, &err) != HSMPOOL_OK)
+		return false;
+	hsmpool_status status = hp_token_find(hp_proxy_module(), uri, &token, &err);
+	hp_uri_free(&uri);
+	if (status != HSMPOOL_OK) {
+		HP_LOG(WARNING, "token-not-found", "%s", err.text);
+		return false;
+	}
+	*real = token.slot;
+	return true;
+}
+
+static bool is_shown(CK_SLOT_ID real)
+{
+	CK_SLOT_ID only;
+	return !shows_one_only() || (find_only_slot(&only) && only == real);
+}
+
+struct hp_vslot *hp_vslot_of_real(CK_SLOT_ID real)
+{
+	return is_shown(real) ? find_or_add(real) : NULL;
+}
+
+/* A slot that nobody listed is one too, if the module knows it. */
+static struct hp_vslot *find_unlisted(CK_SLOT_ID id)
+{
+	CK_SLOT_INFO info;
+	if (hp_slot_info(hp_proxy_module(), id, &info) != CKR_OK)
+		return NULL;
+	struct hp_vslot *slot = hp_vslot_of_real(id);
+	return slot && slot->id == id ? slot : NULL;
+}
+
+struct hp_vslot *hp_vslot_find(CK_SLOT_ID id)
+{
+	if (!hp_proxy_module())
+		return NULL;
+	struct hp_vslot *slot = find_by_id(id);
+	if (!slot)
+		return find_unlisted(id);
+	return has_pool(slot) || is_shown(hp_vslot_real_id(slot)) ? slot : NULL;
+}
+
+/* The id to ask the module by: one that it does not know if we do not show it. */
+static CK_SLOT_ID id_to_ask(CK_SLOT_ID id)
+{
+	struct hp_vslot *slot = hp_vslot_find(id);
+	return slot ? hp_vslot_real_id(slot) : HP_NO_SLOT;
+}
+
+/* --- the pool ----------------------------------------------------------------------- */
+
+/* On a clean session: a digest, then a signature with no key. Who has one operation per
+ * session refuses before it looks at the key. */
+static bool find_exclusive(struct hp_session *s)
+{
+	CK_MECHANISM digest = { CKM_SHA256, NULL, 0 };
+	CK_MECHANISM sign = { CKM_RSA_PKCS, NULL, 0 };
+	if (hp_digest_init(s, &digest) != CKR_OK)
+		return false;
+	return hp_sign_init(s, &sign, CK_INVALID_HANDLE) == CKR_OPERATION_ACTIVE;
+}
+
+static enum hp_vlogin login_of_state(CK_STATE state)
+{
+	if (state == CKS_RW_SO_FUNCTIONS)
+		return HP_VLOGIN_SO;
+	return hp_session_state_is_user(state) ? HP_VLOGIN_USER : HP_VLOGIN_PUBLIC;
+}
+
+/* How its sessions behave, and who is logged in: another part of the program that uses
+ * the module may be, else only we with automatic login. */
+static hsmpool_status look_at_session(struct hp_vslot *slot, hsmpool *pool,
+				      hsmpool_error *err)
+{
+	struct hp_session *s;
+	CK_SESSION_INFO info = { 0 };
+	HP_TRY(hp_pool_borrow(pool, HP_WANT_ANY, "first look", HSMPOOL_DEFAULT, &s, err));
+	CK_RV rv = hp_session_info(s, &info);
+	bool is_exclusive = find_exclusive(s);
+	hp_pool_return(s, rv);
+	pthread_mutex_lock(&slot->lock);
+	slot->is_exclusive = is_exclusive;
+	slot->login = login_of_state(info.state);
+	pthread_mutex_unlock(&slot->lock);
+	return HSMPOOL_OK;
+}
+
+static hsmpool_status make_pool(struct hp_vslot *slot, hsmpool **pool, hsmpool_error *err)
+{
+	HP_TRY(hp_pool_open_slot(pool, hp_proxy_pool_options(), hp_vslot_real_id(slot),
+				 HSMPOOL_DEFAULT, err));
+	hsmpool_status status = look_at_session(slot, *pool, err);
+	if (status != HSMPOOL_OK)
+		hsmpool_close(pool);
+	return status;
+}
+
+CK_RV hp_vslot_pool(struct hp_vslot *slot, CK_FLAGS flags, hsmpool **pool)
+{
+	hsmpool_error err;
+	*pool = slot->pool; /* changes with slot->change held only */
+	if (*pool)
+		return CKR_OK;
+	/* The module's own words on a token that is not there, or not initialised. */
+	CK_SESSION_HANDLE anywhere;
+	CK_RV rv = hp_slot_try_open(hp_proxy_module(), hp_vslot_real_id(slot), flags,
+				    &anywhere);
+	if (rv != CKR_OK)
+		return rv;
+	hsmpool_status status = make_pool(slot, pool, &err);
+	if (status != HSMPOOL_OK) {
+		HP_LOG(ERROR, "pool-failed", "%s", err.text);
+		return status == HSMPOOL_ERR_AUTH ? CKR_FUNCTION_FAILED
+						  : hp_proxy_answer(status, &err);
+	}
+	pthread_mutex_lock(&slot->lock);
+	slot->pool = *pool;
+	pthread_mutex_unlock(&slot->lock);
+	if (hp_proxy_is_ending())
+		hp_pool_shut(*pool);
+	return CKR_OK;
+}
+
+void hp_vslot_drop_pool(struct hp_vslot *slot)
+{
+	CK_SLOT_ID real = hp_vslot_real_id(slot);
+	hp_objects_forget_all(slot);
+	pthread_mutex_lock(&slot->lock);
+	hsmpool *pool = slot->pool;
+	slot->pool = NULL;
+	slot->real = real;
+	slot->login = HP_VLOGIN_PUBLIC;
+	slot->has_logged_in = false;
+	pthread_mutex_unlock(&slot->lock);
+	hsmpool_close(&pool);
+}
+
+/* --- login state -------------------------------------------------------------------- */
+
+enum hp_vlogin hp_vslot_login(struct hp_vslot *slot)
+{
+	pthread_mutex_lock(&slot->lock);
+	enum hp_vlogin login = slot->login;
+	pthread_mutex_unlock(&slot->lock);
+	return login;
+}
+
+void hp_vslot_set_login(struct hp_vslot *slot, enum hp_vlogin login)
+{
+	pthread_mutex_lock(&slot->lock);
+	slot->login = login;
+	pthread_mutex_unlock(&slot->lock);
+}
+
+CK_STATE hp_vslot_state(struct hp_vslot *slot, bool is_read_write)
+{
+	switch (hp_vslot_login(slot)) {
+	case HP_VLOGIN_SO:
+		return CKS_RW_SO_FUNCTIONS;
+	case HP_VLOGIN_USER:
+		return is_read_write ? CKS_RW_USER_FUNCTIONS : CKS_RO_USER_FUNCTIONS;
+	default:
+		return is_read_write ? CKS_RW_PUBLIC_SESSION : CKS_RO_PUBLIC_SESSION;
+	}
+}
+
+/* --- C_Finalize --------------------------------------------------------------------- */
+
+void hp_vslots_shut(void)
+{
+	for (struct hp_vslot *slot = atomic_load(&first_slot); slot; slot = slot->next) {
+		pthread_mutex_lock(&slot->lock);
+		hsmpool *pool = slot->pool;
+		pthread_mutex_unlock(&slot->lock);
+		if (pool)
+			hp_pool_shut(pool);
+	}
+}
+
+void hp_vslots_free(void)
+{
+	struct hp_vslot *slot = atomic_exchange(&first_slot, NULL);
+	while (slot) {
+		struct hp_vslot *next = slot->next;
+		hsmpool_close(&slot->pool);
+		free(slot);
+		slot = next;
+	}
+}
+
+void hp_vslots_forget(void)
+{
+	atomic_store(&first_slot, NULL);
+}
+
+void hp_vslots_renew_lock(void)
+{
+	pthread_mutex_init(&list_lock, NULL);
+}
+
+/* --- the calls ---------------------------------------------------------------------- */
+
+static void fill_blank_padded(CK_UTF8CHAR *field, size_t size, const char *text)
+{
+	memset(field, ' ', size);
+	memcpy(field, text, strlen(text));
+}
+
+/* Programs look at the manufacturer to know the vendor's habits, so it is the vendor's
+ * that they see; the version is that of the functions that we have. */
+CK_RV hp_C_GetInfo(CK_INFO *info)
+{
+	static const CK_VERSION ours = { 2, 40 };
+	if (!hp_proxy_module()) {
+		if (!info)
+			return CKR_ARGUMENTS_BAD;
+		memset(info, 0, sizeof(*info));
+		info->cryptokiVersion = ours;
+		fill_blank_padded(info->manufacturerID, sizeof(info->manufacturerID),
+				  "hsmpool");
+		fill_blank_padded(info->libraryDescription,
+				  sizeof(info->libraryDescription),
+				  "hsmpool without a configuration");
+		return CKR_OK;
+	}
+	CK_RV rv = hp_module_info(hp_proxy_module(), info);
+	if (rv == CKR_OK && info->cryptokiVersion.major > ours.major)
+		info->cryptokiVersion = ours;
+	return rv;
+}
+
+/* Of real ids, or of the one that is shown. */
+static CK_RV list_only_slot(CK_SLOT_ID *list, CK_ULONG *count)
+{
+	CK_SLOT_ID real;
+	CK_ULONG room = *count;
+	*count = hp_proxy_module() && find_only_slot(&real) ? 1 : 0;
+	if (!list || *count == 0)
+		return CKR_OK;
+	if (room == 0)
+		return CKR_BUFFER_TOO_SMALL;
+	list[0] = real;
+	return CKR_OK;
+}
+
+CK_RV hp_C_GetSlotList(CK_BBOOL token_present, CK_SLOT_ID *list, CK_ULONG *count)
+{
+	CK_RV rv = CKR_ARGUMENTS_BAD;
+	bool shows_all = hp_proxy_module() && !shows_one_only();
+	if (shows_all)
+		rv = hp_slot_list(hp_proxy_module(), token_present, list, count);
+	else if (count)
+		rv = list_only_slot(list, count);
+	if (rv != CKR_OK || !list)
+		return rv;
+	for (CK_ULONG i = 0; i < *count; i++) {
+		struct hp_vslot *slot = find_or_add(list[i]);
+		if (!slot)
+			return CKR_HOST_MEMORY;
+		list[i] = slot->id;
+	}
+	return CKR_OK;
+}
+
+CK_RV hp_C_GetSlotInfo(CK_SLOT_ID slot, CK_SLOT_INFO *info)
+{
+	if (!hp_proxy_module())
+		return CKR_SLOT_ID_INVALID;
+	return hp_slot_info(hp_proxy_module(), id_to_ask(slot), info);
+}
+
+/* Sessions are ours: what the module counts is the pool's, what it allows is no limit
+ * of the application's. */
+static void show_virtual_sessions(struct hp_vslot *slot, CK_TOKEN_INFO *info)
+{
+	pthread_mutex_lock(&slot->lock);
+	CK_ULONG all = slot->sessions;
+	CK_ULONG read_write = slot->sessions - slot->read_only;
+	pthread_mutex_unlock(&slot->lock);
+	if (info->ulSessionCount != CK_UNAVAILABLE_INFORMATION)
+		info->ulSessionCount = all;
+	if (info->ulRwSessionCount != CK_UNAVAILABLE_INFORMATION)
+		info->ulRwSessionCount = read_write;
+	if (info->ulMaxSessionCount != CK_UNAVAILABLE_INFORMATION)
+		info->ulMaxSessionCount = CK_EFFECTIVELY_INFINITE;
+	if (info->ulMaxRwSessionCount != CK_UNAVAILABLE_INFORMATION)
+		info->ulMaxRwSessionCount = CK_EFFECTIVELY_INFINITE;
+}
+
+CK_RV hp_C_GetTokenInfo(CK_SLOT_ID id, CK_TOKEN_INFO *info)
+{
+	if (!hp_proxy_module())
+		return CKR_SLOT_ID_INVALID;
+	struct hp_vslot *slot = hp_vslot_find(id);
+	CK_SLOT_ID real = slot ? hp_vslot_real_id(slot) : HP_NO_SLOT;
+	CK_RV rv = hp_slot_token_info(hp_proxy_module(), real, info);
+	if (rv != CKR_OK || !slot)
+		return rv;
+	show_virtual_sessions(slot, info);
+	if (hp_proxy_logs_in_automatically())
+		info->flags |= CKF_PROTECTED_AUTHENTICATION_PATH;
+	return CKR_OK;
+}
+
+CK_RV hp_C_GetMechanismList(CK_SLOT_ID slot, CK_MECHANISM_TYPE *list, CK_ULONG *count)
+{
+	if (!hp_proxy_module())
+		return CKR_SLOT_ID_INVALID;
+	return hp_slot_mechanisms(hp_proxy_module(), id_to_ask(slot), list, count);
+}
+
+CK_RV hp_C_GetMechanismInfo(CK_SLOT_ID slot, CK_MECHANISM_TYPE type,
+			    CK_MECHANISM_INFO *info)
+{
+	if (!hp_proxy_module())
+		return CKR_SLOT_ID_INVALID;
+	return hp_slot_mechanism_info(hp_proxy_module(), id_to_ask(slot), type, info);
+}
