@@ -49,14 +49,15 @@ static hsmpool_status as_down(hsmpool_error *err)
 }
 
 /* Would trying a PIN be safe and of use? */
-static hsmpool_status check_token_flags(hsmpool *pool, const char *label,
-					hsmpool_error *err)
+static hsmpool_status check_token_flags(struct hsmpool_session *e, const char *label,
+					CK_RV *rv, hsmpool_error *err)
 {
 	struct hp_token token;
-	hp_pool_token(pool, &token);
-	CK_RV rv = hp_token_refresh(&token);
-	if (rv != CKR_OK) {
-		hp_rv_fail(err, rv, "read the state of token '%s'", label);
+	hp_pool_token(e->pool, &token);
+	token.slot = e->session.slot;
+	*rv = hp_token_refresh(&token);
+	if (*rv != CKR_OK) {
+		hp_rv_fail(err, *rv, "read the state of token '%s'", label);
 		return as_down(err);
 	}
 	HP_CHECK(!(token.info.flags & CKF_USER_PIN_LOCKED), err, HSMPOOL_ERR_AUTH,
@@ -185,7 +186,7 @@ static hsmpool_status log_in(struct hsmpool_session *e, CK_RV *rv, hsmpool_error
 		keep_pin(pool, &pin);
 		return HSMPOOL_OK;
 	}
-	HP_TRY(check_token_flags(pool, label, err));
+	HP_TRY(check_token_flags(e, label, rv, err));
 	if (!pin)
 		HP_TRY(obtain_new_pin(pool, label, &pin, err));
 	hsmpool_status status = try_pin(e, label, &pin, rv, err);

@@ -37,6 +37,7 @@ static CK_RV probe_token_info(struct hsmpool_session *e)
 {
 	struct hp_token token;
 	hp_pool_token(e->pool, &token);
+	token.slot = e->session.slot;
 	return hp_token_refresh(&token);
 }
 
