@@ -197,7 +197,9 @@ static hsmpool_status log_in(struct hsmpool_session *e, CK_RV *rv, hsmpool_error
 	return status;
 }
 
-static void settle_locked(hsmpool *pool, hsmpool_status status, const hsmpool_error *err)
+/* paced: a failure is followed by a growing backoff. */
+static void settle_locked(hsmpool *pool, hsmpool_status status, bool is_paced,
+			  const hsmpool_error *err)
 {
 	pool->is_pin_in_use = false;
 	if (status == HSMPOOL_OK) {
@@ -212,8 +214,10 @@ static void settle_locked(hsmpool *pool, hsmpool_status status, const hsmpool_er
 	} else {
 		pool->login = HP_LOGIN_OUT;
 		pool->login_failure = *err;
-		pool->next_login_ns =
-			hp_now_ns() + hp_pool_backoff(pool->login_failures_in_row++);
+		if (is_paced)
+			pool->next_login_ns =
+				hp_now_ns() +
+				hp_pool_backoff(pool->login_failures_in_row++);
 	}
 	pthread_cond_broadcast(&pool->login_done);
 }
@@ -268,13 +272,19 @@ hsmpool_status hp_pool_ensure_login(struct hsmpool_session *e, int64_t deadline_
 
 	CK_RV rv;
 	hsmpool_status status = log_in(e, &rv, err);
+	struct hp_judgement judgement = { .is_alive = true };
+	if (status == HSMPOOL_ERR_DOWN && rv != CKR_OK)
+		judgement = hp_session_judge(e, rv);
 	pthread_mutex_lock(&pool->lock);
-	settle_locked(pool, status, err);
+	/* A session that died in the loss which made the login necessary says nothing
+	 * about the login: it is closed, and the next one is tried at once. */
+	bool is_dead = judgement.class == HP_RV_SESSION_DEAD ||
+		       judgement.class == HP_RV_TOKEN_GONE;
+	settle_locked(pool, status, !is_dead || e->opened_ns > pool->lost_ns, err);
 	pthread_mutex_unlock(&pool->lock);
-	if (status == HSMPOOL_ERR_DOWN && rv != CKR_OK) {
-		struct hp_judgement judgement = hp_session_judge(e, rv);
-		hp_pool_note_loss(pool, judgement.loss, e->session.generation, rv);
-	}
+	hp_pool_note_loss(pool, judgement.loss, e->session.generation, rv);
+	if (is_dead)
+		hp_entry_condemn(e);
 	return status;
 }
 
@@ -323,7 +333,7 @@ hsmpool_status hp_pool_context_login(struct hp_session *session, hsmpool_error *
 		struct hp_secret *old = pool->refused;
 		pool->refused = pin;
 		pin = old;
-		settle_locked(pool, HSMPOOL_ERR_AUTH, err);
+		settle_locked(pool, HSMPOOL_ERR_AUTH, true, err);
 	}
 	pool->is_pin_in_use = false;
 	pthread_cond_broadcast(&pool->login_done);
