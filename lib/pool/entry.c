@@ -194,6 +194,13 @@ static void mark_aliases(struct hsmpool_session *opened)
 	}
 }
 
+void hp_entry_condemn(struct hsmpool_session *e)
+{
+	pthread_mutex_lock(&e->pool->lock);
+	e->session.generation = 0; /* none has that number */
+	pthread_mutex_unlock(&e->pool->lock);
+}
+
 bool hp_entry_is_dead_locked(const struct hsmpool_session *e)
 {
 	return e->is_aliased || e->session.generation <= e->pool->dead_generation;

@@ -131,6 +131,7 @@ struct hsmpool {
 	bool is_kept;      /* constant after open: the keeper knows it */
 	bool must_resolve; /* the slot may have moved */
 	uint64_t generation;
+	int64_t lost_ns;            /* when it rose last */
 	uint64_t dead_generation;   /* sessions up to this one are dead */
 	int64_t validate_before_ns; /* proofs of life before this do not count */
 	int64_t next_open_ns;       /* backoff after failures to open */
@@ -193,6 +194,8 @@ struct hsmpool_session *hp_entry_claim_empty_locked(hsmpool *pool); /* -> OPENIN
 /* A real session came to be in e, or ceased to: keeps the anchor role assigned. */
 void hp_entry_opened_locked(struct hsmpool_session *e, int64_t now);
 void hp_entry_emptied_locked(struct hsmpool_session *e, enum hp_close_reason reason);
+/* Its owner learned that it is dead: it is closed when released. */
+void hp_entry_condemn(struct hsmpool_session *e);
 /* Known dead, whatever the module says of its handle. */
 bool hp_entry_is_dead_locked(const struct hsmpool_session *e);
 /* C_CloseSession, also of a session said to be dead (a wrong report must not leak it),

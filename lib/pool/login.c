@@ -48,14 +48,15 @@ static hsmpool_status as_down(hsmpool_error *err)
 }
 
 /* Would trying a PIN be safe and of use? */
-static hsmpool_status check_token_flags(hsmpool *pool, const char *label,
-					hsmpool_error *err)
+static hsmpool_status check_token_flags(struct hsmpool_session *e, const char *label,
+					CK_RV *rv, hsmpool_error *err)
 {
 	struct hp_token token;
-	hp_pool_token(pool, &token);
-	CK_RV rv = hp_token_refresh(&token);
-	if (rv != CKR_OK) {
-		hp_rv_fail(err, rv, "read the state of token '%s'", label);
+	hp_pool_token(e->pool, &token);
+	token.slot = e->session.slot;
+	*rv = hp_token_refresh(&token);
+	if (*rv != CKR_OK) {
+		hp_rv_fail(err, *rv, "read the state of token '%s'", label);
 		return as_down(err);
 	}
 	HP_CHECK(!(token.info.flags & CKF_USER_PIN_LOCKED), err, HSMPOOL_ERR_AUTH,
@@ -231,7 +232,7 @@ static hsmpool_status log_in(struct hsmpool_session *e, CK_RV *rv, hsmpool_error
 		keep_pin(pool, &pin);
 		return HSMPOOL_OK;
 	}
-	HP_TRY(check_token_flags(pool, label, err));
+	HP_TRY(check_token_flags(e, label, rv, err));
 	if (!pin)
 		HP_TRY(obtain_new_pin(pool, label, &pin, err));
 	hsmpool_status status = try_pin(e, label, &pin, rv, err);
@@ -242,7 +243,9 @@ static hsmpool_status log_in(struct hsmpool_session *e, CK_RV *rv, hsmpool_error
 	return status;
 }
 
-static void settle_locked(hsmpool *pool, hsmpool_status status, const hsmpool_error *err)
+/* paced: a failure is followed by a growing backoff. */
+static void settle_locked(hsmpool *pool, hsmpool_status status, bool is_paced,
+			  const hsmpool_error *err)
 {
 	pool->is_pin_in_use = false;
 	if (status == HSMPOOL_OK) {
@@ -257,8 +260,10 @@ static void settle_locked(hsmpool *pool, hsmpool_status status, const hsmpool_er
 	} else {
 		pool->login = HP_LOGIN_OUT;
 		pool->login_failure = *err;
-		pool->next_login_ns =
-			hp_now_ns() + hp_pool_backoff(pool->login_failures_in_row++);
+		if (is_paced)
+			pool->next_login_ns =
+				hp_now_ns() +
+				hp_pool_backoff(pool->login_failures_in_row++);
 	}
 	pthread_cond_broadcast(&pool->login_done);
 }
@@ -313,13 +318,19 @@ hsmpool_status hp_pool_ensure_login(struct hsmpool_session *e, int64_t deadline_
 
 	CK_RV rv;
 	hsmpool_status status = log_in(e, &rv, err);
+	struct hp_judgement judgement = { .is_alive = true };
+	if (status == HSMPOOL_ERR_DOWN && rv != CKR_OK)
+		judgement = hp_session_judge(e, rv);
 	pthread_mutex_lock(&pool->lock);
-	settle_locked(pool, status, err);
+	/* A session that died in the loss which made the login necessary says nothing
+	 * about the login: it is closed, and the next one is tried at once. */
+	bool is_dead = judgement.class == HP_RV_SESSION_DEAD ||
+		       judgement.class == HP_RV_TOKEN_GONE;
+	settle_locked(pool, status, !is_dead || e->opened_ns > pool->lost_ns, err);
 	pthread_mutex_unlock(&pool->lock);
-	if (status == HSMPOOL_ERR_DOWN && rv != CKR_OK) {
-		struct hp_judgement judgement = hp_session_judge(e, rv);
-		hp_pool_note_loss(pool, judgement.loss, e->session.generation, rv);
-	}
+	hp_pool_note_loss(pool, judgement.loss, e->session.generation, rv);
+	if (is_dead)
+		hp_entry_condemn(e);
 	return status;
 }
 
@@ -368,7 +379,7 @@ hsmpool_status hp_pool_context_login(struct hp_session *session, hsmpool_error *
 		struct hp_secret *old = pool->refused;
 		pool->refused = pin;
 		pin = old;
-		settle_locked(pool, HSMPOOL_ERR_AUTH, err);
+		settle_locked(pool, HSMPOOL_ERR_AUTH, true, err);
 	}
 	pool->is_pin_in_use = false;
 	pthread_cond_broadcast(&pool->login_done);

@@ -37,6 +37,7 @@ static CK_RV probe_token_info(struct hsmpool_session *e)
 {
 	struct hp_token token;
 	hp_pool_token(e->pool, &token);
+	token.slot = e->session.slot;
 	return hp_token_refresh(&token);
 }
 
@@ -158,6 +159,7 @@ void hp_pool_note_loss_locked(hsmpool *pool, enum hp_loss loss)
 		pool->must_resolve = true;
 	}
 	pool->generation++;
+	pool->lost_ns = hp_now_ns();
 	if (loss != HP_LOSS_SESSION && pool->login == HP_LOGIN_IN)
 		pool->login = HP_LOGIN_OUT;
 }

@@ -112,6 +112,7 @@ struct mock_control {
 
 	/* Each call of function takes at least so long; 0 takes it back. */
 	void (*latency)(const char *function, int64_t ns);
+	/* cmocka has a macro of this name: write (mock->fail)(&failure). */
 	void (*fail)(const struct mock_failure *failure);
 	void (*clear_failures)(void);
 	void (*seed)(uint64_t seed);

@@ -41,15 +41,15 @@ static void exercise(struct ground *g)
 	g->mock->log_out();
 	for (int i = 0; i < 2; i++) {
 		if (hp_pool_borrow(g->pool, HP_WANT_ANY, "faults",
-				   hsmpool_deadline_in(300), &session,
+				   hsmpool_deadline_in(60), &session,
 				   &err) == HSMPOOL_OK) {
 			CK_BYTE byte;
 			hp_pool_return(session, hp_generate_random(session, &byte, 1));
 		}
-		ground_operate(g->pool, 300, &rv, &err);
+		ground_operate(g->pool, 60, &rv, &err);
 	}
 	for (int i = 0; i < 2; i++)
-		if (ground_try_borrow(g, 300, &s[i], &err) == HSMPOOL_OK)
+		if (ground_try_borrow(g, 60, &s[i], &err) == HSMPOOL_OK)
 			ground_use(s[i]);
 	hsmpool_return(&s[0], HSMPOOL_VERDICT_RESET);
 	hsmpool_return(&s[1], HSMPOOL_VERDICT_CLEAN);

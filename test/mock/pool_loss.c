@@ -149,6 +149,21 @@ static void a_logout_by_someone_else_is_noticed_and_mended(void **state)
 }
 
 /* SoftHSM2's way: handles are invalid, nobody says "logged out". */
+/* They died with the login: that is no reason to wait before the next try. */
+static void dead_sessions_that_cannot_log_in_do_not_delay_the_login(void **state)
+{
+	struct ground *g = *state;
+
+	ground_open(g, "max-sessions", "4", "min-sessions", "4", NULL);
+	g->mock->log_out();
+	ground_script(g, "fail=C_Login:1+3:CKR_SESSION_HANDLE_INVALID");
+	int64_t before = hp_now_ns();
+	assert_in_range(failures_until_it_works(g), 0, 1);
+	/* Backoffs would take at least 0.56 s. */
+	assert_true(hp_now_ns() - before < HP_SECOND / 2);
+	assert_int_equal(g->mock->calls("C_Login"), 5);
+}
+
 static void a_logout_that_shows_as_a_dead_handle_is_mended(void **state)
 {
 	struct ground *g = *state;
@@ -383,6 +398,7 @@ int main(void)
 		GROUND_TEST(dead_sessions_are_dropped_whatever_code_tells_of_them),
 		GROUND_TEST(a_reboot_under_load_costs_what_was_in_flight),
 		GROUND_TEST(a_logout_by_someone_else_is_noticed_and_mended),
+		GROUND_TEST(dead_sessions_that_cannot_log_in_do_not_delay_the_login),
 		GROUND_TEST(a_logout_that_shows_as_a_dead_handle_is_mended),
 		GROUND_TEST(user_not_logged_in_with_the_login_in_place_is_the_callers),
 		GROUND_TEST(an_absent_token_is_down_and_comes_back),

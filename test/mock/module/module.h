@@ -6,11 +6,11 @@
  *   faults.c     failures, latency, hangs, reboots; all off the fast path
  *   script.c     the text form of the controls;  control.c  the structure of mock.h
  *   session.c    session table, login, PIN counter;  token.c  slots, C_Initialize
- *   object.c     object store;  find.c  object and search calls
+ *   object.c     object store;  factory.c  its keys;  find.c  object calls
  *   mechanism.c  the mechanisms;  toy.c  the toy cryptography
  *   operation.c  encrypt, decrypt, digest, sign, verify;  stream.c  their data paths
  *   keys.c       generate, wrap, unwrap, derive
- *   wrap.c       the other backend: a real module behind virtual handles
+ *   wrap.c, wrap_call.c  the other backend: a real module behind virtual handles
  *
  * Locking: mock.lock guards everything that says so; it is held over no call of a
  * wrapped module and no sleep. The path of an operation (C_XxxInit, C_Xxx) takes no
