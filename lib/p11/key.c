@@ -40,6 +40,11 @@ CK_RV hp_derive_key(struct hp_session *s, CK_MECHANISM *m, CK_OBJECT_HANDLE base
 	return HP_SESSION_CALL(s, C_DeriveKey, m, base, template, count, key);
 }
 
+CK_RV hp_seed_random(struct hp_session *s, const CK_BYTE *seed, CK_ULONG len)
+{
+	return HP_SESSION_CALL(s, C_SeedRandom, HP_INPUT(seed), len);
+}
+
 CK_RV hp_generate_random(struct hp_session *s, CK_BYTE *out, CK_ULONG len)
 {
 	return HP_SESSION_CALL(s, C_GenerateRandom, out, len);

@@ -22,7 +22,8 @@ CK_RV hp_session_open(struct hp_session *s, struct hp_module *module, CK_SLOT_ID
 	s->is_read_write = read_write;
 	s->active = 0;
 	s->is_unsure = false;
-	s->objects = 0;
+	atomic_fetch_add(&s->openings, 1);
+	atomic_store(&s->objects, 0);
 	CK_RV rv = CKR_CRYPTOKI_NOT_INITIALIZED;
 	if (hp_session_call_begin(s)) {
 		rv = HP_FL_CALL(module, C_OpenSession, slot, flags, NULL, NULL,
@@ -42,8 +43,22 @@ CK_RV hp_session_close(struct hp_session *s)
 	s->handle = CK_INVALID_HANDLE;
 	s->active = 0;
 	s->is_unsure = false;
-	s->objects = 0;
 	return rv;
+}
+
+uint32_t hp_session_object_made(struct hp_session *s)
+{
+	atomic_fetch_add(&s->objects, 1);
+	return atomic_load(&s->openings);
+}
+
+void hp_session_object_gone(struct hp_session *s, uint32_t opening)
+{
+	uint32_t objects = atomic_load(&s->objects);
+	do {
+		if (objects == 0 || atomic_load(&s->openings) != opening)
+			return;
+	} while (!atomic_compare_exchange_weak(&s->objects, &objects, objects - 1));
 }
 
 CK_RV hp_session_info(struct hp_session *s, CK_SESSION_INFO *info)

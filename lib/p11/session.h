@@ -41,8 +41,10 @@ struct hp_session {
 	 * have left it active. Harmless for us (an Init that answers OPERATION_ACTIVE is
 	 * repeated on a fresh session), not for who expects a clean session. */
 	bool is_unsure;
-	/* Session objects that live on it: while there are any it is never closed. */
-	uint32_t objects;
+	/* Session objects that live on it: while there are any it is never closed. They
+	 * may be destroyed by way of any session. */
+	_Atomic uint32_t objects;
+	_Atomic uint32_t openings; /* how often it was opened: objects end with it */
 	/* The pool's generation that this session and handles used on it belong to. */
 	uint64_t generation;
 	int place; /* at the gate, from hp_session_begin_stay() to _end_stay() */
@@ -54,6 +56,12 @@ CK_RV hp_session_open(struct hp_session *s, struct hp_module *module, CK_SLOT_ID
 		      bool read_write);
 CK_RV hp_session_close(struct hp_session *s);
 CK_RV hp_session_info(struct hp_session *s, CK_SESSION_INFO *info);
+
+/* A session object was made on it; which opening of it that was comes out. And one of
+ * that opening was destroyed, on any session. */
+uint32_t hp_session_object_made(struct hp_session *s);
+void hp_session_object_gone(struct hp_session *s, uint32_t opening);
+
 /* Whether the state says that the normal user is logged in. */
 bool hp_session_state_is_user(CK_STATE state);
 
@@ -81,6 +89,11 @@ CK_RV hp_find_objects(struct hp_session *s, CK_ATTRIBUTE *template, CK_ULONG cou
 		      CK_OBJECT_HANDLE *found, CK_ULONG cap, CK_ULONG *len);
 /* ^ Init + as many FindObjects as needed + Final; at most cap are kept, *len says how
  *   many there are in all (so *len > cap means: more). */
+/* The same with room for all: *found is malloc()ed, NULL if there are none. */
+CK_RV hp_find_all_objects(struct hp_session *s, CK_ATTRIBUTE *template, CK_ULONG count,
+			  CK_OBJECT_HANDLE **found, CK_ULONG *len);
+CK_RV hp_find_objects_next(struct hp_session *s, CK_OBJECT_HANDLE *found, CK_ULONG cap,
+			   CK_ULONG *len);
 CK_RV hp_find_objects_final(struct hp_session *s);
 CK_RV hp_get_attributes(struct hp_session *s, CK_OBJECT_HANDLE object,
 			CK_ATTRIBUTE *template, CK_ULONG count);
@@ -91,6 +104,7 @@ CK_RV hp_create_object(struct hp_session *s, CK_ATTRIBUTE *template, CK_ULONG co
 CK_RV hp_copy_object(struct hp_session *s, CK_OBJECT_HANDLE object,
 		     CK_ATTRIBUTE *template, CK_ULONG count, CK_OBJECT_HANDLE *copy);
 CK_RV hp_destroy_object(struct hp_session *s, CK_OBJECT_HANDLE object);
+CK_RV hp_get_object_size(struct hp_session *s, CK_OBJECT_HANDLE object, CK_ULONG *size);
 
 CK_RV hp_encrypt_init(struct hp_session *s, CK_MECHANISM *m, CK_OBJECT_HANDLE key);
 CK_RV hp_encrypt(struct hp_session *s, const CK_BYTE *in, CK_ULONG in_len, CK_BYTE *out,
@@ -156,6 +170,7 @@ CK_RV hp_unwrap_key(struct hp_session *s, CK_MECHANISM *m,
 		    CK_OBJECT_HANDLE *key);
 CK_RV hp_derive_key(struct hp_session *s, CK_MECHANISM *m, CK_OBJECT_HANDLE base,
 		    CK_ATTRIBUTE *template, CK_ULONG count, CK_OBJECT_HANDLE *key);
+CK_RV hp_seed_random(struct hp_session *s, const CK_BYTE *seed, CK_ULONG len);
 CK_RV hp_generate_random(struct hp_session *s, CK_BYTE *out, CK_ULONG len);
 
 #endif

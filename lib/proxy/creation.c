@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Calls that make objects.
+ *
+ * In read-only sessions a token object is refused with CKR_SESSION_READ_ONLY, at the
+ * place that this has among the module's other reasons to refuse: where one may come
+ * first the module is asked, with a template that says CKA_TOKEN = false; what that makes
+ * is destroyed at once. So nothing an RO session does reaches the token.
+ */
+#include "proxy/creation.h"
+
+#include <stdlib.h>
+#include "base/memory.h"
+#include "proxy/hiding.h"
+#include "proxy/operation.h"
+#include "proxy/template.h"
+
+static const CK_BBOOL no = CK_FALSE;
+
+/* --- what is asked for -----------------------------------------------------------------
+ */
+
+/* On the session: the real handles and parameters. */
+static CK_RV translate(struct hp_session *s, struct hp_creation *c)
+{
+	CK_RV rv = CKR_OK;
+	c->real_base = CK_INVALID_HANDLE;
+	c->real_mechanism = c->mechanism;
+	if (c->has_base)
+		rv = hp_object_real(c->vs, s, c->base, &c->real_base);
+	if (rv == CKR_OK && c->mechanism)
+		rv = hp_mechanism_real(c->vs, s, c->mechanism, &c->call,
+				       &c->real_mechanism);
+	c->was_lost = rv != CKR_OK && rv != CKR_MECHANISM_PARAM_INVALID;
+	return rv;
+}
+
+/* Whether a template asks for a token object; *is_clear: it says so, or nothing. */
+static CK_RV asks_for_token(struct hp_session *s, struct hp_creation *c,
+			    const struct hp_wanted *want, bool *is_token, bool *is_clear)
+{
+	struct hp_object_facts facts = { 0 };
+	CK_OBJECT_HANDLE real;
+	*is_token = false;
+	*is_clear = true;
+	if (hp_attribute_bool(want->template, want->count, CKA_TOKEN, is_token))
+		return CKR_OK;
+	*is_clear = !hp_attribute_find(want->template, want->count, CKA_TOKEN);
+	if (!c->inherits_token)
+		return CKR_OK;
+	CK_RV rv = hp_object_facts(c->vs, s, c->base, &real, &facts);
+	*is_token = facts.is_token;
+	c->was_lost = rv != CKR_OK;
+	return rv;
+}
+
+static bool is_complete(const struct hp_creation *c)
+{
+	for (unsigned i = 0; i < c->objects; i++)
+		if (!c->want[i].handle || (!c->want[i].template && c->want[i].count > 0))
+			return false;
+	return true;
+}
+
+static bool is_well_formed(const struct hp_creation *c)
+{
+	for (unsigned i = 0; i < c->objects; i++)
+		if (!hp_attributes_are_there(c->want[i].template, c->want[i].count))
+			return false;
+	return true;
+}
+
+/* --- what was made ---------------------------------------------------------------------
+ */
+
+static bool reads_true(struct hp_session *s, CK_OBJECT_HANDLE real,
+		       CK_ATTRIBUTE_TYPE type)
+{
+	CK_BBOOL value = CK_FALSE;
+	CK_ATTRIBUTE attribute = { type, &value, sizeof(value) };
+	return hp_get_attributes(s, real, &attribute, 1) == CKR_OK && value != CK_FALSE;
+}
+
+static void destroy_made(struct hp_session *s, const struct hp_creation *c,
+			 const CK_OBJECT_HANDLE *made)
+{
+	for (unsigned i = 0; i < c->objects; i++)
+		if (made[i] != CK_INVALID_HANDLE)
+			hp_destroy_object(s, made[i]);
+}
+
+/* A mistake of the module's, or a template that can be read in two ways: what may not
+ * be is undone. */
+static CK_RV check_made(struct hp_session *s, struct hp_creation *c,
+			const CK_OBJECT_HANDLE *made, const bool *is_clear)
+{
+	for (unsigned i = 0; i < c->objects; i++) {
+		if (made[i] == CK_INVALID_HANDLE)
+			continue;
+		if (!c->vs->is_read_write && !is_clear[i] &&
+		    reads_true(s, made[i], CKA_TOKEN))
+			return CKR_SESSION_READ_ONLY;
+		if (hp_vsession_hides_private(c->vs) &&
+		    reads_true(s, made[i], CKA_PRIVATE))
+			return CKR_USER_NOT_LOGGED_IN;
+	}
+	return CKR_OK;
+}
+
+/* Virtual handles for all of it; the session objects are the virtual session's. */
+static CK_RV adopt(struct hp_session *s, struct hp_creation *c,
+		   const CK_OBJECT_HANDLE *made, const bool *is_token)
+{
+	CK_OBJECT_HANDLE handles[2] = { 0 };
+	CK_RV rv = CKR_OK;
+	for (unsigned i = 0; rv == CKR_OK && i < c->objects; i++)
+		if (made[i] != CK_INVALID_HANDLE)
+			rv = hp_object_virtual(c->vs, s, made[i],
+					       is_token[i] ? NULL : c->vs, &handles[i]);
+	if (rv == CKR_OK && c->mechanism)
+		rv = hp_mechanism_adopt(c->vs, s, is_token[0] ? NULL : c->vs,
+					c->mechanism);
+	for (unsigned i = 0; i < c->objects; i++) {
+		if (rv == CKR_OK && c->want[i].handle)
+			*c->want[i].handle = handles[i];
+		else if (handles[i] != CK_INVALID_HANDLE)
+			hp_object_forget(c->vs, handles[i]);
+	}
+	return rv;
+}
+
+/* --- the call
+ * --------------------------------------------------------------------------- */
+
+/* A handle that the module does not write to. */
+#define UNTOUCHED CK_UNAVAILABLE_INFORMATION
+
+/* The module is not given the application's own places for handles. What it left there
+ * at a failure (some write CK_INVALID_HANDLE) is handed on. */
+static CK_RV submit(struct hp_session *s, struct hp_creation *c,
+		    const struct hp_wanted *templates, CK_OBJECT_HANDLE *made)
+{
+	struct hp_wanted want[2];
+	for (unsigned i = 0; i < c->objects; i++) {
+		want[i] = templates[i];
+		made[i] = UNTOUCHED;
+		want[i].handle = want[i].handle ? &made[i] : NULL;
+	}
+	c->is_submitted = true;
+	CK_RV rv = c->submit(s, c, want);
+	for (unsigned i = 0; i < c->objects; i++) {
+		if (rv != CKR_OK && made[i] != UNTOUCHED)
+			*c->want[i].handle = CK_INVALID_HANDLE;
+		if (made[i] == UNTOUCHED)
+			made[i] = CK_INVALID_HANDLE;
+	}
+	return rv;
+}
+
+static CK_RV create(struct hp_session *s, struct hp_creation *c, const bool *is_token,
+		    const bool *is_clear)
+{
+	CK_OBJECT_HANDLE made[2];
+	bool is_token_now[2] = { is_token[0], is_token[1] };
+	CK_RV rv = submit(s, c, c->want, made);
+	if (rv != CKR_OK)
+		return rv;
+	c->rv = check_made(s, c, made, is_clear);
+	for (unsigned i = 0; c->rv == CKR_OK && i < c->objects; i++)
+		if (!is_clear[i] && made[i] != CK_INVALID_HANDLE)
+			is_token_now[i] = reads_true(s, made[i], CKA_TOKEN);
+	if (c->rv == CKR_OK)
+		c->rv = adopt(s, c, made, is_token_now);
+	if (c->rv != CKR_OK)
+		destroy_made(s, c, made);
+	return CKR_OK;
+}
+
+/* An RO session asks for a token object: the refusal, ours or the module's. */
+static CK_RV rehearse(struct hp_session *s, struct hp_creation *c)
+{
+	HP_AUTO_FREE CK_ATTRIBUTE *first = NULL;
+	HP_AUTO_FREE CK_ATTRIBUTE *second = NULL;
+	CK_ATTRIBUTE **templates[2] = { &first, &second };
+	struct hp_wanted want[2];
+	CK_OBJECT_HANDLE made[2];
+	for (unsigned i = 0; i < c->objects; i++) {
+		want[i] = c->want[i];
+		*templates[i] = hp_attributes_with(want[i].template, want[i].count,
+						   CKA_TOKEN, &no, &want[i].count);
+		want[i].template = *templates[i];
+		if (!want[i].template)
+			return CKR_HOST_MEMORY;
+	}
+	CK_RV rv = submit(s, c, want, made);
+	if (rv == CKR_OK)
+		destroy_made(s, c, made);
+	else if (c->fails_first(c, rv))
+		return rv;
+	c->rv = CKR_SESSION_READ_ONLY;
+	return CKR_OK;
+}
+
+static CK_RV refuse_read_only(struct hp_session *s, struct hp_creation *c)
+{
+	if (c->may_fail_first && c->may_fail_first(s, c))
+		return rehearse(s, c);
+	c->rv = CKR_SESSION_READ_ONLY;
+	return CKR_OK;
+}
+
+static bool asks_for_hidden(struct hp_creation *c)
+{
+	bool is_private = false;
+	for (unsigned i = 0; i < c->objects && !is_private; i++)
+		hp_attribute_bool(c->want[i].template, c->want[i].count, CKA_PRIVATE,
+				  &is_private);
+	return is_private && hp_vsession_hides_private(c->vs);
+}
+
+static CK_RV run_creation(struct hp_session *s, void *user)
+{
+	struct hp_creation *c = user;
+	bool is_token[2] = { false, false };
+	bool is_clear[2] = { true, true };
+	c->rv = CKR_OK;
+	CK_RV rv = translate(s, c);
+	for (unsigned i = 0; rv == CKR_OK && i < c->objects; i++)
+		rv = asks_for_token(s, c, &c->want[i], &is_token[i], &is_clear[i]);
+	if (rv != CKR_OK)
+		return rv;
+	/* The module's own checks of its arguments come first, and make nothing. */
+	if (!is_complete(c))
+		return create(s, c, is_token, is_clear);
+	if (!is_well_formed(c)) {
+		c->rv = CKR_ATTRIBUTE_VALUE_INVALID;
+		return CKR_OK;
+	}
+	bool is_refused = !c->vs->is_read_write && (is_token[0] || is_token[1]) &&
+			  c->want[0].template;
+	if (is_refused)
+		return refuse_read_only(s, c);
+	if (asks_for_hidden(c)) {
+		c->rv = CKR_USER_NOT_LOGGED_IN;
+		return CKR_OK;
+	}
+	/* A copy of a token object may be one without the template saying so. */
+	is_clear[0] = is_clear[0] && (c->vs->is_read_write || c->want[0].template);
+	return create(s, c, is_token, is_clear);
+}
+
+CK_RV hp_creation_run(struct hp_creation *c)
+{
+	for (unsigned tries = 1;; tries++) {
+		c->was_lost = false;
+		CK_RV rv =
+			hp_operation_aside(c->vs, HP_WANT_ANY, c->tag, run_creation, c);
+		bool may_repeat = c->was_lost && !c->is_submitted && tries < 2;
+		if (rv == CKR_OK || !may_repeat)
+			return rv == CKR_OK ? c->rv : rv;
+	}
+}

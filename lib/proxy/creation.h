@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Calls that make objects: what C_CreateObject, C_CopyObject, C_GenerateKey,
+ * C_GenerateKeyPair, C_UnwrapKey and C_DeriveKey have in common.
+ *
+ * Owns: who may create what (the real sessions are read-write, the virtual one may not
+ * be), virtual handles for what was made, and whose session objects they are. A creation
+ * that reached the module is never repeated.
+ */
+#ifndef HP_PROXY_CREATION_H
+#define HP_PROXY_CREATION_H
+
+#include "proxy/mechanism.h"
+#include "proxy/object.h"
+
+/* One object to be made: the application's template and where its handle goes. */
+struct hp_wanted {
+	CK_ATTRIBUTE *template;
+	CK_ULONG count;
+	CK_OBJECT_HANDLE *handle;
+};
+
+struct hp_creation {
+	struct hp_vsession *vs;
+	const char *tag;
+	unsigned objects; /* 1, or 2 of a pair */
+	struct hp_wanted want[2];
+	CK_MECHANISM *mechanism; /* the application's, or NULL */
+	CK_OBJECT_HANDLE base;   /* the application's: copied, unwrapping, derived of */
+	bool has_base;
+	bool inherits_token; /* C_CopyObject: where the template does not tell */
+	const CK_BYTE *wrapped;
+	CK_ULONG wrapped_len;
+
+	/* The call itself, with all handles real. made[i] is NULL where the application
+	 * gave no place. */
+	CK_RV (*submit)
+	(struct hp_session *s, struct hp_creation *c, const struct hp_wanted *want);
+	/* Where an RO session asks for a token object: may the module have another reason
+	 * to refuse, which comes first there? And is this answer such a reason? NULL: it
+	 * never has. */
+	bool (*may_fail_first)(struct hp_session *s, const struct hp_creation *c);
+	bool (*fails_first)(const struct hp_creation *c, CK_RV rv);
+
+	/* on the session, for submit */
+	CK_MECHANISM *real_mechanism;
+	CK_OBJECT_HANDLE real_base;
+	/* of the run */
+	bool is_submitted;
+	bool was_lost; /* before it was submitted */
+	CK_RV rv;      /* our own, where it is no verdict on the session */
+	struct hp_mechanism_call call;
+};
+
+CK_RV hp_creation_run(struct hp_creation *c);
+
+#endif

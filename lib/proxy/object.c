@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * From the application's handle to the real one: reading what an object is at its first
+ * use, and finding it again by that after a loss.
+ *
+ * Module calls are made on the session that the caller has in hand, with no lock of ours
+ * held; another thread may do the same for the same object meanwhile, which does no
+ * harm. Must not: borrow, decide on retries.
+ */
+#include "proxy/object.h"
+
+#include "base/memory.h"
+#include "p11/rv.h"
+#include "proxy/object_table.h"
+#include "proxy/operations.h"
+
+/* Objects that are found again at a search after a loss, so that it gives them the
+ * handles that they had. Others are when they are used. */
+#define MOST_REFRESHED 64
+
+/* --- what it is ----------------------------------------------------------------------
+ */
+
+/* Answers that concern the session, not the object. */
+static bool is_session_lost(struct hp_session *s, CK_RV rv)
+{
+	switch (hp_rv_class(&s->module->overrides, rv)) {
+	case HP_RV_SESSION_DEAD:
+	case HP_RV_TOKEN_GONE:
+	case HP_RV_DEVICE:
+	case HP_RV_MODULE_DEAD:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* Answers that may be others next time: not logged in, another operation is active. */
+static bool is_passing(struct hp_session *s, CK_RV rv)
+{
+	enum hp_rv_class class = hp_rv_class(&s->module->overrides, rv);
+	return class == HP_RV_LOGIN_LOST || class == HP_RV_STALE_HANDLE ||
+	       class == HP_RV_OP_LOST;
+}
+
+/* For a module that allows one operation at a time, a search in the middle of another:
+ * its refusal says nothing of the session. */
+static CK_RV read_names(struct hp_session *s, CK_OBJECT_HANDLE real,
+			struct hp_vobject_names *names)
+{
+	bool has_material = false;
+	bool was_unsure = s->is_unsure;
+	CK_RV rv = hp_read_fingerprint(s, real, &names->object, names->fingerprint,
+				       &has_material);
+	if (rv == CKR_OPERATION_ACTIVE)
+		s->is_unsure = was_unsure;
+	names->can_be_found =
+		has_material || names->object.id_len > 0 || names->object.label_len > 0;
+	return rv;
+}
+
+/* First use. *names is good if view->has_names. */
+static CK_RV read_at_first_use(struct hp_session *s, CK_OBJECT_HANDLE handle,
+			       struct hp_vobject_view *view,
+			       struct hp_vobject_names *names)
+{
+	CK_RV rv = read_names(s, view->real, names);
+	if (rv != CKR_OK) {
+		if (is_session_lost(s, rv))
+			return rv;
+		if (!is_passing(s, rv))
+			hp_table_settle(handle, view, NULL);
+		return CKR_OK;
+	}
+	view->has_names = true;
+	if (view->must_be_public && names->object.is_private) {
+		hp_table_drop(handle, true);
+		view->real = CK_INVALID_HANDLE;
+		return CKR_OK;
+	}
+	hp_table_settle(handle, view, names);
+	return CKR_OK;
+}
+
+static CK_RV find_again(struct hp_session *s, CK_OBJECT_HANDLE handle,
+			struct hp_vobject_view *view,
+			const struct hp_vobject_names *names)
+{
+	view->real = CK_INVALID_HANDLE;
+	if (!view->has_names || !names->can_be_found)
+		return CKR_OK;
+	CK_RV rv = hp_find_by_fingerprint(s, &names->object, names->fingerprint,
+					  &view->real);
+	if (rv == CKR_OK && view->real != CK_INVALID_HANDLE)
+		hp_table_move(handle, view->real, s->generation);
+	return is_session_lost(s, rv) || rv == CKR_OPERATION_ACTIVE ? rv : CKR_OK;
+}
+
+/* The real handle in view->real. What it is is read unless only its end is wanted. */
+static CK_RV resolve(struct hp_vsession *vs, struct hp_session *s,
+		     CK_OBJECT_HANDLE handle, bool wants_names,
+		     struct hp_vobject_view *view, struct hp_vobject_names *names)
+{
+	bool is_known = hp_table_view(handle, view, names) && view->slot == vs->slot;
+	if (!is_known) {
+		*view = (struct hp_vobject_view){ .real = CK_INVALID_HANDLE };
+		return CKR_OK;
+	}
+	if (view->generation < s->generation)
+		return find_again(s, handle, view, names);
+	if (view->is_settled || !wants_names)
+		return CKR_OK;
+	return read_at_first_use(s, handle, view, names);
+}
+
+CK_RV hp_object_real(struct hp_vsession *vs, struct hp_session *s,
+		     CK_OBJECT_HANDLE handle, CK_OBJECT_HANDLE *real)
+{
+	if (__builtin_expect(hp_table_look_up(vs->slot, s->generation, handle, real), 1))
+		return CKR_OK;
+	struct hp_vobject_view view;
+	struct hp_vobject_names names;
+	CK_RV rv = resolve(vs, s, handle, true, &view, &names);
+	*real = view.real;
+	return rv;
+}
+
+CK_RV hp_object_facts(struct hp_vsession *vs, struct hp_session *s,
+		      CK_OBJECT_HANDLE handle, CK_OBJECT_HANDLE *real,
+		      struct hp_object_facts *facts)
+{
+	struct hp_vobject_view view;
+	struct hp_vobject_names names;
+	*facts = (struct hp_object_facts){ 0 };
+	CK_RV rv = resolve(vs, s, handle, true, &view, &names);
+	*real = view.real;
+	if (rv == CKR_OK && view.has_names) {
+		facts->is_token = names.object.is_token;
+		facts->is_private = names.object.is_private;
+	}
+	return rv;
+}
+
+/* --- handles -------------------------------------------------------------------------
+ */
+
+CK_RV hp_object_virtual(struct hp_vsession *vs, struct hp_session *s,
+			CK_OBJECT_HANDLE real, struct hp_vsession *owner,
+			CK_OBJECT_HANDLE *handle)
+{
+	struct hp_vobject_place place = { vs->slot, real, s->generation };
+	*handle = hp_table_handle(&place, owner != NULL);
+	if (*handle == CK_INVALID_HANDLE)
+		return CKR_HOST_MEMORY;
+	if (owner)
+		hp_table_set_owner(*handle, owner, s);
+	return CKR_OK;
+}
+
+static CK_RV refresh(struct hp_vsession *vs, struct hp_session *s)
+{
+	CK_OBJECT_HANDLE handles[MOST_REFRESHED];
+	CK_OBJECT_HANDLE real;
+	CK_RV rv = CKR_OK;
+	unsigned count =
+		hp_table_outdated(vs->slot, s->generation, handles, MOST_REFRESHED);
+	for (unsigned i = 0; rv == CKR_OK && i < count; i++)
+		rv = hp_object_real(vs, s, handles[i], &real);
+	return rv;
+}
+
+CK_RV hp_objects_found(struct hp_vsession *vs, struct hp_session *s,
+		       CK_OBJECT_HANDLE *handles, CK_ULONG count)
+{
+	CK_RV rv = refresh(vs, s);
+	if (rv != CKR_OK)
+		return rv;
+	return hp_table_handles(vs->slot, s->generation, handles, count)
+		       ? CKR_OK
+		       : CKR_HOST_MEMORY;
+}
+
+void hp_object_changed(CK_OBJECT_HANDLE handle)
+{
+	hp_table_unsettle(handle);
+}
+
+void hp_object_forget(struct hp_vsession *vs, CK_OBJECT_HANDLE handle)
+{
+	(void)vs;
+	hp_table_drop(handle, true);
+}
+
+/* --- the end --------------------------------------------------------------------------
+ */
+
+/* Gone, or what the module says why it stays. */
+static CK_RV destroy_one(struct hp_vsession *vs, struct hp_session *s,
+			 CK_OBJECT_HANDLE handle)
+{
+	struct hp_vobject_view view;
+	struct hp_vobject_names names;
+	CK_RV rv = resolve(vs, s, handle, false, &view, &names);
+	if (rv == CKR_OK && view.real != CK_INVALID_HANDLE)
+		rv = hp_destroy_object(s, view.real);
+	if (is_session_lost(s, rv))
+		return rv;
+	bool is_gone = rv == CKR_OK ||
+		       hp_rv_class(&s->module->overrides, rv) == HP_RV_STALE_HANDLE;
+	hp_table_drop(handle, is_gone);
+	return CKR_OK;
+}
+
+static CK_RV destroy_all(struct hp_session *s, void *user)
+{
+	struct hp_vsession *vs = user;
+	CK_OBJECT_HANDLE handle;
+	CK_RV rv = CKR_OK;
+	while (rv == CKR_OK && (handle = hp_table_first_of(vs)) != CK_INVALID_HANDLE)
+		rv = destroy_one(vs, s, handle);
+	return rv;
+}
+
+void hp_objects_of_session_destroy(struct hp_vsession *vs)
+{
+	CK_OBJECT_HANDLE handle;
+	if (hp_table_first_of(vs) == CK_INVALID_HANDLE)
+		return;
+	hp_operation_aside_again(vs, HP_WANT_ANY, "destroy session objects", destroy_all,
+				 vs);
+	/* Without a session they stay on the module, and their owner open, but nobody
+	 * knows them any more. */
+	while ((handle = hp_table_first_of(vs)) != CK_INVALID_HANDLE)
+		hp_table_drop(handle, false);
+}
+
+void hp_objects_forget_private(struct hp_vslot *slot)
+{
+	hp_table_drop_private(slot);
+}
+
+void hp_objects_forget_all(struct hp_vslot *slot)
+{
+	hp_table_drop_all(slot);
+}
