@@ -120,7 +120,7 @@ uint64_t hp_journals_total(void)
 	return atomic_load_explicit(&memory.total, memory_order_relaxed);
 }
 
-void hp_journals_init_in_child(void)
+void hp_journals_renew_lock(void)
 {
 	pthread_mutex_init(&memory.lock, NULL);
 }

@@ -57,7 +57,7 @@ void hp_journal_drop(struct hp_journal *journal);
 
 /* What all journals of the process take now. */
 uint64_t hp_journals_total(void);
-/* In a forked child: nobody is inside. */
-void hp_journals_init_in_child(void);
+/* In a forked child. */
+void hp_journals_renew_lock(void);
 
 #endif

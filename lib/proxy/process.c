@@ -28,6 +28,7 @@
 #include "p11/rv.h"
 #include "p11/uri.h"
 #include "proxy/event.h"
+#include "proxy/journal.h"
 #include "proxy/object.h"
 #include "proxy/slot.h"
 #include "proxy/vsession.h"
@@ -297,6 +298,7 @@ static void renew_locks_in_child(void)
 	hp_vsessions_renew_lock();
 	hp_objects_renew_lock();
 	hp_events_renew_lock();
+	hp_journals_renew_lock();
 }
 
 static bool watch_forks(void)
