@@ -315,9 +315,9 @@ static bool watch_forks(void)
 static void abandon_inherited(void)
 {
 	process.module = NULL;
+	hp_objects_abandon();
 	hp_vslots_free();
 	hp_vsessions_forget();
-	hp_objects_abandon();
 	hp_pool_options_clear(&process.pool);
 	memset(shards, 0, sizeof(shards));
 	atomic_store(&is_ending, false);
