@@ -48,6 +48,7 @@ static struct hp_vsession *add_chunk_locked(void)
 	for (uint32_t i = 0; i < CHUNK; i++) {
 		chunk[i].index = number * CHUNK + i;
 		chunk[i].life = table.life;
+		chunk[i].has_ended = true;
 		pthread_mutex_init(&chunk[i].lock, NULL);
 	}
 	atomic_store(&table.chunks[number], chunk);
