@@ -217,6 +217,8 @@ CK_RV hp_vslot_pool(struct hp_vslot *slot, CK_FLAGS flags, hsmpool **pool)
 	*pool = slot->pool; /* changes with slot->change held only */
 	if (*pool)
 		return CKR_OK;
+	if (slot->is_refused)
+		return CKR_FUNCTION_FAILED;
 	/* The module's own words on a token that is not there, or not initialised. */
 	CK_SESSION_HANDLE anywhere;
 	CK_RV rv = hp_slot_try_open(hp_proxy_module(), hp_vslot_real_id(slot), flags,
@@ -226,8 +228,9 @@ CK_RV hp_vslot_pool(struct hp_vslot *slot, CK_FLAGS flags, hsmpool **pool)
 	hsmpool_status status = make_pool(slot, pool, &err);
 	if (status != HSMPOOL_OK) {
 		HP_LOG(ERROR, "pool-failed", "%s", err.text);
-		return status == HSMPOOL_ERR_AUTH ? CKR_FUNCTION_FAILED
-						  : hp_proxy_answer(status, &err);
+		slot->is_refused = status == HSMPOOL_ERR_AUTH;
+		return slot->is_refused ? CKR_FUNCTION_FAILED
+					: hp_proxy_answer(status, &err);
 	}
 	pthread_mutex_lock(&slot->lock);
 	slot->pool = *pool;

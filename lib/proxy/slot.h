@@ -30,6 +30,7 @@ struct hp_vslot {
 	CK_SLOT_ID real; /* the module's, as last seen */
 	enum hp_vlogin login;
 	bool has_logged_in; /* automatic login: the application called C_Login */
+	bool is_refused;    /* automatic login: the PIN was, so no pool is tried again */
 	uint32_t sessions;  /* virtual ones that are open */
 	uint32_t read_only; /* of them */
 	_Atomic uint32_t
