@@ -41,11 +41,15 @@ static CK_RV asks_for_token(struct hp_session *s, struct hp_creation *c,
 {
 	struct hp_object_facts facts = { 0 };
 	CK_OBJECT_HANDLE real;
-	*is_token = false;
-	*is_clear = true;
-	if (hp_attribute_bool(want->template, want->count, CKA_TOKEN, is_token))
+	unsigned times = 0;
+	for (CK_ULONG i = 0; want->template && i < want->count; i++)
+		times += want->template[i].type == CKA_TOKEN;
+	bool is_said =
+		hp_attribute_bool(want->template, want->count, CKA_TOKEN, is_token);
+	*is_clear = times == (is_said ? 1 : 0);
+	if (is_said)
 		return CKR_OK;
-	*is_clear = !hp_attribute_find(want->template, want->count, CKA_TOKEN);
+	*is_token = false;
 	if (!c->inherits_token)
 		return CKR_OK;
 	CK_RV rv = hp_object_facts(c->vs, s, c->base, &real, &facts);

@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What virtual handles stand for after the HSM was restarted (row S23). */
+#include "objects_ground.h"
+
+#include <string.h>
+
+#define p11 module_load()
+
+static void reboot(enum mock_handles handles)
+{
+	struct mock_reboot how = { .handles = handles };
+	fixture_mock_control()->reboot(&how);
+}
+
+static void a_key_that_was_used_is_found_again(void **state)
+{
+	static const enum mock_handles ways[] = { MOCK_HANDLES_NEW, MOCK_HANDLES_ALIASED,
+						  MOCK_HANDLES_KEPT };
+	CK_SESSION_HANDLE session = objects_user();
+	CK_OBJECT_HANDLE rsa = objects_key(session, CKO_PRIVATE_KEY, "rsa");
+	CK_OBJECT_HANDLE aes = objects_key(session, CKO_SECRET_KEY, "aes");
+	CK_BYTE signature[16], block[16], again[16];
+	(void)state;
+	assert_rv(objects_use_rsa(session, rsa, signature), CKR_OK);
+	assert_rv(objects_use_aes(session, aes, block), CKR_OK);
+	for (int i = 0; i < 9; i++) {
+		reboot(ways[i % 3]);
+		assert_rv(objects_use_rsa(session, rsa, again), CKR_OK);
+		assert_memory_equal(again, signature, 16);
+		assert_rv(objects_use_aes(session, aes, again), CKR_OK);
+		assert_memory_equal(again, block, 16);
+	}
+}
+
+/* An elliptic private key shows no public part: the public key with its id does. */
+static void an_elliptic_key_is_found_again_by_its_public_half(void **state)
+{
+	CK_SESSION_HANDLE session = objects_user();
+	CK_OBJECT_HANDLE ec = objects_key(session, CKO_PRIVATE_KEY, "ec");
+	CK_MECHANISM ecdsa = { CKM_ECDSA, NULL, 0 };
+	CK_BYTE hash[32] = { 1 }, signature[128];
+	(void)state;
+	for (int i = 0; i < 3; i++) {
+		CK_ULONG len = sizeof(signature);
+		assert_rv(p11->C_SignInit(session, &ecdsa, ec), CKR_OK);
+		assert_rv(p11->C_Sign(session, hash, sizeof(hash), signature, &len),
+			  CKR_OK);
+		reboot(MOCK_HANDLES_ALIASED);
+	}
+}
+
+static void searches_give_the_same_handles_as_before(void **state)
+{
+	CK_SESSION_HANDLE session = objects_user();
+	CK_OBJECT_HANDLE rsa = objects_key(session, CKO_PRIVATE_KEY, "rsa");
+	CK_BYTE out[16];
+	(void)state;
+	assert_rv(objects_use_rsa(session, rsa, out), CKR_OK);
+	reboot(MOCK_HANDLES_ALIASED);
+	assert_int_equal(objects_key(session, CKO_PRIVATE_KEY, "rsa"), rsa);
+	reboot(MOCK_HANDLES_NEW);
+	assert_rv(objects_use_rsa(session, rsa, out), CKR_OK);
+	assert_int_equal(objects_key(session, CKO_PRIVATE_KEY, "rsa"), rsa);
+}
+
+/* What it is was never read, so nothing could be compared. */
+static void an_object_that_was_never_used_is_not_guessed(void **state)
+{
+	CK_SESSION_HANDLE session = objects_user();
+	CK_OBJECT_HANDLE rsa = objects_key(session, CKO_PRIVATE_KEY, "rsa");
+	CK_OBJECT_HANDLE aes = objects_key(session, CKO_SECRET_KEY, "aes");
+	CK_BYTE out[16];
+	(void)state;
+	assert_rv(objects_use_aes(session, aes, out), CKR_OK);
+	reboot(MOCK_HANDLES_ALIASED);
+	assert_rv(objects_use_aes(session, aes, out), CKR_OK); /* notices it */
+	assert_rv(objects_use_rsa(session, rsa, out), CKR_KEY_HANDLE_INVALID);
+	assert_int_not_equal(objects_key(session, CKO_PRIVATE_KEY, "rsa"), rsa);
+}
+
+/* Reading an attribute is a use. */
+static void an_object_that_was_read_is_found_again(void **state)
+{
+	CK_SESSION_HANDLE session = objects_user();
+	CK_OBJECT_HANDLE rsa = objects_key(session, CKO_PRIVATE_KEY, "rsa");
+	CK_OBJECT_HANDLE data;
+	CK_BYTE out[16];
+	char label[16];
+	(void)state;
+	assert_rv(objects_data(session, "data", true, true, &data), CKR_OK);
+	assert_rv(objects_label(session, rsa, label, sizeof(label)), CKR_OK);
+	assert_rv(objects_label(session, data, label, sizeof(label)), CKR_OK);
+	reboot(MOCK_HANDLES_ALIASED);
+	assert_rv(objects_label(session, data, label, sizeof(label)), CKR_OK);
+	assert_string_equal(label, "data");
+	assert_rv(objects_use_rsa(session, rsa, out), CKR_OK);
+	assert_rv(p11->C_DestroyObject(session, data), CKR_OK);
+}
+
+/* Another program deletes the key and makes another by its name. */
+static void a_key_that_took_its_place_is_refused(void **state)
+{
+	const struct fixture *f = *state;
+	CK_FUNCTION_LIST *direct = module_load_other(f->module);
+	CK_SESSION_HANDLE session = objects_user(), other;
+	CK_OBJECT_HANDLE key, found, replacement;
+	CK_ATTRIBUTE label = { CKA_LABEL, (void *)(uintptr_t) "key", 3 };
+	CK_ULONG count;
+	CK_BYTE out[16];
+	assert_rv(objects_aes(session, "key", 1, true, true, &key), CKR_OK);
+	assert_rv(objects_use_aes(session, key, out), CKR_OK);
+
+	CK_SLOT_ID slot;
+	CK_ULONG slots = 1;
+	assert_rv(direct->C_GetSlotList(CK_TRUE, &slot, &slots), CKR_OK);
+	reboot(MOCK_HANDLES_ALIASED);
+	assert_rv(direct->C_OpenSession(slot, RW, NULL, NULL, &other), CKR_OK);
+	assert_rv(direct->C_Login(other, CKU_USER, (CK_BYTE *)FIXTURE_USER_PIN,
+				  strlen(FIXTURE_USER_PIN)),
+		  CKR_OK);
+	assert_rv(direct->C_FindObjectsInit(other, &label, 1), CKR_OK);
+	assert_rv(direct->C_FindObjects(other, &found, 1, &count), CKR_OK);
+	assert_int_equal(count, 1);
+	assert_rv(direct->C_FindObjectsFinal(other), CKR_OK);
+	assert_rv(direct->C_DestroyObject(other, found), CKR_OK);
+	assert_rv(direct->C_CloseSession(other), CKR_OK);
+	assert_rv(objects_use_aes(session, key, out), CKR_KEY_HANDLE_INVALID);
+
+	assert_rv(objects_aes(session, "key", 2, true, true, &replacement), CKR_OK);
+	assert_rv(objects_use_aes(session, key, out), CKR_KEY_HANDLE_INVALID);
+	assert_rv(objects_use_aes(session, replacement, out), CKR_OK);
+	assert_rv(p11->C_DestroyObject(session, replacement), CKR_OK);
+}
+
+static void a_changed_object_is_found_again_by_what_it_is_now(void **state)
+{
+	CK_SESSION_HANDLE session = objects_user();
+	CK_OBJECT_HANDLE key;
+	CK_ATTRIBUTE change = { CKA_LABEL, (void *)(uintptr_t) "after", 5 };
+	CK_BYTE before[16], after[16];
+	(void)state;
+	assert_rv(objects_aes(session, "before", 1, true, true, &key), CKR_OK);
+	assert_rv(objects_use_aes(session, key, before), CKR_OK);
+	assert_rv(p11->C_SetAttributeValue(session, key, &change, 1), CKR_OK);
+	assert_rv(objects_use_aes(session, key, before), CKR_OK);
+	reboot(MOCK_HANDLES_ALIASED);
+	assert_rv(objects_use_aes(session, key, after), CKR_OK);
+	assert_memory_equal(before, after, 16);
+	assert_rv(p11->C_DestroyObject(session, key), CKR_OK);
+}
+
+static void what_a_logout_ended_does_not_come_back(void **state)
+{
+	CK_SESSION_HANDLE session = objects_user();
+	CK_OBJECT_HANDLE rsa = objects_key(session, CKO_PRIVATE_KEY, "rsa");
+	CK_BYTE out[16];
+	(void)state;
+	assert_rv(objects_use_rsa(session, rsa, out), CKR_OK);
+	assert_rv(p11->C_Logout(session), CKR_OK);
+	reboot(MOCK_HANDLES_ALIASED);
+	assert_int_not_equal(objects_key(session, CKO_PUBLIC_KEY, "rsa"),
+			     CK_INVALID_HANDLE); /* notices it */
+	assert_rv(module_login(session, CKU_USER, FIXTURE_USER_PIN), CKR_OK);
+	assert_rv(objects_use_rsa(session, rsa, out), CKR_KEY_HANDLE_INVALID);
+	rsa = objects_key(session, CKO_PRIVATE_KEY, "rsa");
+	assert_rv(objects_use_rsa(session, rsa, out), CKR_OK);
+}
+
+/* Nothing that was submitted is done twice, whatever became of it. */
+static void a_creation_is_not_repeated(void **state)
+{
+	CK_SESSION_HANDLE session = objects_user();
+	struct mock_failure lost_answer = { .function = "C_CreateObject",
+					    .rv = CKR_DEVICE_ERROR,
+					    .after = true };
+	struct mock_counters before, after;
+	CK_OBJECT_HANDLE object = 77;
+	(void)state;
+	fixture_mock_control()->counters(&before);
+	(fixture_mock_control()->fail)(&lost_answer);
+	assert_rv(objects_data(session, "a", false, false, &object), CKR_DEVICE_ERROR);
+	fixture_mock_control()->counters(&after);
+	assert_int_equal(after.objects_created - before.objects_created, 1);
+}
+
+static void a_key_is_unwrapped_after_a_restart_that_was_not_noticed_yet(void **state)
+{
+	CK_SESSION_HANDLE session = objects_user();
+	CK_OBJECT_CLASS class = CKO_SECRET_KEY;
+	CK_KEY_TYPE type = CKK_AES;
+	CK_BBOOL yes = CK_TRUE;
+	CK_MECHANISM wrap = { CKM_AES_KEY_WRAP, NULL, 0 };
+	CK_OBJECT_HANDLE key, unwrapped;
+	CK_BYTE wrapped[64], one[16], two[16];
+	CK_ULONG len = sizeof(wrapped);
+	CK_ATTRIBUTE template[] = { { CKA_CLASS, &class, sizeof(class) },
+				    { CKA_KEY_TYPE, &type, sizeof(type) },
+				    { CKA_ENCRYPT, &yes, 1 } };
+	(void)state;
+	assert_rv(objects_aes(session, "key", 1, true, true, &key), CKR_OK);
+	assert_rv(p11->C_WrapKey(session, &wrap, key, key, wrapped, &len), CKR_OK);
+	reboot(MOCK_HANDLES_ALIASED);
+	assert_rv(objects_use_aes(session, key, one), CKR_OK);
+	assert_rv(p11->C_UnwrapKey(session, &wrap, key, wrapped, len, template, 3,
+				   &unwrapped),
+		  CKR_OK);
+	assert_rv(objects_use_aes(session, unwrapped, two), CKR_OK);
+	assert_memory_equal(one, two, 16);
+	assert_rv(p11->C_DestroyObject(session, key), CKR_OK);
+}
+
+#define on_mock(name) \
+	cmocka_unit_test_setup_teardown(name, objects_begin_mock, objects_end)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		on_mock(a_key_that_was_used_is_found_again),
+		on_mock(an_elliptic_key_is_found_again_by_its_public_half),
+		on_mock(searches_give_the_same_handles_as_before),
+		on_mock(an_object_that_was_never_used_is_not_guessed),
+		on_mock(an_object_that_was_read_is_found_again),
+		on_mock(a_key_that_took_its_place_is_refused),
+		on_mock(a_changed_object_is_found_again_by_what_it_is_now),
+		on_mock(what_a_logout_ended_does_not_come_back),
+		on_mock(a_creation_is_not_repeated),
+		on_mock(a_key_is_unwrapped_after_a_restart_that_was_not_noticed_yet),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
