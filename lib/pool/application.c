@@ -131,7 +131,7 @@ hsmpool_status hp_pool_login_again(struct hp_session *session, hsmpool_error *er
 	pthread_mutex_lock(&pool->lock);
 	if (pool->login == HP_LOGIN_NONE) {
 		pool->login = HP_LOGIN_OUT;
-		pool->user = CKU_USER;
+		atomic_store(&pool->user, CKU_USER);
 	}
 	pthread_mutex_unlock(&pool->lock);
 	struct hsmpool_session *e =
@@ -145,7 +145,8 @@ static bool copy_user_pin(hsmpool *pool, struct hp_secret **pin)
 	hsmpool_error err;
 	*pin = hp_secret_new(HP_POOL_PIN_CAP);
 	pthread_mutex_lock(&pool->lock);
-	bool is_user_in = pool->login == HP_LOGIN_IN && pool->user == CKU_USER;
+	bool is_user_in =
+		pool->login == HP_LOGIN_IN && atomic_load(&pool->user) == CKU_USER;
 	pthread_mutex_unlock(&pool->lock);
 	if (*pin && is_user_in && hp_pool_copy_kept_pin(pool, *pin))
 		return true;

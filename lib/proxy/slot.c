@@ -250,6 +250,7 @@ void hp_vslot_drop_pool(struct hp_vslot *slot)
 	slot->real = real;
 	slot->login = HP_VLOGIN_PUBLIC;
 	slot->has_logged_in = false;
+	slot->is_refused = false;
 	pthread_mutex_unlock(&slot->lock);
 	hsmpool_close(&pool);
 }

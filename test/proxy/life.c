@@ -8,9 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
-#include "base/time.h"
 
 static struct fixture fixture;
 
@@ -264,7 +262,6 @@ static void a_vendor_module_that_others_use_is_left_initialised(void **state)
 
 struct waiter {
 	pthread_t thread;
-	CK_SESSION_HANDLE session;
 	_Atomic bool is_in;
 	CK_RV rv;
 };
@@ -306,43 +303,6 @@ static void a_wait_that_the_vendor_does_not_have_is_refused_as_there(void **stat
 	assert_rv(module_load()->C_WaitForSlotEvent(CKF_DONT_BLOCK, &slot, NULL),
 		  CKR_NO_EVENT);
 	module_end();
-}
-
-static void *digest_in_thread(void *argument)
-{
-	struct waiter *waiter = argument;
-	waiter->rv = module_digest(waiter->session);
-	return NULL;
-}
-
-/* One hangs in the vendor's module, the other waits for the only session: it returns at
- * once, C_Finalize after a bounded time, and the module works again afterwards. */
-static void c_finalize_wakes_who_waits_and_outlives_who_hangs(void **state)
-{
-	struct waiter hung = { 0 }, waiting = { 0 };
-	struct fixture mock;
-	(void)state;
-	fixture_mock(&mock);
-	module_configure(&mock, "max-sessions = 1\nborrow-timeout = 60s", NULL);
-	module_begin();
-	hung.session = module_session(RW);
-	waiting.session = module_session(RW);
-	fixture_mock_control()->hang("C_DigestInit", 1);
-	pthread_create(&hung.thread, NULL, digest_in_thread, &hung);
-	while (fixture_mock_control()->hung() == 0)
-		sched_yield();
-	pthread_create(&waiting.thread, NULL, digest_in_thread, &waiting);
-	int64_t before = hp_now_ns();
-	module_end();
-	assert_true(hp_now_ns() - before < 20 * HP_SECOND);
-	pthread_join(waiting.thread, NULL);
-	assert_rv(waiting.rv, CKR_CRYPTOKI_NOT_INITIALIZED);
-	fixture_mock_control()->release();
-	pthread_join(hung.thread, NULL);
-	module_begin();
-	assert_rv(module_digest(module_session(RW)), CKR_OK);
-	module_end();
-	fixture_remove(&mock);
 }
 
 /* -------------------------------------------------------------------------------------
@@ -389,7 +349,6 @@ int main(void)
 		test_case(a_vendor_module_that_others_use_is_left_initialised),
 		test_case(a_wait_that_the_vendor_does_not_have_is_refused_as_there),
 		test_case(c_finalize_ends_a_wait_for_a_slot_event),
-		test_case(c_finalize_wakes_who_waits_and_outlives_who_hangs),
 	};
 	return cmocka_run_group_tests(tests, make_token, remove_token);
 }
