@@ -206,10 +206,28 @@ bool hp_entry_is_dead_locked(const struct hsmpool_session *e)
 	return e->is_aliased || e->session.generation <= e->pool->dead_generation;
 }
 
+/* It stops being one of the open ones before it is closed: of two that are closed at
+ * once neither may count on the other, nor on one that is opened meanwhile. With the
+ * last session the token's application is logged out and its handles die; with an owner
+ * of session objects these do. */
+static void resign_locked(struct hsmpool_session *e)
+{
+	hsmpool *pool = e->pool;
+	e->known_handle = CK_INVALID_HANDLE;
+	if (e->is_anchor) {
+		e->is_anchor = false;
+		appoint_anchor(pool);
+	}
+	bool is_last = !hp_anchor_find_locked(pool);
+	if (is_last || e->session.objects > 0)
+		hp_pool_note_loss_locked(pool, is_last ? HP_LOSS_LOGIN : HP_LOSS_SESSION);
+}
+
 void hp_entry_close_session(struct hsmpool_session *e)
 {
 	pthread_mutex_lock(&e->pool->lock);
 	bool is_aliased = e->is_aliased;
+	resign_locked(e);
 	pthread_mutex_unlock(&e->pool->lock);
 	if (!is_aliased)
 		hp_session_close(&e->session);
@@ -279,17 +297,6 @@ void hp_entry_emptied_locked(struct hsmpool_session *e, enum hp_close_reason rea
 		[HP_CLOSE_OTHER] = &pool->stats.closed_other,
 	};
 	++*counter[reason];
-	bool owned_objects = e->session.objects > 0;
 	e->session.objects = 0;
-	e->known_handle = CK_INVALID_HANDLE;
 	hp_entry_set_state_locked(e, HP_ENTRY_EMPTY);
-	if (e->is_anchor) {
-		e->is_anchor = false;
-		appoint_anchor(pool);
-	}
-	/* With its last session the token's application is logged out and its handles
-	 * die; with an owner of session objects the objects do. */
-	bool is_last = !hp_anchor_find_locked(pool);
-	if (is_last || owned_objects)
-		hp_pool_note_loss_locked(pool, is_last ? HP_LOSS_LOGIN : HP_LOSS_SESSION);
 }
