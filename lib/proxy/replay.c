@@ -29,7 +29,7 @@ static const struct {
 	const char *name;
 	CK_RV (*init)(struct hp_session *s, CK_MECHANISM *m, CK_OBJECT_HANDLE key);
 	CK_RV (*update)(struct hp_session *s, const CK_BYTE *in, CK_ULONG in_len);
-	CK_RV (*stream)
+	CK_RV(*stream)
 	(struct hp_session *s, const CK_BYTE *in, CK_ULONG in_len, CK_BYTE *out,
 	 CK_ULONG *out_len);
 } functions[HP_KIND_COUNT] = {
@@ -238,17 +238,21 @@ enum hp_rv_class hp_operations_give_up(struct hp_vsession *vs, struct hp_session
 /* --- attaching --------------------------------------------------------------------- */
 
 /* The module would not begin it again: it is over. */
-static CK_RV end_refused(struct hp_attempt *attempt, struct hp_session *s,
-			 enum hp_kind kind, CK_RV rv)
+static void note_refused(struct hp_vsession *vs, enum hp_kind kind, CK_RV rv)
 {
-	struct hp_vsession *vs = attempt->vs;
 	char name[32];
 	HP_LOG(WARNING, "replay-refused",
 	       "an operation (%s) could not be begun again: %s", hp_kind_name(kind),
 	       rv == CKR_OK ? "its output differs" : hp_rv_name(rv, name));
 	hp_operations_end(vs->operations, HP_KIND_BIT(kind));
-	hp_operations_give_up(vs, s, CKR_OK);
-	return rv == CKR_OK ? CKR_FUNCTION_FAILED : hp_answer_to_loss(rv);
+}
+
+static CK_RV end_refused(struct hp_attempt *attempt, struct hp_session *s,
+			 enum hp_kind kind, CK_RV rv)
+{
+	note_refused(attempt->vs, kind, rv);
+	hp_operations_give_up(attempt->vs, s, CKR_OK);
+	return rv == CKR_OK ? CKR_FUNCTION_FAILED : rv;
 }
 
 /* Begin kind again on s. *lost: the session was lost over it, and is given up. */
@@ -265,13 +269,17 @@ static CK_RV begin_again(struct hp_attempt *attempt, struct hp_session *s,
 		return CKR_OK;
 	}
 	enum hp_rv_class class = hp_rv_class(&s->module->overrides, rv);
-	bool may_go_on = class == HP_RV_OP_LOST || hp_class_is_loss(class);
-	if (rv == CKR_OK || !may_go_on)
+	/* A key that is not there may be the login that is not there. */
+	bool is_stale = class == HP_RV_STALE_HANDLE;
+	if (rv == CKR_OK ||
+	    !(is_stale || class == HP_RV_OP_LOST || hp_class_is_loss(class)))
 		return end_refused(attempt, s, kind, rv);
+	uint64_t generation = s->generation;
 	class = hp_operations_give_up(vs, s, rv);
-	*lost = class == HP_RV_OP_LOST || hp_class_is_loss(class);
+	*lost = class == HP_RV_OP_LOST || hp_class_is_loss(class) ||
+		(is_stale && generation != hp_pool_generation(vs->pool));
 	if (!*lost)
-		hp_operations_end(vs->operations, HP_KIND_BIT(kind));
+		note_refused(vs, kind, rv);
 	return hp_answer_to_loss(rv);
 }
 
