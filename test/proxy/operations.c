@@ -7,13 +7,11 @@
  */
 #include "operations_ground.h"
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-
-static struct ground mock_ground, softhsm_ground;
 
 /* --- one operation in three parts ----------------------------------------------------
  */
@@ -305,6 +303,90 @@ static void an_idle_init_holds_no_session(void **state)
 	ground_end(g);
 }
 
+/* --- threads -------------------------------------------------------------------------
+ */
+
+#define THREADS 8
+#define ROUNDS  40
+
+/* What a thread works with; no assertions there. */
+struct worker {
+	struct ground *ground;
+	pthread_t thread;
+	unsigned number;
+	CK_SESSION_HANDLE sessions[2];
+	CK_BYTE mac[64], digest[64]; /* of the input, as known before */
+	CK_RV rv;
+	bool is_wrong;
+};
+
+static const CK_BYTE worker_input[100] = { 1, 2, 3 };
+
+static bool worker_round(struct worker *w)
+{
+	CK_FUNCTION_LIST *p11 = w->ground->p11;
+	CK_MECHANISM mac = { .mechanism = CKM_SHA256_HMAC };
+	CK_MECHANISM digest = { .mechanism = CKM_SHA256 };
+	CK_BYTE out[2][64], *in = (CK_BYTE *)(uintptr_t)worker_input;
+	CK_ULONG len[2] = { 64, 64 };
+	CK_SESSION_HANDLE a = w->sessions[0], b = w->sessions[1];
+	if ((w->rv = p11->C_SignInit(a, &mac, w->ground->hmac)) ||
+	    (w->rv = p11->C_DigestInit(b, &digest)))
+		return false;
+	for (unsigned i = 0; i < 4; i++)
+		if ((w->rv = p11->C_SignUpdate(a, in + 25 * i, 25)) ||
+		    (w->rv = p11->C_DigestUpdate(b, in + 25 * i, 25)))
+			return false;
+	if ((w->rv = p11->C_SignFinal(a, out[0], &len[0])) ||
+	    (w->rv = p11->C_DigestFinal(b, out[1], &len[1])))
+		return false;
+	w->is_wrong = len[0] != 32 || memcmp(out[0], w->mac, 32) != 0 || len[1] != 32 ||
+		      memcmp(out[1], w->digest, 32) != 0;
+	return !w->is_wrong;
+}
+
+static void *work(void *user)
+{
+	struct worker *w = user;
+	for (unsigned i = 0; i < ROUNDS; i++)
+		if (!worker_round(w))
+			break;
+	return NULL;
+}
+
+static void threads_share_two_real_sessions(void **state)
+{
+	struct ground *g = *state;
+	struct worker workers[THREADS];
+	struct job sign = { .flavour = SIGN, .in_len = 100 };
+	struct job digest = { .flavour = DIGEST, .in_len = 100 };
+	CK_BYTE out[MOST_BACK];
+	ground_begin(g, 2, NULL, NULL);
+	memcpy(sign.in, worker_input, 100);
+	memcpy(digest.in, worker_input, 100);
+	for (unsigned i = 0; i < THREADS; i++) {
+		workers[i] = (struct worker){ .ground = g, .number = i };
+		for (unsigned j = 0; j < 2; j++)
+			workers[i].sessions[j] = ground_session(g);
+		assert_int_equal(at_once(g, &sign, out), 32);
+		memcpy(workers[i].mac, out, 32);
+		assert_int_equal(at_once(g, &digest, out), 32);
+		memcpy(workers[i].digest, out, 32);
+	}
+	for (unsigned i = 0; i < THREADS; i++)
+		assert_int_equal(
+			pthread_create(&workers[i].thread, NULL, work, &workers[i]), 0);
+	for (unsigned i = 0; i < THREADS; i++)
+		pthread_join(workers[i].thread, NULL);
+	for (unsigned i = 0; i < THREADS; i++) {
+		assert_rv(workers[i].rv, CKR_OK);
+		assert_false(workers[i].is_wrong);
+	}
+	if (g->is_mock)
+		assert_peak(2);
+	ground_end(g);
+}
+
 /* --- what must not happen -------------------------------------------------------------
  */
 
@@ -530,6 +612,59 @@ static void a_pin_ends_after_its_time(void **state)
 	ground_end(g);
 }
 
+/* --- keys that want the PIN each time ------------------------------------------------
+ */
+
+static CK_OBJECT_HANDLE make_careful_key(struct ground *g)
+{
+	CK_MECHANISM mechanism = { .mechanism = CKM_RSA_PKCS_KEY_PAIR_GEN };
+	CK_ULONG bits = 1024;
+	CK_BBOOL yes = CK_TRUE, no = CK_FALSE;
+	CK_BYTE id[] = { 0xca, 0xfe };
+	CK_ATTRIBUTE public[] = { { CKA_MODULUS_BITS, &bits, sizeof(bits) },
+				  { CKA_TOKEN, &yes, 1 },
+				  { CKA_ID, id, sizeof(id) },
+				  { CKA_VERIFY, &yes, 1 } };
+	CK_ATTRIBUTE private[] = {
+		{ CKA_TOKEN, &yes, 1 },      { CKA_PRIVATE, &yes, 1 },
+		{ CKA_ID, id, sizeof(id) },  { CKA_SIGN, &yes, 1 },
+		{ CKA_EXTRACTABLE, &no, 1 }, { CKA_ALWAYS_AUTHENTICATE, &yes, 1 }
+	};
+	CK_OBJECT_HANDLE keys[2];
+	assert_rv(g->p11->C_GenerateKeyPair(g->main, &mechanism, public, 4, private, 6,
+					    &keys[0], &keys[1]),
+		  CKR_OK);
+	return keys[1];
+}
+
+/* L28 */
+static void a_context_login_pins_the_operation_that_it_is_for(void **state)
+{
+	struct ground *g = *state;
+	CK_MECHANISM rsa = { .mechanism = CKM_SHA256_RSA_PKCS };
+	CK_UTF8CHAR pin[] = FIXTURE_USER_PIN, wrong[] = "wrong-1234";
+	CK_BYTE in[8] = { 0 }, out[256];
+	CK_ULONG len = sizeof(out);
+	ground_begin(g, 1, "borrow-timeout = 100ms", NULL);
+	CK_OBJECT_HANDLE key = make_careful_key(g);
+	CK_SESSION_HANDLE s = ground_session(g);
+	assert_rv(g->p11->C_Login(s, CKU_CONTEXT_SPECIFIC, pin, sizeof(pin) - 1),
+		  CKR_OPERATION_NOT_INITIALIZED);
+	assert_rv(g->p11->C_SignInit(s, &rsa, key), CKR_OK);
+	assert_rv(g->p11->C_Sign(s, in, sizeof(in), out, &len), CKR_USER_NOT_LOGGED_IN);
+	assert_rv(g->p11->C_SignInit(s, &rsa, key), CKR_OK);
+	ground_take_all_away(g);
+	assert_rv(g->p11->C_Login(s, CKU_CONTEXT_SPECIFIC, wrong, sizeof(wrong) - 1),
+		  CKR_PIN_INCORRECT);
+	assert_rv(g->p11->C_Login(s, CKU_CONTEXT_SPECIFIC, pin, sizeof(pin) - 1), CKR_OK);
+	assert_rv(digest_on(g, g->main), CKR_FUNCTION_FAILED);
+	len = sizeof(out);
+	assert_rv(g->p11->C_Sign(s, in, sizeof(in), out, &len), CKR_OK);
+	assert_int_equal(len, 128);
+	assert_rv(digest_on(g, g->main), CKR_OK);
+	ground_end(g);
+}
+
 /* --- answers of the module ------------------------------------------------------------
  */
 
@@ -606,42 +741,23 @@ static void what_the_module_keeps_active_stays_active(void **state)
 	ground_end(g);
 }
 
-static int set_up_mock(void **state)
+int main(int argc, char **argv)
 {
-	ground_mock(&mock_ground);
-	*state = &mock_ground;
-	return 0;
-}
-
-static int set_up_softhsm(void **state)
-{
-	ground_softhsm(&softhsm_ground);
-	*state = &softhsm_ground;
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	ground_remove(*state);
-	return 0;
-}
-
-int main(void)
-{
-	const struct CMUnitTest both[] = {
+	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(
 			three_hundred_interleaved_operations_live_on_two_sessions),
 		cmocka_unit_test(interleaved_operations_live_on_one_session),
 		cmocka_unit_test(two_virtual_sessions_alternate_on_one_real_session),
 		cmocka_unit_test(an_idle_init_holds_no_session),
+		cmocka_unit_test(threads_share_two_real_sessions),
 		cmocka_unit_test(a_journal_that_overflows_pins_its_session),
 		cmocka_unit_test(all_journals_together_are_bounded),
 		cmocka_unit_test(a_pin_ends_after_its_time),
+		cmocka_unit_test(a_context_login_pins_the_operation_that_it_is_for),
 		cmocka_unit_test(errors_are_the_modules_own),
 		cmocka_unit_test(a_second_init_finds_the_first_active_even_if_taken_away),
 		cmocka_unit_test(what_the_module_keeps_active_stays_active),
-	};
-	const struct CMUnitTest mock_only[] = {
+		/* What only the mock counts, does or has. */
 		cmocka_unit_test(a_signature_that_is_taken_away_is_never_finished),
 		cmocka_unit_test(an_abandoned_signature_is_never_finished),
 		cmocka_unit_test(detached_updates_make_no_call),
@@ -650,9 +766,6 @@ int main(void)
 		cmocka_unit_test(an_operation_survives_a_reboot_of_the_token),
 		cmocka_unit_test(output_that_comes_out_differently_ends_the_operation),
 	};
-	int failed = cmocka_run_group_tests_name("mock", both, set_up_mock, tear_down);
-	failed += cmocka_run_group_tests_name("mock only", mock_only, set_up_mock,
-					      tear_down);
-	failed += cmocka_run_group_tests_name("softhsm", both, set_up_softhsm, tear_down);
-	return failed;
+	return ground_run("operations", tests, sizeof(tests) / sizeof(tests[0]), 7, argc,
+			  argv);
 }

@@ -35,23 +35,39 @@ static CK_FUNCTION_LIST *load(void)
 	return list;
 }
 
-void ground_mock(struct ground *g)
+static struct ground the_ground;
+
+static int set_up_mock(void **state)
 {
-	fixture_mock(&g->fixture);
-	g->is_mock = true;
-	g->p11 = load();
+	fixture_mock(&the_ground.fixture);
+	the_ground.is_mock = true;
+	the_ground.p11 = load();
+	*state = &the_ground;
+	return 0;
 }
 
-void ground_softhsm(struct ground *g)
+static int set_up_softhsm(void **state)
 {
-	fixture_softhsm(&g->fixture);
-	g->is_mock = false;
-	g->p11 = load();
+	fixture_softhsm(&the_ground.fixture);
+	the_ground.p11 = load();
+	*state = &the_ground;
+	return 0;
 }
 
-void ground_remove(struct ground *g)
+static int tear_down(void **state)
 {
+	struct ground *g = *state;
 	fixture_remove(&g->fixture);
+	return 0;
+}
+
+int ground_run(const char *name, const struct CMUnitTest *tests, size_t count,
+	       size_t mock_only, int argc, char **argv)
+{
+	if (argc == 2 && strcmp(argv[1], "softhsm") == 0)
+		return _cmocka_run_group_tests(name, tests, count - mock_only,
+					       set_up_softhsm, tear_down);
+	return _cmocka_run_group_tests(name, tests, count, set_up_mock, tear_down);
 }
 
 static void write_configuration(const struct ground *g, unsigned max_sessions,
@@ -115,16 +131,17 @@ static void make_rsa(struct ground *g)
 	CK_MECHANISM mechanism = { .mechanism = CKM_RSA_PKCS_KEY_PAIR_GEN };
 	CK_ULONG bits = 1024;
 	CK_BBOOL yes = CK_TRUE;
+	CK_UTF8CHAR label[] = { 'r', 's', 'a' };
 	CK_ATTRIBUTE public[] = { { CKA_MODULUS_BITS, &bits, sizeof(bits) },
 				  { CKA_TOKEN, &yes, 1 },
 				  { CKA_ENCRYPT, &yes, 1 },
 				  { CKA_VERIFY, &yes, 1 },
-				  { CKA_LABEL, "rsa", 3 } };
+				  { CKA_LABEL, label, sizeof(label) } };
 	CK_ATTRIBUTE private[] = { { CKA_TOKEN, &yes, 1 },
 				   { CKA_PRIVATE, &yes, 1 },
 				   { CKA_DECRYPT, &yes, 1 },
 				   { CKA_SIGN, &yes, 1 },
-				   { CKA_LABEL, "rsa", 3 } };
+				   { CKA_LABEL, label, sizeof(label) } };
 	CK_OBJECT_HANDLE keys[2];
 	assert_rv(g->p11->C_GenerateKeyPair(g->main, &mechanism, public, 5, private, 5,
 					    &keys[0], &keys[1]),

@@ -17,10 +17,10 @@ struct ground {
 	CK_OBJECT_HANDLE aes, hmac, rsa, rsa_public;
 };
 
-/* The token, once per program; removed by ground_remove(). */
-void ground_mock(struct ground *g);
-void ground_softhsm(struct ground *g);
-void ground_remove(struct ground *g);
+/* Runs the tests on "mock" or "softhsm", as the program's argument says; the last
+ * mock_only of them on the mock alone. *state is the ground, its token made once. */
+int ground_run(const char *name, const struct CMUnitTest *tests, size_t count,
+	       size_t mock_only, int argc, char **argv);
 
 /* C_Initialize with so many real sessions and these lines in [pool] and [proxy] (NULL:
  * none), a login, the keys. */

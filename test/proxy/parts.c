@@ -11,8 +11,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static struct ground mock_ground, softhsm_ground;
-
 #define MOST_BACK 1024
 #define IN_LEN    45
 
@@ -547,29 +545,9 @@ static void calls_beside_an_operation_need_no_second_session(void **state)
 	ground_end(g);
 }
 
-static int set_up_mock(void **state)
+int main(int argc, char **argv)
 {
-	ground_mock(&mock_ground);
-	*state = &mock_ground;
-	return 0;
-}
-
-static int set_up_softhsm(void **state)
-{
-	ground_softhsm(&softhsm_ground);
-	*state = &softhsm_ground;
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	ground_remove(*state);
-	return 0;
-}
-
-int main(void)
-{
-	const struct CMUnitTest both[] = {
+	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(
 			questions_lose_nothing_whoever_takes_the_session_meanwhile),
 		cmocka_unit_test(input_that_its_output_overwrites_is_not_lost),
@@ -579,13 +557,9 @@ int main(void)
 		cmocka_unit_test(a_length_without_bytes_is_refused),
 		cmocka_unit_test(an_encryption_whose_nonce_the_module_makes_is_pinned),
 		cmocka_unit_test(calls_beside_an_operation_need_no_second_session),
-	};
-	const struct CMUnitTest mock_only[] = {
+		/* What only the mock counts, does or has. */
 		cmocka_unit_test(a_saved_state_goes_on_where_it_was_saved),
 	};
-	int failed = cmocka_run_group_tests_name("mock", both, set_up_mock, tear_down);
-	failed += cmocka_run_group_tests_name("mock only", mock_only, set_up_mock,
-					      tear_down);
-	failed += cmocka_run_group_tests_name("softhsm", both, set_up_softhsm, tear_down);
-	return failed;
+	return ground_run("parts", tests, sizeof(tests) / sizeof(tests[0]), 1, argc,
+			  argv);
 }
