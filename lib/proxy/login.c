@@ -248,7 +248,8 @@ void hp_login_end(struct hp_vslot *slot, hsmpool *pool)
 	if (is_kept)
 		return;
 	CK_RV rv = on_any_session(pool, "last C_CloseSession", run_logout);
-	if (rv != CKR_OK && rv != CKR_USER_NOT_LOGGED_IN) {
+	bool has_failed = rv != CKR_OK && rv != CKR_USER_NOT_LOGGED_IN;
+	if (has_failed && !hp_proxy_is_ending()) { /* C_Finalize logs out, too */
 		HP_LOG(WARNING, "logout-failed",
 		       "the application's last session is closed, but the token could "
 		       "not be told");
