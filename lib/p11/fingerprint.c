@@ -17,7 +17,7 @@
 /* A certificate or data object that is larger is told by its names. */
 #define VALUE_CAP (1ul << 20)
 
-/* --- names ------------------------------------------------------------------------- */
+/* --- names ---------------------------------------------------------------------- */
 
 CK_RV hp_read_attributes(struct hp_session *s, CK_OBJECT_HANDLE object,
 			 CK_ATTRIBUTE *template, CK_ULONG count)
@@ -95,7 +95,7 @@ CK_RV hp_find_public_half(struct hp_session *s, const struct hp_object *own,
 	return rv;
 }
 
-/* --- material ---------------------------------------------------------------------- */
+/* --- material ------------------------------------------------------------------- */
 
 static CK_RV read_secret(struct hp_session *s, CK_OBJECT_HANDLE object,
 			 struct hp_material *m)
@@ -186,7 +186,7 @@ CK_RV hp_read_material(struct hp_session *s, const struct hp_object *object,
 	return CKR_OK;
 }
 
-/* --- the fingerprint --------------------------------------------------------------- */
+/* --- the fingerprint ------------------------------------------------------------ */
 
 static void put_number(EVP_MD_CTX *hash, uint64_t value)
 {
@@ -250,7 +250,7 @@ CK_RV hp_read_fingerprint(struct hp_session *s, CK_OBJECT_HANDLE handle,
 	return rv == CKR_OK ? read_rest(s, object, fingerprint, has_material) : rv;
 }
 
-/* --- finding it again -------------------------------------------------------------- */
+/* --- finding it again ----------------------------------------------------------- */
 
 static CK_ULONG template_of(const struct hp_object *names, CK_BBOOL *is_token,
 			    CK_ATTRIBUTE template[static 4])

@@ -17,8 +17,7 @@
 
 static const CK_BBOOL no = CK_FALSE;
 
-/* --- what is asked for -----------------------------------------------------------------
- */
+/* --- what is asked for ---------------------------------------------------------- */
 
 /* On the session: the real handles and parameters. */
 static CK_RV translate(struct hp_session *s, struct hp_creation *c)
@@ -74,8 +73,7 @@ static bool is_well_formed(const struct hp_creation *c)
 	return true;
 }
 
-/* --- what was made ---------------------------------------------------------------------
- */
+/* --- what was made -------------------------------------------------------------- */
 
 static bool reads_true(struct hp_session *s, CK_OBJECT_HANDLE real,
 		       CK_ATTRIBUTE_TYPE type)
@@ -133,8 +131,7 @@ static CK_RV adopt(struct hp_session *s, struct hp_creation *c,
 	return rv;
 }
 
-/* --- the call
- * --------------------------------------------------------------------------- */
+/* --- the call ------------------------------------------------------------------- */
 
 /* A handle that the module does not write to. */
 #define UNTOUCHED CK_UNAVAILABLE_INFORMATION

@@ -13,8 +13,7 @@
 #include "proxy/process.h"
 #include "proxy/template.h"
 
-/* --- generating
- * -------------------------------------------------------------------------- */
+/* --- generating ----------------------------------------------------------------- */
 
 static CK_RV submit_key(struct hp_session *s, struct hp_creation *c,
 			const struct hp_wanted *want)
@@ -136,8 +135,7 @@ CK_RV hp_C_GenerateKeyPair(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism,
 	return rv;
 }
 
-/* --- unwrapping and deriving
- * -------------------------------------------------------------- */
+/* --- unwrapping and deriving ---------------------------------------------------- */
 
 /* That the keys or the mechanism do not do is seen before the session is looked at, and
  * only the module can tell. */
@@ -253,8 +251,7 @@ CK_RV hp_C_DeriveKey(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism,
 	return rv;
 }
 
-/* --- wrapping
- * ------------------------------------------------------------------------------ */
+/* --- wrapping ------------------------------------------------------------------- */
 
 struct wrap_call {
 	struct hp_vsession *vs;

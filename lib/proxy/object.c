@@ -18,8 +18,7 @@
  * handles that they had. Others are when they are used. */
 #define MOST_REFRESHED 64
 
-/* --- what it is ----------------------------------------------------------------------
- */
+/* --- what it is ----------------------------------------------------------------- */
 
 /* Answers that concern the session, not the object. */
 static bool is_session_lost(struct hp_session *s, CK_RV rv)
@@ -141,8 +140,7 @@ CK_RV hp_object_facts(struct hp_vsession *vs, struct hp_session *s,
 	return rv;
 }
 
-/* --- handles -------------------------------------------------------------------------
- */
+/* --- handles -------------------------------------------------------------------- */
 
 CK_RV hp_object_virtual(struct hp_vsession *vs, struct hp_session *s,
 			CK_OBJECT_HANDLE real, struct hp_vsession *owner,
@@ -169,15 +167,29 @@ static CK_RV refresh(struct hp_vsession *vs, struct hp_session *s)
 	return rv;
 }
 
+/* A pool of one may have to close its only session, which ends every real handle: there
+ * a search counts as a use. */
+static CK_RV read_found(struct hp_vsession *vs, struct hp_session *s,
+			const CK_OBJECT_HANDLE *handles, CK_ULONG count)
+{
+	CK_OBJECT_HANDLE real;
+	CK_RV rv = CKR_OK;
+	if (hp_pool_options(vs->pool)->max_sessions > 1 || count > MOST_REFRESHED)
+		return CKR_OK;
+	for (CK_ULONG i = 0; rv == CKR_OK && i < count; i++)
+		rv = hp_object_real(vs, s, handles[i], &real);
+	return rv;
+}
+
 CK_RV hp_objects_found(struct hp_vsession *vs, struct hp_session *s,
 		       CK_OBJECT_HANDLE *handles, CK_ULONG count)
 {
 	CK_RV rv = refresh(vs, s);
 	if (rv != CKR_OK)
 		return rv;
-	return hp_table_handles(vs->slot, s->generation, handles, count)
-		       ? CKR_OK
-		       : CKR_HOST_MEMORY;
+	if (!hp_table_handles(vs->slot, s->generation, handles, count))
+		return CKR_HOST_MEMORY;
+	return read_found(vs, s, handles, count);
 }
 
 void hp_object_changed(CK_OBJECT_HANDLE handle)
@@ -191,8 +203,7 @@ void hp_object_forget(struct hp_vsession *vs, CK_OBJECT_HANDLE handle)
 	hp_table_drop(handle, true);
 }
 
-/* --- the end --------------------------------------------------------------------------
- */
+/* --- the end -------------------------------------------------------------------- */
 
 /* Gone, or what the module says why it stays. */
 static CK_RV destroy_one(struct hp_vsession *vs, struct hp_session *s,

@@ -69,7 +69,7 @@ static struct {
 	} refreshed[16];
 } table = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
-/* --- by number --------------------------------------------------------------------- */
+/* --- by number ------------------------------------------------------------------ */
 
 static struct hp_vobject *entry_at(uint32_t index)
 {
@@ -128,7 +128,7 @@ static struct hp_vobject *find_locked(CK_OBJECT_HANDLE handle)
 	return e && handle != CK_INVALID_HANDLE && GET(e->handle) == handle ? e : NULL;
 }
 
-/* --- by place ---------------------------------------------------------------------- */
+/* --- by place ------------------------------------------------------------------- */
 
 static struct hp_vobject **bucket_of(const struct hp_vobject_place *place)
 {
@@ -196,7 +196,7 @@ static bool grow_buckets_locked(void)
 	return true;
 }
 
-/* --- entries ----------------------------------------------------------------------- */
+/* --- entries -------------------------------------------------------------------- */
 
 /* One that was never used. */
 static struct hp_vobject *unused_entry_locked(void)
@@ -283,7 +283,7 @@ static void drop_locked(struct hp_vobject *e, bool is_destroyed)
 	table.live--;
 }
 
-/* --- names ------------------------------------------------------------------------- */
+/* --- names ---------------------------------------------------------------------- */
 
 static struct names *pack_names(const struct hp_vobject_names *from)
 {
@@ -397,7 +397,7 @@ void hp_table_move(CK_OBJECT_HANDLE handle, CK_OBJECT_HANDLE real, uint64_t gene
 	pthread_mutex_unlock(&table.lock);
 }
 
-/* --- handles ----------------------------------------------------------------------- */
+/* --- handles -------------------------------------------------------------------- */
 
 static CK_OBJECT_HANDLE handle_locked(const struct hp_vobject_place *place, bool is_new)
 {
@@ -433,7 +433,7 @@ bool hp_table_handles(struct hp_vslot *slot, uint64_t generation,
 	return ok;
 }
 
-/* --- session objects ---------------------------------------------------------------- */
+/* --- session objects ------------------------------------------------------------ */
 
 void hp_table_set_owner(CK_OBJECT_HANDLE handle, struct hp_vsession *owner,
 			struct hp_session *s)
@@ -461,8 +461,7 @@ CK_OBJECT_HANDLE hp_table_first_of(const struct hp_vsession *owner)
 	return handle;
 }
 
-/* --- the end of handles --------------------------------------------------------------
- */
+/* --- the end of handles --------------------------------------------------------- */
 
 void hp_table_drop(CK_OBJECT_HANDLE handle, bool is_destroyed)
 {
@@ -505,8 +504,7 @@ void hp_table_drop_all(struct hp_vslot *slot)
 	pthread_mutex_unlock(&table.lock);
 }
 
-/* --- after a loss --------------------------------------------------------------------
- */
+/* --- after a loss --------------------------------------------------------------- */
 
 /* Whether this is the first time that it is asked for the slot and generation. (Two
  * slots that share a place only ask more often.) */
@@ -543,8 +541,7 @@ unsigned hp_table_outdated(struct hp_vslot *slot, uint64_t generation,
 	return count;
 }
 
-/* --- the table itself ----------------------------------------------------------------
- */
+/* --- the table itself ----------------------------------------------------------- */
 
 static void empty_locked(void)
 {

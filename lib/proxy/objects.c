@@ -12,8 +12,7 @@
 #include "proxy/operation.h"
 #include "proxy/template.h"
 
-/* --- creating --------------------------------------------------------------------------
- */
+/* --- creating ------------------------------------------------------------------- */
 
 static CK_RV submit_object(struct hp_session *s, struct hp_creation *c,
 			   const struct hp_wanted *want)
@@ -118,8 +117,7 @@ CK_RV hp_C_CopyObject(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object,
 	return rv;
 }
 
-/* --- one object that there is
- * ----------------------------------------------------------- */
+/* --- one object that there is --------------------------------------------------- */
 
 struct object_call {
 	struct hp_vsession *vs;

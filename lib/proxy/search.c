@@ -35,8 +35,7 @@ struct search_call {
 	struct hp_search result;
 };
 
-/* --- init -----------------------------------------------------------------------------
- */
+/* --- init ----------------------------------------------------------------------- */
 
 /* A logged-out application sees no private objects, although the session does. */
 static CK_RV find_all(struct hp_session *s, struct search_call *call)
@@ -120,8 +119,7 @@ CK_RV hp_C_FindObjectsInit(CK_SESSION_HANDLE session, CK_ATTRIBUTE *template,
 	return rv;
 }
 
-/* --- the results ----------------------------------------------------------------------
- */
+/* --- the results ---------------------------------------------------------------- */
 
 static CK_RV run_next(struct hp_session *s, void *user)
 {
@@ -180,8 +178,7 @@ CK_RV hp_C_FindObjects(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE *found, CK_UL
 	return rv;
 }
 
-/* --- the end --------------------------------------------------------------------------
- */
+/* --- the end -------------------------------------------------------------------- */
 
 static CK_RV run_final(struct hp_session *s, void *user)
 {

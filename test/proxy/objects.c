@@ -24,8 +24,7 @@ static CK_BYTE exponent[] = { 1, 0, 1 };
 		type, &(value), sizeof(value) \
 	}
 
-/* --- handles
- * ---------------------------------------------------------------------------- */
+/* --- handles -------------------------------------------------------------------- */
 
 /* S5 */
 static void an_object_has_one_handle_whoever_finds_it(void **state)
@@ -102,8 +101,7 @@ static void the_last_sessions_end_ends_every_handle(void **state)
 	assert_string_equal(label, "a");
 }
 
-/* --- attributes
- * -------------------------------------------------------------------------- */
+/* --- attributes ----------------------------------------------------------------- */
 
 /* S16 */
 static void every_length_comes_out_whatever_the_answer(void **state)
@@ -183,8 +181,7 @@ static void bytes_promised_at_null_are_refused(void **state)
 	assert_rv(p11->C_FindObjectsFinal(session), CKR_OPERATION_NOT_INITIALIZED);
 }
 
-/* --- read-only sessions
- * ------------------------------------------------------------------ */
+/* --- read-only sessions --------------------------------------------------------- */
 
 static CK_RV create(CK_SESSION_HANDLE session, CK_ATTRIBUTE *template, CK_ULONG count)
 {
@@ -334,8 +331,44 @@ static void a_read_only_session_changes_no_token_objects(void **state)
 	assert_rv(p11->C_DestroyObject(user, on_token), CKR_OK);
 }
 
-/* --- keys
- * -------------------------------------------------------------------------------- */
+/* --- keys ----------------------------------------------------------------------- */
+
+/* The real sessions stay logged in; hiding what is private is the module's own work. */
+static void after_a_logout_from_automatic_login_private_objects_are_hidden(void **state)
+{
+	const struct fixture *f = *state;
+	char pool[400];
+	CK_OBJECT_HANDLE used, unused, public_object, object;
+	CK_BYTE out[16];
+	char label[8];
+	module_end();
+	snprintf(pool, sizeof(pool), "pin-source = file:%s", f->pin_file);
+	module_configure(f, pool, "login = automatic");
+	module_begin();
+	CK_SESSION_HANDLE session = module_session(RW);
+	assert_rv(objects_aes(session, "used", 1, true, true, &used), CKR_OK);
+	assert_rv(objects_aes(session, "unused", 1, true, true, &unused), CKR_OK);
+	assert_rv(objects_data(session, "public", true, false, &public_object), CKR_OK);
+	assert_rv(objects_use_aes(session, used, out), CKR_OK);
+	assert_rv(p11->C_Logout(session), CKR_OK);
+
+	assert_rv(objects_use_aes(session, used, out), CKR_OBJECT_HANDLE_INVALID);
+	assert_rv(objects_use_aes(session, unused, out), CKR_OBJECT_HANDLE_INVALID);
+	assert_rv(objects_label(session, public_object, label, sizeof(label)), CKR_OK);
+	assert_int_equal(objects_find(session, "used", NULL), 0);
+	assert_int_equal(objects_find(session, "public", NULL), 1);
+	assert_rv(objects_data(session, "new", true, true, &object),
+		  CKR_USER_NOT_LOGGED_IN);
+	assert_rv(generate_pair(session, true, true), CKR_USER_NOT_LOGGED_IN);
+	assert_rv(objects_data(session, "new", true, false, &object), CKR_OK);
+
+	assert_rv(module_login(session, CKU_USER, FIXTURE_USER_PIN), CKR_OK);
+	assert_int_equal(objects_find(session, "new", NULL), 1);
+	assert_int_equal(module_count_private(session), 0);
+	assert_int_equal(objects_find(session, "used", &object), 1);
+	assert_rv(objects_use_aes(session, object, out), CKR_OK);
+	assert_rv(objects_use_aes(session, used, out), CKR_OBJECT_HANDLE_INVALID);
+}
 
 /* S18 */
 static void keys_are_wrapped_unwrapped_and_derived_by_their_handles(void **state)
@@ -406,6 +439,8 @@ int main(void)
 		on_softhsm(a_read_only_session_makes_no_token_objects),
 		on_softhsm(what_a_read_only_session_was_refused_leaves_nothing_behind),
 		on_softhsm(a_read_only_session_changes_no_token_objects),
+		on_softhsm(
+			after_a_logout_from_automatic_login_private_objects_are_hidden),
 		on_softhsm(keys_are_wrapped_unwrapped_and_derived_by_their_handles),
 		on_softhsm(random_numbers_are_the_vendors),
 	};

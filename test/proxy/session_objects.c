@@ -147,6 +147,31 @@ static void they_survive_what_other_sessions_leave_unfinished(void **state)
 	assert_memory_equal(before, after, 16);
 }
 
+/* SoftHSM2 leaves operations active that ended with an error: such a session would be
+ * closed, if no objects lived there. */
+static void they_survive_what_went_wrong_beside_them(void **state)
+{
+	CK_SESSION_HANDLE owner = objects_user(), other = module_session(RW);
+	CK_MECHANISM gcm = { CKM_AES_CBC, (CK_BYTE[16]){ 0 }, 16 };
+	CK_OBJECT_HANDLE key;
+	CK_BYTE before[16], after[16], out[32];
+	CK_ULONG len = sizeof(out);
+	(void)state;
+	assert_rv(objects_aes(owner, "key", 1, false, true, &key), CKR_OK);
+	assert_rv(objects_use_aes(owner, key, before), CKR_OK);
+	for (int i = 0; i < 5; i++) {
+		assert_rv(p11->C_EncryptInit(other, &gcm, key), CKR_OK);
+		assert_rv(p11->C_Encrypt(other, out, 5, out, &len), CKR_DATA_LEN_RANGE);
+		assert_rv(p11->C_EncryptInit(other, &gcm, key), CKR_OK);
+		assert_rv(p11->C_CloseSession(other), CKR_OK);
+		other = module_session(RW);
+		assert_rv(p11->C_DigestInit(other, &gcm), CKR_MECHANISM_INVALID);
+		assert_rv(p11->C_FindObjectsFinal(other), CKR_OPERATION_NOT_INITIALIZED);
+		assert_rv(objects_use_aes(owner, key, after), CKR_OK);
+		assert_memory_equal(before, after, 16);
+	}
+}
+
 static void destroyed_ones_free_the_session_that_owned_them(void **state)
 {
 	CK_SESSION_HANDLE owner = objects_user(), other = module_session(RO);
@@ -198,6 +223,8 @@ int main(void)
 		on_softhsm(every_way_of_making_one_makes_it_the_sessions),
 		on_softhsm(a_copy_of_a_token_object_is_one_unless_it_says_otherwise),
 		on_softhsm(a_logout_ends_private_ones_only),
+		on_softhsm(they_survive_what_went_wrong_beside_them),
+		alone(they_survive_what_went_wrong_beside_them),
 		on_mock(they_survive_what_other_sessions_leave_unfinished),
 		on_mock(destroyed_ones_free_the_session_that_owned_them),
 		on_mock(after_a_restart_they_are_gone),
