@@ -221,6 +221,10 @@ static hsmpool_status borrow_once(hsmpool *pool, struct hp_waiter *w, bool *is_f
 	pthread_mutex_lock(&pool->lock);
 	enum outcome outcome = wait_locked(pool, w, &e);
 	bool is_empty = hp_pool_occupied_locked(pool) == 0;
+	/* Who waited out the backoff after another's failure to open hears of it. */
+	if (outcome == TIMED_OUT && is_empty && err->status != HSMPOOL_ERR_DOWN &&
+	    pool->open_failures_in_row > 0)
+		*err = pool->open_failure;
 	pthread_mutex_unlock(&pool->lock);
 
 	*is_final = outcome != TOOK && outcome != OPENS;

@@ -136,6 +136,7 @@ struct hsmpool {
 	int64_t validate_before_ns; /* proofs of life before this do not count */
 	int64_t next_open_ns;       /* backoff after failures to open */
 	uint32_t open_failures_in_row;
+	hsmpool_error open_failure;          /* the last of these */
 	int64_t next_retire_ns;              /* pacing of max-lifetime */
 	int64_t next_upkeep_ns;              /* keeper = no: when a return does upkeep */
 	uint32_t jobs;                       /* that the prober has or will get */

@@ -60,7 +60,8 @@ static CK_RV open_and_look(struct hp_session *s, hsmpool *pool, CK_SLOT_ID slot,
 	return rv;
 }
 
-static void note_open_failure_locked(hsmpool *pool, bool read_write, CK_RV rv)
+static void note_open_failure_locked(hsmpool *pool, bool read_write, CK_RV rv,
+				     const hsmpool_error *err)
 {
 	enum hp_rv_class class = hp_rv_class(&pool->module->overrides, rv);
 	uint32_t have = hp_pool_occupied_locked(pool); /* without the one that failed */
@@ -77,6 +78,8 @@ static void note_open_failure_locked(hsmpool *pool, bool read_write, CK_RV rv)
 	    (class == HP_RV_CAPACITY && have > 0))
 		return;
 	pool->next_open_ns = hp_now_ns() + hp_pool_backoff(pool->open_failures_in_row++);
+	if (err)
+		pool->open_failure = *err;
 }
 
 /* The new session of e, or the reason why not in *rv and err. */
@@ -125,7 +128,7 @@ hsmpool_status hp_entry_open(struct hsmpool_session *e, bool read_write,
 	} else {
 		hp_entry_count_return_locked(e, hp_now_ns());
 		hp_entry_set_state_locked(e, HP_ENTRY_EMPTY);
-		note_open_failure_locked(pool, read_write, rv);
+		note_open_failure_locked(pool, read_write, rv, err);
 		has_learned = hp_rv_class(&pool->module->overrides, rv) == HP_RV_CAPACITY;
 	}
 	uint32_t limit = hp_pool_limit_locked(pool);
@@ -203,7 +206,7 @@ static hsmpool_status replace(struct hsmpool_session *e, bool read_write,
 	} else {
 		hp_entry_count_return_locked(e, hp_now_ns());
 		hp_entry_set_state_locked(e, HP_ENTRY_EMPTY);
-		note_open_failure_locked(pool, read_write, rv);
+		note_open_failure_locked(pool, read_write, rv, err);
 		pthread_cond_broadcast(&pool->quiet);
 	}
 	hp_waiters_wake_head_locked(pool);
