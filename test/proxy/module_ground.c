@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Loading and configuring the module as a program does it, and its simplest calls. */
 #include "module_ground.h"
 
 #include <dirent.h>
