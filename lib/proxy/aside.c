@@ -24,10 +24,9 @@ static CK_RV run_attached(struct hp_vsession *vs, struct hp_session *s, aside_fn
 	CK_RV rv = run(s, user);
 	s->is_unsure = was_unsure;
 	*class = hp_rv_class(&s->module->overrides, rv);
-	bool is_doubtful = *class == HP_RV_AMBIGUOUS || *class == HP_RV_LOGIN_LOST;
-	if (!hp_class_is_loss(*class) || is_doubtful) {
-		/* In doubt the operation is not given up for it. */
-		*class = is_doubtful ? HP_RV_CALLER : *class;
+	if (hp_class_is_loss(*class) && hp_operations_outlast(vs, *class))
+		*class = HP_RV_CALLER;
+	if (!hp_class_is_loss(*class)) {
 		hp_operations_leave(vs, s);
 		return rv;
 	}

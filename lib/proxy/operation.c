@@ -86,6 +86,12 @@ static bool is_plain_loss(enum hp_rv_class class)
 	       class != HP_RV_AMBIGUOUS;
 }
 
+bool hp_operations_outlast(const struct hp_vsession *vs, enum hp_rv_class class)
+{
+	return !is_plain_loss(class) && vs->operations &&
+	       hp_operations_are_pinned(vs->operations);
+}
+
 CK_RV hp_answer_to_loss(CK_RV rv)
 {
 	switch (rv) {
@@ -197,7 +203,8 @@ static bool settle_refusal(struct hp_vsession *vs, struct hp_session *s,
 	/* Somebody else's leftover, or our own. */
 	bool is_leftover = *rv == CKR_OPERATION_ACTIVE && !is_ours;
 	bool is_stale = class == HP_RV_STALE_HANDLE && !b->is_key_unknown && !is_ours;
-	if (!is_leftover && !is_stale && !hp_class_is_loss(class)) {
+	bool is_lost = hp_class_is_loss(class) && !hp_operations_outlast(vs, class);
+	if (!is_leftover && !is_stale && !is_lost) {
 		hp_operations_leave(vs, s);
 		return false;
 	}
@@ -381,11 +388,18 @@ static void note_over(struct hp_vsession *vs, struct hp_session *s, uint32_t kin
 	bool lingered = ops->lingering != 0;
 	hp_operations_end(ops, kinds);
 	ops->lingering &= ~kinds;
-	if (ops->is_restored && vs->slot->is_exclusive)
-		ops->lingering = 0;
-	ops->is_restored = false;
+	ops->is_restored = ops->is_restored && ops->lingering;
 	if (lingered && ops->lingering == 0)
 		s->is_unsure = false;
+}
+
+/* One has come to its end: of a restored state that may have been all. */
+static void note_ended(struct hp_vsession *vs, struct hp_session *s, uint32_t kinds)
+{
+	struct hp_operations *ops = vs->operations;
+	bool was_all = ops->is_restored && vs->slot->is_exclusive;
+	note_over(vs, s, was_all ? HP_KINDS_ALL : kinds);
+	ops->is_restored = false;
 }
 
 static void settle_ok(struct hp_vsession *vs, struct hp_session *s, struct step *step)
@@ -393,7 +407,7 @@ static void settle_ok(struct hp_vsession *vs, struct hp_session *s, struct step 
 	if (is_question(step))
 		take_back_input(vs, step);
 	else if (ends_operation(step))
-		note_over(vs, s, step->mask);
+		note_ended(vs, s, step->mask);
 	else
 		note_taken(vs, step);
 	hp_operations_leave(vs, s);

@@ -78,6 +78,9 @@ CK_RV hp_operations_attach(struct hp_attempt *attempt, uint32_t kinds, enum hp_w
  * replayed; else give it back. */
 void hp_operations_leave(struct hp_vsession *vs, struct hp_session *s);
 
+/* Is something live that cannot be begun again? */
+bool hp_operations_are_pinned(const struct hp_operations *ops);
+
 /* Give the session up after rv, with all that is live on it. */
 enum hp_rv_class hp_operations_give_up(struct hp_vsession *vs, struct hp_session *s,
 				       CK_RV rv);
@@ -101,6 +104,9 @@ struct hp_operations *hp_operations_of(struct hp_vsession *vs);
 
 /* Does this class say that the session, login or token is gone, or may be? */
 bool hp_class_is_loss(enum hp_rv_class class);
+/* After an answer of that class that leaves a doubt: is something active that would be
+ * lost with the session, so that the doubt is left to a later call? */
+bool hp_operations_outlast(const struct hp_vsession *vs, enum hp_rv_class class);
 /* What the application is told about a loss: its own session is alive. */
 CK_RV hp_answer_to_loss(CK_RV rv);
 

@@ -192,6 +192,11 @@ static uint32_t unreplayable(const struct hp_operations *ops, uint32_t kinds)
 	return found;
 }
 
+bool hp_operations_are_pinned(const struct hp_operations *ops)
+{
+	return ops->is_restored || unreplayable(ops, ops->live);
+}
+
 /* The session is not ours any more. */
 static void detach(struct hp_operations *ops)
 {
@@ -220,7 +225,7 @@ void hp_operations_leave(struct hp_vsession *vs, struct hp_session *s)
 		return;
 	}
 	int64_t pinned_until_ns = 0;
-	if (ops->is_restored || unreplayable(ops, ops->live))
+	if (hp_operations_are_pinned(ops))
 		pinned_until_ns =
 			hp_time_add(hp_now_ns(), hp_proxy_options()->pin_timeout);
 	hp_pool_leave_attached(s, pinned_until_ns, &ops->lease);

@@ -509,6 +509,8 @@ static void a_saved_state_goes_on_where_it_was_saved(void **state)
 	assert_rv(g->p11->C_GetOperationState(s, saved, &saved_len), CKR_OK);
 	assert_rv(g->p11->C_SetOperationState(second, saved, saved_len, 0, 0), CKR_OK);
 	/* A restored one is pinned: the module alone knows what it is. */
+	ground_take_all_away(g);
+	assert_rv(g->p11->C_SignUpdate(second, plain, 4), CKR_OPERATION_NOT_INITIALIZED);
 	for (unsigned i = 0; i < 2; i++) {
 		assert_rv(g->p11->C_DigestUpdate(i ? second : s, plain + 9, 20), CKR_OK);
 		assert_rv(g->p11->C_DigestFinal(i ? second : s, i ? other : one,
@@ -521,6 +523,34 @@ static void a_saved_state_goes_on_where_it_was_saved(void **state)
 		  CKR_OPERATION_NOT_INITIALIZED);
 	assert_rv(g->p11->C_SetOperationState(second, saved, 3, 0, 0),
 		  CKR_SAVED_STATE_INVALID);
+	ground_end(g);
+}
+
+/* GENERAL_ERROR may mean anything; what cannot be begun again is not given up for it. */
+static void a_pinned_operation_outlasts_a_doubtful_answer(void **state)
+{
+	struct ground *g = *state;
+	CK_BYTE random[8], expected[64];
+	CK_ULONG len = sizeof(expected);
+	CK_MECHANISM digest = { .mechanism = CKM_SHA256 };
+	struct back back = { .len = 0 };
+	ground_begin(g, 1, "borrow-timeout = 100ms", "journal-limit = 16B");
+	CK_SESSION_HANDLE s = ground_session(g);
+	init_sign(g, s);
+	assert_rv(g->p11->C_Sign(s, plain, IN_LEN, expected, &len), CKR_OK);
+	init_sign(g, s);
+	assert_rv(g->p11->C_SignUpdate(s, plain, IN_LEN), CKR_OK);
+	const struct mock_failure failures[] = {
+		{ .function = "C_GenerateRandom", .rv = CKR_GENERAL_ERROR },
+		{ .function = "C_DigestInit", .rv = CKR_FUNCTION_FAILED },
+	};
+	(fixture_mock_control()->fail)(&failures[0]);
+	(fixture_mock_control()->fail)(&failures[1]);
+	assert_rv(g->p11->C_GenerateRandom(s, random, sizeof(random)), CKR_GENERAL_ERROR);
+	assert_rv(g->p11->C_DigestInit(s, &digest), CKR_FUNCTION_FAILED);
+	end_sign(g, s, &back);
+	assert_int_equal(back.len, len);
+	assert_memory_equal(back.data, expected, len);
 	ground_end(g);
 }
 
@@ -559,7 +589,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(calls_beside_an_operation_need_no_second_session),
 		/* What only the mock counts, does or has. */
 		cmocka_unit_test(a_saved_state_goes_on_where_it_was_saved),
+		cmocka_unit_test(a_pinned_operation_outlasts_a_doubtful_answer),
 	};
-	return ground_run("parts", tests, sizeof(tests) / sizeof(tests[0]), 1, argc,
+	return ground_run("parts", tests, sizeof(tests) / sizeof(tests[0]), 2, argc,
 			  argv);
 }
