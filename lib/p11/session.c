@@ -106,6 +106,8 @@ typedef CK_RV (*final_fn)(struct hp_session *s, CK_BYTE *out, CK_ULONG *out_len)
 
 /* A decryption may hold back its whole output until the end. */
 #define LARGEST_THROWAWAY (64ul << 20)
+/* What RSA to 16384 bits gives. */
+#define LARGEST_BLOCK 2048
 
 static CK_RV finish_into_heap(struct hp_session *s, final_fn final, CK_ULONG need)
 {
@@ -124,23 +126,48 @@ static CK_RV finish_into_heap(struct hp_session *s, final_fn final, CK_ULONG nee
 /*
  * Finish, and throw the output away. After a failure (a cut-off ciphertext has no good
  * end) the book cannot tell whether the operation is over, but the module can: asked
- * to finish once more it must answer that nothing is there to be finished.
+ * to finish once more it must answer that nothing is there to be finished. What has no
+ * parts (RSA on SoftHSM2) is ended by doing all of it.
  */
-static bool finish(struct hp_session *s, uint32_t op, final_fn final)
+typedef CK_RV (*single_fn)(struct hp_session *s, const CK_BYTE *in, CK_ULONG in_len,
+			   CK_BYTE *out, CK_ULONG *out_len);
+
+static bool is_over_now(struct hp_session *s, final_fn final)
 {
-	if (!(s->active & op))
-		return true;
+	CK_BYTE throwaway[1024];
+	CK_ULONG len = sizeof(throwaway);
+	CK_RV rv = final(s, throwaway, &len);
+	hp_wipe(throwaway, sizeof(throwaway));
+	return rv == CKR_OPERATION_NOT_INITIALIZED;
+}
+
+static bool finish_in_parts(struct hp_session *s, final_fn final)
+{
 	CK_BYTE throwaway[1024];
 	CK_ULONG len = sizeof(throwaway);
 	CK_RV rv = final(s, throwaway, &len);
 	if (rv == CKR_BUFFER_TOO_SMALL)
 		rv = finish_into_heap(s, final, len);
-	bool is_over = rv == CKR_OK;
-	if (!is_over) {
-		len = sizeof(throwaway);
-		is_over = final(s, throwaway, &len) == CKR_OPERATION_NOT_INITIALIZED;
-	}
 	hp_wipe(throwaway, sizeof(throwaway));
+	return rv == CKR_OK || is_over_now(s, final);
+}
+
+static bool finish_at_once(struct hp_session *s, final_fn final, single_fn single)
+{
+	static const CK_BYTE nonsense[1];
+	CK_BYTE throwaway[LARGEST_BLOCK];
+	CK_ULONG len = sizeof(throwaway);
+	single(s, nonsense, sizeof(nonsense), throwaway, &len);
+	hp_wipe(throwaway, sizeof(throwaway));
+	return is_over_now(s, final);
+}
+
+static bool finish(struct hp_session *s, uint32_t op, final_fn final, single_fn single)
+{
+	if (!(s->active & op))
+		return true;
+	bool is_over =
+		finish_in_parts(s, final) || (single && finish_at_once(s, final, single));
 	if (is_over)
 		s->is_unsure = false; /* was false when we came */
 	return is_over;
@@ -191,7 +218,7 @@ bool hp_session_clean(struct hp_session *s)
 		return false;
 	if ((s->active & HP_OP_FIND) && hp_find_objects_final(s) != CKR_OK)
 		return false;
-	return finish(s, HP_OP_DIGEST, hp_digest_final) &&
-	       finish(s, HP_OP_ENCRYPT, hp_encrypt_final) &&
-	       finish(s, HP_OP_DECRYPT, hp_decrypt_final) && finish_verify(s);
+	return finish(s, HP_OP_DIGEST, hp_digest_final, NULL) &&
+	       finish(s, HP_OP_ENCRYPT, hp_encrypt_final, hp_encrypt) &&
+	       finish(s, HP_OP_DECRYPT, hp_decrypt_final, hp_decrypt) && finish_verify(s);
 }

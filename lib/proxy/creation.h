@@ -34,7 +34,7 @@ struct hp_creation {
 
 	/* The call itself, with all handles real. made[i] is NULL where the application
 	 * gave no place. */
-	CK_RV (*submit)
+	CK_RV(*submit)
 	(struct hp_session *s, struct hp_creation *c, const struct hp_wanted *want);
 	/* Where an RO session asks for a token object: may the module have another reason
 	 * to refuse, which comes first there? And is this answer such a reason? NULL: it
