@@ -222,3 +222,32 @@ bool hp_session_clean(struct hp_session *s)
 	       finish(s, HP_OP_ENCRYPT, hp_encrypt_final, hp_encrypt) &&
 	       finish(s, HP_OP_DECRYPT, hp_decrypt_final, hp_decrypt) && finish_verify(s);
 }
+
+/* Asked in ways that sign nothing. */
+static bool is_signing(struct hp_session *s)
+{
+	static const CK_BYTE nothing[1];
+	CK_ULONG len = 0;
+	CK_RV update = hp_sign_update(s, nothing, 0);
+	CK_RV recover = hp_sign_recover(s, nothing, sizeof(nothing), NULL, &len);
+	return update != CKR_OPERATION_NOT_INITIALIZED ||
+	       (recover != CKR_OPERATION_NOT_INITIALIZED &&
+		recover != CKR_FUNCTION_NOT_SUPPORTED);
+}
+
+bool hp_session_clean_unknown(struct hp_session *s)
+{
+	if (cancel_all(s))
+		return true;
+	if (is_signing(s)) {
+		s->is_unsure = true;
+		return false;
+	}
+	hp_find_objects_final(s);
+	s->active = HP_OP_DIGEST | HP_OP_ENCRYPT | HP_OP_DECRYPT | HP_OP_VERIFY;
+	s->is_unsure = false;
+	bool is_clean = hp_session_clean(s);
+	s->active = 0;
+	s->is_unsure = !is_clean;
+	return is_clean;
+}

@@ -78,6 +78,10 @@ CK_RV hp_session_logout(struct hp_session *s);
  * operation is never finished: counters).
  */
 bool hp_session_clean(struct hp_session *s);
+/* The same where the book does not know what is active: everything is ended that may be.
+ * For a session that cannot be replaced, because session objects live on it. False: it
+ * is_unsure. */
+bool hp_session_clean_unknown(struct hp_session *s);
 
 /* For a raw borrow, whose owner calls the module without us: be inside the gate until
  * the end, which may come from another thread. False: the process forked. */

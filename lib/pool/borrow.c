@@ -429,6 +429,15 @@ static void discard(struct hsmpool_session *e)
 	hp_entry_close(e, HP_CLOSE_BROKEN);
 }
 
+/* It lives, only what is active on it is not as believed, and it owns session objects:
+ * they would go with it. Where it cannot be cleaned either it is lent last. */
+static bool must_be_kept(const struct hp_session *session,
+			 const struct hp_judgement *judgement)
+{
+	return session->objects > 0 &&
+	       (judgement->is_alive || judgement->class == HP_RV_OP_LOST);
+}
+
 enum hp_rv_class hp_pool_return(struct hp_session *session, CK_RV rv)
 {
 	struct hsmpool_session *e = entry_of(session);
@@ -443,6 +452,8 @@ enum hp_rv_class hp_pool_return(struct hp_session *session, CK_RV rv)
 	hp_pool_note_loss(e->pool, judgement.loss, session->generation, rv);
 	if (judgement.is_alive && (session->active == 0 || hp_session_clean(session)))
 		hp_entry_release(e, true, true);
+	else if (must_be_kept(session, &judgement))
+		hp_entry_release(e, true, hp_session_clean_unknown(session));
 	else
 		discard(e);
 	return judgement.class;

@@ -254,6 +254,9 @@ static hsmpool_status revive(struct hsmpool_session *e, const struct needs *need
 {
 	bool is_unclean =
 		needs->cleaning && !needs->replacement && !hp_session_clean(&e->session);
+	/* Its session objects would go with it. */
+	if (is_unclean && e->session.objects > 0)
+		is_unclean = !hp_session_clean_unknown(&e->session);
 	if (needs->replacement || is_unclean)
 		return replace(e, needs->read_write, HP_CLOSE_OTHER, err);
 	if (needs->validation && !validate(e).is_alive)
