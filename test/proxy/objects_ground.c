@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Objects for the tests of the module: see objects_ground.h. */
 #include "objects_ground.h"
 
 #include <stdio.h>
