@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Runs a sequence on both sides and says where their answers part. */
+#include "differential.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+struct side_run {
+	pid_t pid;
+	int status;
+	struct trace *trace;
+	size_t size;
+};
+
+static void start(struct side_run *run, enum side side, const struct sequence *sequence)
+{
+	run->size = sizeof(struct trace) + sequence->count * sizeof(struct answer);
+	run->trace = mmap(NULL, run->size, PROT_READ | PROT_WRITE,
+			  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (run->trace == MAP_FAILED) {
+		perror("differential: mmap");
+		exit(2);
+	}
+	ground_renew(side);
+	fflush(NULL);
+	run->pid = fork();
+	if (run->pid < 0) {
+		perror("differential: fork");
+		exit(2);
+	}
+	if (run->pid == 0)
+		worker_run(side, sequence, run->trace);
+}
+
+static void finish(struct side_run *run)
+{
+	while (waitpid(run->pid, &run->status, 0) < 0 && errno == EINTR)
+		;
+	if (!run->trace->is_up) {
+		fprintf(stderr, "differential: a module cannot be loaded; --verbose\n");
+		exit(2);
+	}
+}
+
+static bool has_crashed(const struct side_run *run)
+{
+	return WIFSIGNALED(run->status) || WEXITSTATUS(run->status) != 0;
+}
+
+static bool answers_equal(const struct answer *a, const struct answer *b)
+{
+	if (a->rv != b->rv || a->count != b->count)
+		return false;
+	for (uint32_t i = 0; i < a->count; i++)
+		if (a->items[i].value != b->items[i].value)
+			return false;
+	return true;
+}
+
+/* Answers of the first count calls. */
+static bool part_ways(struct comparison *c, const struct sequence *sequence,
+		      const struct trace *reference, const struct trace *subject,
+		      uint32_t count)
+{
+	for (c->at = 0; c->at < count; c->at++) {
+		c->reference = reference->answers[c->at];
+		c->subject = subject->answers[c->at];
+		if (answers_equal(&c->reference, &c->subject))
+			continue;
+		const struct moment moment = { sequence, reference->answers,
+					       subject->answers, c->at };
+		const struct explanation *why = explained(&moment);
+		if (why == NULL) {
+			c->finding = FOUND_DIFFERENCE;
+			return true;
+		}
+		c->explained++;
+		if (why->parts_ways) {
+			c->finding = FOUND_EXPLAINED_PARTING;
+			return true;
+		}
+	}
+	return false;
+}
+
+static enum finding ending(const struct side_run *reference,
+			   const struct side_run *subject, uint32_t both_done)
+{
+	bool reference_ended =
+		reference->trace->done == both_done && has_crashed(reference);
+	bool subject_ended = subject->trace->done == both_done && has_crashed(subject);
+
+	if (reference_ended && subject_ended)
+		return FOUND_BOTH_CRASH;
+	if (reference_ended)
+		return FOUND_REFERENCE_CRASH;
+	if (subject_ended)
+		return WIFSIGNALED(subject->status) &&
+				       WTERMSIG(subject->status) == SIGALRM
+			       ? FOUND_HANG
+			       : FOUND_CRASH;
+	return FOUND_NOTHING;
+}
+
+struct comparison compare(const struct sequence *sequence)
+{
+	struct comparison c = { .finding = FOUND_NOTHING };
+	struct side_run reference;
+	struct side_run subject;
+
+	start(&reference, SIDE_REFERENCE, sequence);
+	start(&subject, SIDE_SUBJECT, sequence);
+	finish(&reference);
+	finish(&subject);
+	uint32_t done = reference.trace->done < subject.trace->done
+				? reference.trace->done
+				: subject.trace->done;
+	if (!part_ways(&c, sequence, reference.trace, subject.trace, done)) {
+		c.finding = ending(&reference, &subject, done);
+		c.at = done;
+	}
+	munmap(reference.trace, reference.size);
+	munmap(subject.trace, subject.size);
+	return c;
+}
+
+bool finding_is_failure(enum finding finding)
+{
+	if (finding == FOUND_REFERENCE_CRASH || finding == FOUND_BOTH_CRASH)
+		return options.shows_crashes;
+	return finding == FOUND_DIFFERENCE || finding == FOUND_CRASH ||
+	       finding == FOUND_HANG;
+}
+
+const char *finding_text(enum finding finding)
+{
+	switch (finding) {
+	case FOUND_DIFFERENCE:
+		return "the answers differ";
+	case FOUND_CRASH:
+		return "the subject crashes, the reference does not";
+	case FOUND_HANG:
+		return "the subject hangs";
+	case FOUND_BOTH_CRASH:
+		return "both crash";
+	case FOUND_REFERENCE_CRASH:
+		return "the reference crashes";
+	default:
+		return "nothing";
+	}
+}
