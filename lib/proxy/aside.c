@@ -190,39 +190,16 @@ CK_RV hp_operation_restore(struct hp_vsession *vs, const CK_BYTE *state,
 
 /* --- the end ------------------------------------------------------------------------ */
 
-/* An update of nothing is harmless, and tells whether the module still sees the
- * operation. Signatures with recovery have none. */
-static bool is_over_for_module(struct hp_session *s, enum hp_kind kind)
+/* Errors leave a doubt that would cost the session. Where a second operation of any kind
+ * is refused, an Init that cannot succeed tells whether there is a first one. */
+static void settle_doubt(struct hp_vsession *vs, struct hp_session *s)
 {
-	static const CK_BYTE nothing[1];
-	CK_BYTE out[64];
-	CK_ULONG len = sizeof(out);
-	CK_RV rv = CKR_OK;
-	if (kind == HP_KIND_ENCRYPT)
-		rv = hp_encrypt_update(s, nothing, 0, out, &len);
-	else if (kind == HP_KIND_DECRYPT)
-		rv = hp_decrypt_update(s, nothing, 0, out, &len);
-	else if (kind == HP_KIND_DIGEST)
-		rv = hp_digest_update(s, nothing, 0);
-	else if (kind == HP_KIND_SIGN)
-		rv = hp_sign_update(s, nothing, 0);
-	else if (kind == HP_KIND_VERIFY)
-		rv = hp_verify_update(s, nothing, 0);
-	return rv == CKR_OPERATION_NOT_INITIALIZED;
-}
-
-/* Errors leave a doubt that would cost the session: settle it. */
-static void settle_doubt(struct hp_operations *ops, struct hp_session *s)
-{
-	uint32_t active = s->active;
-	bool is_over = !ops->is_restored;
-	for (unsigned kind = 0; is_over && kind < HP_KIND_COUNT; kind++)
-		if (ops->lingering & HP_KIND_BIT(kind))
-			is_over = is_over_for_module(s, kind);
-	s->active = active;
-	if (is_over && ops->lingering)
-		s->is_unsure = false;
+	struct hp_operations *ops = vs->operations;
+	CK_MECHANISM unknown = { .mechanism = ~0ul };
+	if (!ops->lingering || !vs->slot->is_exclusive)
+		return;
 	ops->lingering = 0;
+	s->is_unsure = hp_digest_init(s, &unknown) == CKR_OPERATION_ACTIVE;
 }
 
 /* A session that must be closed to be clean, but owns session objects, waits until they
@@ -243,7 +220,7 @@ void hp_operations_abandon(struct hp_vsession *vs)
 		struct hp_lease nobodys;
 		hp_pool_leave_attached(s, 0, &nobodys);
 	} else if (s) {
-		settle_doubt(ops, s);
+		settle_doubt(vs, s);
 		hp_pool_return(s, CKR_OK);
 	}
 	hp_operations_end(ops, HP_KINDS_ALL);

@@ -219,10 +219,13 @@ static bool settle_refusal(struct hp_vsession *vs, struct hp_session *s,
 	return false;
 }
 
-/* A virtual search counts as an operation where the module counts a real one. */
-static bool is_kept_by_search(const struct hp_vsession *vs, const CK_MECHANISM *mechanism)
+/* A virtual search counts as an operation where the module counts a real one. A missing
+ * mechanism it would notice first, but not for functions that it does not have. */
+static bool is_kept_by_search(const struct hp_vsession *vs, enum hp_kind kind,
+			      const CK_MECHANISM *mechanism)
 {
-	return vs->search && vs->slot->is_exclusive && mechanism;
+	bool is_recovery = kind == HP_KIND_SIGN_RECOVER || kind == HP_KIND_VERIFY_RECOVER;
+	return vs->search && vs->slot->is_exclusive && (mechanism || is_recovery);
 }
 
 CK_RV hp_operation_begin(struct hp_vsession *vs, enum hp_kind kind,
@@ -231,7 +234,7 @@ CK_RV hp_operation_begin(struct hp_vsession *vs, enum hp_kind kind,
 	struct hp_operations *ops = hp_operations_of(vs);
 	if (!ops || !operation_of(ops, kind))
 		return CKR_HOST_MEMORY;
-	if (is_kept_by_search(vs, mechanism))
+	if (is_kept_by_search(vs, kind, mechanism))
 		return CKR_OPERATION_ACTIVE;
 	struct hp_attempt attempt = { .vs = vs, .tag = hp_kind_name(kind) };
 	struct beginning b = { .kind = kind, .mechanism = mechanism, .key = key };
@@ -381,25 +384,17 @@ static bool ends_operation(const struct step *step)
 	       !is_question(step);
 }
 
-/* The module says that these are over: nothing of them is left on s. */
-static void note_over(struct hp_vsession *vs, struct hp_session *s, uint32_t kinds)
+/* It came to its end: nothing of it is left on s. Of a restored state it may have been
+ * all there was. */
+static void note_ended(struct hp_vsession *vs, struct hp_session *s, uint32_t kinds)
 {
 	struct hp_operations *ops = vs->operations;
 	bool lingered = ops->lingering != 0;
 	hp_operations_end(ops, kinds);
-	ops->lingering &= ~kinds;
-	ops->is_restored = ops->is_restored && ops->lingering;
+	ops->lingering &= vs->slot->is_exclusive ? 0 : ~kinds;
+	ops->is_restored = false;
 	if (lingered && ops->lingering == 0)
 		s->is_unsure = false;
-}
-
-/* One has come to its end: of a restored state that may have been all. */
-static void note_ended(struct hp_vsession *vs, struct hp_session *s, uint32_t kinds)
-{
-	struct hp_operations *ops = vs->operations;
-	bool was_all = ops->is_restored && vs->slot->is_exclusive;
-	note_over(vs, s, was_all ? HP_KINDS_ALL : kinds);
-	ops->is_restored = false;
 }
 
 static void settle_ok(struct hp_vsession *vs, struct hp_session *s, struct step *step)
@@ -413,17 +408,17 @@ static void settle_ok(struct hp_vsession *vs, struct hp_session *s, struct step 
 	hp_operations_leave(vs, s);
 }
 
-/* By the standard they are over; the module may see it otherwise. */
+/* By the standard they are over; the module may see it otherwise. That it says there is
+ * no operation proves nothing: SoftHSM2 says so to a part of one that has no parts. */
 static void linger(struct hp_vsession *vs, struct hp_session *s, struct step *step,
 		   CK_RV rv)
 {
 	struct hp_operations *ops = vs->operations;
 	uint32_t were_live = ops->live & step->mask;
-	bool lingered = ops->lingering & step->mask;
 	hp_operations_end(ops, step->mask);
 	ops->lingering |= were_live;
-	if (lingered && rv == CKR_OPERATION_NOT_INITIALIZED)
-		note_over(vs, s, step->mask);
+	if (rv != CKR_OPERATION_NOT_INITIALIZED)
+		ops->is_restored = false;
 	hp_operations_leave(vs, s);
 }
 
