@@ -49,7 +49,6 @@ static struct hp_vsession *add_chunk_locked(void)
 	for (uint32_t i = 0; i < CHUNK; i++) {
 		chunk[i].index = number * CHUNK + i;
 		chunk[i].life = table.life;
-		chunk[i].has_ended = true;
 		pthread_mutex_init(&chunk[i].lock, NULL);
 	}
 	atomic_store(&table.chunks[number], chunk);
@@ -116,11 +115,13 @@ static void end_session(struct hp_vsession *vs)
 	free_place(vs);
 }
 
-/* A look-up may hold a free place for a moment: only a session that was open ends. */
+/* A look-up may hold a free place for a moment, or one that is about to be free: of those
+ * who see the last reference go one ends the session, and never the next one's. */
 static void drop_reference(struct hp_vsession *vs)
 {
-	if (atomic_fetch_sub(&vs->references, 1) == 1 &&
-	    !atomic_exchange(&vs->has_ended, true))
+	uint32_t unused = HP_VSESSION_OPEN;
+	if (atomic_fetch_sub(&vs->references, 1) == (HP_VSESSION_OPEN | 1) &&
+	    atomic_compare_exchange_strong(&vs->references, &unused, 0))
 		end_session(vs);
 }
 
@@ -204,8 +205,7 @@ static CK_RV settle(struct hp_vslot *slot, hsmpool *pool, bool is_read_write,
 	vs->search = NULL;
 	vs->operations = NULL;
 	vs->objects = NULL;
-	atomic_fetch_add(&vs->references, 1);
-	atomic_store(&vs->has_ended, false);
+	atomic_fetch_add(&vs->references, HP_VSESSION_OPEN | 1);
 	*handle = next_handle(vs);
 	atomic_store(&vs->handle, *handle);
 	count_session(slot, is_read_write, 1);

@@ -19,6 +19,8 @@ struct hp_search;     /* search.c */
 struct hp_operations; /* operation.c */
 struct hp_vobject;    /* object.c */
 
+#define HP_VSESSION_OPEN (1u << 31)
+
 struct hp_vsession {
 	/* 0 once closed, and while the place in the table is free */
 	_Atomic CK_SESSION_HANDLE handle;
@@ -26,10 +28,9 @@ struct hp_vsession {
 	struct hp_vslot *slot;
 	hsmpool *pool;
 	bool is_read_write;
-	/* The table's own, and one for each call that is inside. Whoever gives back the
-	 * last one ends the session. */
+	/* The table's own, and one for each call that is inside; with HP_VSESSION_OPEN
+	 * until the session has ended. Whoever gives back the last one ends it. */
 	_Atomic uint32_t references;
-	_Atomic bool has_ended;
 	pthread_mutex_t lock;
 	/* guarded by lock */
 	struct hp_search *search;         /* NULL: none */
