@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <openssl/err.h>
 #include <p11-kit/uri.h>
 #include "base/error.h"
 #include "base/memory.h"
@@ -178,6 +179,21 @@ static void finalize(struct hp_module *module)
 	module->is_ours = false;
 }
 
+/*
+ * A module that uses OpenSSL may leave errors in the queue of this thread, which is the
+ * application's: after a fork this may be the middle of a TLS handshake, which would be
+ * taken for a failed one.
+ */
+static CK_RV initialize_quietly(struct hp_module *module,
+				const struct hp_module *inherited,
+				const struct hp_module_start *begin)
+{
+	ERR_set_mark();
+	CK_RV rv = initialize(module, inherited, begin);
+	ERR_pop_to_mark();
+	return rv;
+}
+
 /* With the change lock held. Inside the gate, so that a fork sees before or after. */
 static hsmpool_status start(struct hp_module *module, const struct hp_module *inherited,
 			    const struct hp_module_start *begin, hsmpool_error *err)
@@ -185,7 +201,7 @@ static hsmpool_status start(struct hp_module *module, const struct hp_module *in
 	if (!hp_gate_enter(module, HP_GATE_NO_SESSION))
 		return hp_fail(err, HSMPOOL_ERR_FORKED, "module %s: this process forked",
 			       module->path);
-	CK_RV rv = initialize(module, inherited, begin);
+	CK_RV rv = initialize_quietly(module, inherited, begin);
 	if (rv == CKR_OK) {
 		memset(&module->info, 0, sizeof(module->info));
 		rv = module->fl->C_GetInfo(&module->info);
