@@ -236,7 +236,7 @@ static void assert_peak(unsigned most)
 	assert_true(counters.sessions_peak <= most);
 }
 
-/* Issue of SunPKCS11 and the like: one thread, hundreds of half-done operations. */
+/* As Java programs do it: one thread, hundreds of half-done operations. */
 static void three_hundred_interleaved_operations_live_on_two_sessions(void **state)
 {
 	struct ground *g = *state;

@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * C_XInit: an operation is begun, or the module says why not.
+ *
+ * Owns: what is recorded of an operation to begin it again, and which failures are worth
+ * another try: nothing ran yet, so any loss is. What is active already is made live
+ * first where the module's answer depends on it.
+ */
+#include "proxy/operations.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static struct hp_operation *operation_of(struct hp_operations *ops, enum hp_kind kind)
+{
+	if (!ops->of[kind])
+		ops->of[kind] = calloc(1, sizeof(*ops->of[kind]));
+	return ops->of[kind];
+}
+
+/* What an Init was asked with, and what came of it on one session. */
+struct beginning {
+	enum hp_kind kind;
+	CK_MECHANISM *mechanism;
+	CK_OBJECT_HANDLE key;
+	bool is_key_unknown;
+	bool leaves_nonce;
+	uint64_t generation;
+};
+
+/* Which operations must be live for the module to know whether one more may be begun. */
+static uint32_t rivals(const struct hp_vsession *vs, enum hp_kind kind)
+{
+	return vs->slot->is_exclusive ? HP_KINDS_ALL : HP_KIND_BIT(kind);
+}
+
+static CK_RV init_on(struct hp_vsession *vs, struct hp_session *s, struct beginning *b)
+{
+	struct hp_mechanism_call call;
+	CK_MECHANISM *mechanism;
+	CK_OBJECT_HANDLE key = CK_INVALID_HANDLE;
+	CK_RV rv = CKR_OK;
+	bool was_unsure = s->is_unsure;
+	if (b->kind != HP_KIND_DIGEST)
+		rv = hp_object_real(vs, s, b->key, &key);
+	b->is_key_unknown = key == CK_INVALID_HANDLE;
+	b->generation = s->generation;
+	if (rv == CKR_OK)
+		rv = hp_mechanism_real(vs, s, b->mechanism, &call, &mechanism);
+	if (rv != CKR_OK)
+		return rv;
+	b->leaves_nonce =
+		b->kind == HP_KIND_ENCRYPT && hp_mechanism_leaves_nonce(mechanism);
+	rv = hp_kind_init(s, b->kind, mechanism, key);
+	/* What is active is known here. */
+	if (rv == CKR_OPERATION_ACTIVE && vs->operations->live)
+		s->is_unsure = was_unsure;
+	return rv;
+}
+
+/* The module began it. */
+static void record(struct hp_vsession *vs, struct hp_session *s,
+		   const struct beginning *b)
+{
+	struct hp_operations *ops = vs->operations;
+	struct hp_operation *op = ops->of[b->kind];
+	uint32_t bit = HP_KIND_BIT(b->kind);
+	hp_operations_end(ops, bit);
+	op->key = b->key;
+	hp_mechanism_copy(&op->mechanism, b->mechanism);
+	bool makes_nonce = b->kind == HP_KIND_ENCRYPT &&
+			   b->mechanism->mechanism == CKM_AES_GCM &&
+			   hp_pool_options(vs->pool)->hsm_iv;
+	op->is_replayable = op->mechanism.is_faithful && !b->leaves_nonce && !makes_nonce;
+	op->is_multipart = false;
+	op->output_len = 0;
+	memset(op->output_end, 0, sizeof(op->output_end));
+	ops->active |= bit;
+	ops->live |= bit;
+	ops->lingering &= ~bit;
+	/* Where one operation is all there can be, this is it. */
+	if (vs->slot->is_exclusive) {
+		ops->lingering = 0;
+		ops->is_restored = false;
+		s->is_unsure = false;
+	}
+}
+
+/* A 3.x module takes an Init without a mechanism as the end of the operation. */
+static void note_cancelled(struct hp_operations *ops, struct hp_session *s,
+			   enum hp_kind kind)
+{
+	static const uint32_t op_of[HP_KIND_COUNT] = {
+		[HP_KIND_ENCRYPT] = HP_OP_ENCRYPT,
+		[HP_KIND_DECRYPT] = HP_OP_DECRYPT,
+		[HP_KIND_DIGEST] = HP_OP_DIGEST,
+		[HP_KIND_SIGN] = HP_OP_SIGN,
+		[HP_KIND_SIGN_RECOVER] = HP_OP_SIGN_RECOVER,
+		[HP_KIND_VERIFY] = HP_OP_VERIFY,
+		[HP_KIND_VERIFY_RECOVER] = HP_OP_VERIFY_RECOVER,
+	};
+	s->active &= ~op_of[kind];
+	hp_operations_end(ops, HP_KIND_BIT(kind));
+	ops->lingering &= ~HP_KIND_BIT(kind);
+}
+
+/* After an Init that failed on s, which is left or given up: is it worth another try? */
+static bool settle_refusal(struct hp_vsession *vs, struct hp_session *s,
+			   const struct beginning *b, CK_RV *rv)
+{
+	struct hp_operations *ops = vs->operations;
+	enum hp_rv_class class = hp_rv_class(&s->module->overrides, *rv);
+	bool is_ours = ops->live | ops->lingering;
+	/* Somebody else's leftover, or our own. */
+	bool is_leftover = *rv == CKR_OPERATION_ACTIVE && !is_ours;
+	bool is_stale = class == HP_RV_STALE_HANDLE && !b->is_key_unknown && !is_ours;
+	bool is_lost = hp_class_is_loss(class) && !hp_operations_outlast(vs, class);
+	if (!is_leftover && !is_stale && !is_lost) {
+		hp_operations_leave(vs, s);
+		return false;
+	}
+	hsmpool *pool = vs->pool;
+	class = hp_operations_give_up(vs, s, *rv);
+	if (class == HP_RV_STALE_HANDLE)
+		return b->generation != hp_pool_generation(pool);
+	if (class == HP_RV_OP_LOST || hp_class_is_loss(class)) {
+		*rv = hp_answer_to_loss(*rv);
+		return true;
+	}
+	return false;
+}
+
+/* A virtual search counts as an operation where the module counts a real one. A missing
+ * mechanism it would notice first, but not for functions that it does not have. */
+static bool is_kept_by_search(const struct hp_vsession *vs, enum hp_kind kind,
+			      const CK_MECHANISM *mechanism)
+{
+	bool is_recovery = kind == HP_KIND_SIGN_RECOVER || kind == HP_KIND_VERIFY_RECOVER;
+	return vs->search && vs->slot->is_exclusive && (mechanism || is_recovery);
+}
+
+CK_RV hp_operation_begin(struct hp_vsession *vs, enum hp_kind kind,
+			 CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key)
+{
+	struct hp_operations *ops = hp_operations_of(vs);
+	if (!ops || !operation_of(ops, kind))
+		return CKR_HOST_MEMORY;
+	if (is_kept_by_search(vs, kind, mechanism))
+		return CKR_OPERATION_ACTIVE;
+	struct hp_attempt attempt = { .vs = vs, .tag = hp_kind_name(kind) };
+	struct beginning b = { .kind = kind, .mechanism = mechanism, .key = key };
+	/* Where a leftover would be noticed, a session that may have one will do. */
+	enum hp_want want = vs->slot->is_exclusive ? HP_WANT_ANY : HP_WANT_CLEAN;
+	for (;;) {
+		struct hp_session *s = hp_operations_take_up(&attempt);
+		uint32_t before = ops->active;
+		CK_RV rv = hp_operations_attach(&attempt, rivals(vs, kind), want, &s);
+		if (rv != CKR_OK && ops->active != before)
+			continue; /* what could not be begun again is over, not this */
+		if (rv != CKR_OK)
+			return rv;
+		rv = init_on(vs, s, &b);
+		if (rv == CKR_OK) {
+			if (mechanism)
+				record(vs, s, &b);
+			else
+				note_cancelled(ops, s, kind);
+			hp_operations_leave(vs, s);
+			return CKR_OK;
+		}
+		if (!settle_refusal(vs, s, &b, &rv) || attempt.tries >= HP_MOST_TRIES)
+			return rv;
+		hp_pool_count_retry(vs->pool);
+	}
+}
