@@ -42,22 +42,36 @@ uint32_t hp_pool_limit_locked(const hsmpool *pool)
 	return pool->learned_limit < pool->limit ? pool->learned_limit : pool->limit;
 }
 
-bool hp_entry_must_be_replaced(const struct hsmpool_session *e, enum hp_want want)
+static bool lacks_writing(const struct hsmpool_session *e, enum hp_want want)
+{
+	return hp_want_is_read_write(want) && !e->session.is_read_write;
+}
+
+static bool is_doubtful(const struct hsmpool_session *e, enum hp_want want)
 {
 	bool wants_clean = want == HP_WANT_CLEAN || want == HP_WANT_CLEAN_READ_WRITE;
-	return (hp_want_is_read_write(want) && !e->session.is_read_write) ||
-	       (wants_clean && e->session.is_unsure);
+	return wants_clean && e->session.is_unsure;
+}
+
+bool hp_entry_must_be_replaced(const struct hsmpool_session *e, enum hp_want want)
+{
+	return lacks_writing(e, want) || is_doubtful(e, want);
+}
+
+bool hp_entry_must_stay(const struct hsmpool_session *e)
+{
+	return e->is_anchor || e->session.objects > 0;
 }
 
 /* Neither the anchor (closing the last session logs everyone out) nor an owner of
- * session objects is replaced by a better one, unless it is all there is. */
+ * session objects is replaced by a better one, unless it is all there is. What may be
+ * active on them is ended in place. */
 bool hp_entry_fits(const hsmpool *pool, const struct hsmpool_session *e,
 		   enum hp_want want)
 {
 	if (want == HP_WANT_ANCHOR)
 		return e->is_anchor;
-	bool must_stay = e->is_anchor || e->session.objects > 0;
-	return !must_stay || !hp_entry_must_be_replaced(e, want) ||
+	return !hp_entry_must_stay(e) || !lacks_writing(e, want) ||
 	       hp_pool_limit_locked(pool) <= 1;
 }
 

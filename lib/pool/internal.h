@@ -179,6 +179,8 @@ uint32_t hp_pool_limit_locked(const hsmpool *pool);
 bool hp_entry_fits(const hsmpool *pool, const struct hsmpool_session *e,
 		   enum hp_want want);
 /* It would have to be closed and opened anew to serve that. */
+/* Others depend on it: it is cleaned in place if that can be. */
+bool hp_entry_must_stay(const struct hsmpool_session *e);
 bool hp_entry_must_be_replaced(const struct hsmpool_session *e, enum hp_want want);
 /* The best idle entry that fits. */
 struct hsmpool_session *hp_idle_find_locked(const hsmpool *pool, enum hp_want want);

@@ -166,6 +166,7 @@ struct needs {
 	bool cleaning;    /* taken away from an operation */
 	bool validation;
 	bool read_write;
+	bool may_stay;       /* and should, if it can be cleaned in place */
 	uint64_t generation; /* as of which */
 };
 
@@ -180,6 +181,8 @@ static struct needs find_needs(struct hsmpool_session *e, enum hp_want want)
 	needs.read_write = hp_want_is_read_write(want) || e->session.is_read_write;
 	needs.replacement =
 		hp_entry_is_dead_locked(e) || hp_entry_must_be_replaced(e, want);
+	needs.may_stay = hp_entry_must_stay(e) && !hp_entry_is_dead_locked(e) &&
+			 (e->session.is_read_write || !hp_want_is_read_write(want));
 	needs.validation = e->session.generation != pool->generation ||
 			   now - e->last_ok_ns >= pool->options.validate_after ||
 			   e->last_ok_ns < pool->validate_before_ns;
@@ -254,10 +257,11 @@ static hsmpool_status revive(struct hsmpool_session *e, const struct needs *need
 {
 	bool is_unclean =
 		needs->cleaning && !needs->replacement && !hp_session_clean(&e->session);
-	/* Its session objects would go with it. */
-	if (is_unclean && e->session.objects > 0)
-		is_unclean = !hp_session_clean_unknown(&e->session);
-	if (needs->replacement || is_unclean)
+	/* What depends on it would go with it. */
+	bool is_bad = needs->replacement || is_unclean;
+	if (is_bad && needs->may_stay && hp_session_clean_unknown(&e->session))
+		is_bad = false;
+	if (is_bad)
 		return replace(e, needs->read_write, HP_CLOSE_OTHER, err);
 	if (needs->validation && !validate(e).is_alive)
 		return replace(e, needs->read_write, HP_CLOSE_BROKEN, err);
