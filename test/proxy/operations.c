@@ -741,6 +741,26 @@ static void what_the_module_keeps_active_stays_active(void **state)
 	ground_end(g);
 }
 
+/* SoftHSM2 says "no operation" to the end of one that has no parts, and keeps it. */
+static void a_denied_operation_that_goes_on_is_nobody_elses(void **state)
+{
+	struct ground *g = *state;
+	CK_MECHANISM rsa = { .mechanism = CKM_RSA_PKCS };
+	CK_MECHANISM digest = { .mechanism = CKM_SHA256 };
+	CK_BYTE signature[128] = { 0 };
+	ground_begin(g, 1, NULL, NULL);
+	CK_SESSION_HANDLE s = ground_session(g);
+	assert_rv(g->p11->C_VerifyInit(s, &rsa, g->rsa_public), CKR_OK);
+	for (unsigned i = 0; i < 2 && !g->is_mock; i++) {
+		assert_rv(g->p11->C_VerifyFinal(s, signature, 128),
+			  CKR_OPERATION_NOT_INITIALIZED);
+		assert_rv(g->p11->C_DigestInit(s, &digest), CKR_OPERATION_ACTIVE);
+	}
+	assert_rv(g->p11->C_CloseSession(s), CKR_OK);
+	assert_rv(digest_on(g, g->main), CKR_OK);
+	ground_end(g);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -757,6 +777,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(errors_are_the_modules_own),
 		cmocka_unit_test(a_second_init_finds_the_first_active_even_if_taken_away),
 		cmocka_unit_test(what_the_module_keeps_active_stays_active),
+		cmocka_unit_test(a_denied_operation_that_goes_on_is_nobody_elses),
 		/* What only the mock counts, does or has. */
 		cmocka_unit_test(a_signature_that_is_taken_away_is_never_finished),
 		cmocka_unit_test(an_abandoned_signature_is_never_finished),
