@@ -49,11 +49,48 @@ static void keep_login(hsmpool *pool, enum hp_login_state state, CK_USER_TYPE us
 	hp_secret_free(&old);
 }
 
+/* Whether a login that was answered with a catch-all code may be tried once more: the
+ * token counted no wrong PIN. */
+static bool was_no_try_spent(hsmpool *pool, CK_USER_TYPE user)
+{
+	CK_FLAGS counted =
+		user == CKU_SO
+			? CKF_SO_PIN_COUNT_LOW | CKF_SO_PIN_FINAL_TRY | CKF_SO_PIN_LOCKED
+			: CKF_USER_PIN_COUNT_LOW | CKF_USER_PIN_FINAL_TRY |
+				  CKF_USER_PIN_LOCKED;
+	struct hp_token token;
+	hp_pool_token(pool, &token);
+	return hp_token_refresh(&token) == CKR_OK && !(token.info.flags & counted);
+}
+
+/* Processes that log in at the same moment disturb each other on SoftHSM2, which
+ * rewrites the token's file at each login and answers GENERAL_ERROR to who reads it
+ * meanwhile. Programs without a pool log in once, before they fork, and do not know of
+ * it: their workers would never try again. */
+#define LOGIN_TRIES    6
+#define LOGIN_PAUSE_NS (3 * HP_MS)
+
+static CK_RV log_in_as(struct hp_session *session, CK_USER_TYPE user, const CK_BYTE *pin,
+		       CK_ULONG pin_len)
+{
+	hsmpool *pool = hp_pool_of(session);
+	const struct timespec pause = { .tv_nsec = LOGIN_PAUSE_NS };
+	for (int tries = 1;; tries++) {
+		CK_RV rv = hp_session_login_bytes(session, user, pin, pin_len);
+		bool is_unclear =
+			hp_rv_class(&pool->module->overrides, rv) == HP_RV_AMBIGUOUS;
+		if (!is_unclear || user == CKU_CONTEXT_SPECIFIC || tries == LOGIN_TRIES ||
+		    !was_no_try_spent(pool, user))
+			return rv;
+		nanosleep(&pause, NULL);
+	}
+}
+
 CK_RV hp_pool_login_as(struct hp_session *session, CK_USER_TYPE user, const CK_BYTE *pin,
 		       CK_ULONG pin_len)
 {
 	hsmpool *pool = hp_pool_of(session);
-	CK_RV rv = hp_session_login_bytes(session, user, pin, pin_len);
+	CK_RV rv = log_in_as(session, user, pin, pin_len);
 	if (rv == CKR_OK && user != CKU_CONTEXT_SPECIFIC)
 		keep_login(pool, HP_LOGIN_IN, user, copy_pin(pin, pin_len));
 	return rv;

@@ -252,6 +252,38 @@ static void a_login_of_the_applications_own_is_repeated_after_a_loss(void **stat
 	assert_int_equal(ground_counters(g).logins_tried, 3);
 }
 
+/* Other processes that log in disturb SoftHSM2 in passing. */
+static void a_login_that_fails_for_no_reason_is_tried_again(void **state)
+{
+	struct ground *g = *state;
+	fixture_set(&g->fixture, "pin-source", NULL);
+	ground_open(g, "max-sessions", "2", NULL);
+	ground_script(g, "fail=C_Login:1+2:CKR_GENERAL_ERROR");
+	struct hp_session *s = borrow(g);
+	assert_int_equal(hp_pool_login_as(s, CKU_USER, (const CK_BYTE *)FIXTURE_USER_PIN,
+					  sizeof FIXTURE_USER_PIN - 1),
+			 CKR_OK);
+	assert_int_equal(g->mock->calls("C_Login"), 3);
+	hp_pool_return(s, CKR_OK);
+}
+
+/* L15: whatever it was, a token that counts is not asked again. */
+static void a_login_that_may_have_spent_a_try_is_not_repeated(void **state)
+{
+	struct ground *g = *state;
+	fixture_set(&g->fixture, "pin-source", NULL);
+	ground_open(g, "max-sessions", "2", NULL);
+	g->mock->pin_tries(5);
+	struct hp_session *s = borrow(g);
+	assert_int_equal(hp_pool_login_as(s, CKU_USER, (const CK_BYTE *)"9999", 4),
+			 CKR_PIN_INCORRECT);
+	ground_script(g, "fail=C_Login:1+2:CKR_GENERAL_ERROR");
+	assert_int_equal(hp_pool_login_as(s, CKU_USER, (const CK_BYTE *)"9999", 4),
+			 CKR_GENERAL_ERROR);
+	assert_int_equal(g->mock->calls("C_Login"), 2);
+	hp_pool_return(s, CKR_OK);
+}
+
 static void after_a_logout_nobody_logs_in_again(void **state)
 {
 	struct ground *g = *state;
@@ -285,6 +317,8 @@ int main(void)
 		GROUND_TEST(a_paused_pool_lends_no_attached_session),
 		GROUND_TEST(the_token_is_lost_and_so_is_what_was_attached),
 		GROUND_TEST(a_login_of_the_applications_own_is_repeated_after_a_loss),
+		GROUND_TEST(a_login_that_fails_for_no_reason_is_tried_again),
+		GROUND_TEST(a_login_that_may_have_spent_a_try_is_not_repeated),
 		GROUND_TEST(after_a_logout_nobody_logs_in_again),
 	};
 	return cmocka_run_group_tests_name("pool_attached", tests, NULL, NULL);
