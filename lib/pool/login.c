@@ -104,6 +104,28 @@ static bool is_user_logged_in(struct hsmpool_session *e)
 	       hp_session_state_is_user(info.state);
 }
 
+/* A PIN that is locked or has expired may be the right one: the table of return values
+ * says what to do about it. */
+static hsmpool_status fail_refused(const hsmpool *pool, const char *label, CK_RV rv,
+				   hsmpool_error *err)
+{
+	const char *source = pool->options.pin_source;
+	const struct hp_rv_info *known = hp_rv_find(rv);
+	if (rv == CKR_PIN_INCORRECT || !known)
+		hp_fail(err, HSMPOOL_ERR_AUTH,
+			"token '%s' refused the PIN from %s; it is not tried again: "
+			"correct the PIN source",
+			label, source);
+	else
+		hp_fail(err, HSMPOOL_ERR_AUTH,
+			"token '%s' refused the PIN from %s; it is not tried again: "
+			"%s: %s",
+			label, source, known->name, known->text);
+	if (err)
+		err->ck_rv = rv;
+	return HSMPOOL_ERR_AUTH;
+}
+
 /* One C_Login. *pin is consumed: kept as the pool's, or as the refused one. */
 static hsmpool_status try_pin(struct hsmpool_session *e, const char *label,
 			      struct hp_secret **pin, CK_RV *rv, hsmpool_error *err)
@@ -136,13 +158,7 @@ static hsmpool_status try_pin(struct hsmpool_session *e, const char *label,
 	}
 	hp_rv_fail(err, *rv, "log in to token '%s' with the PIN from %s", label,
 		   pool->options.pin_source);
-	if (class == HP_RV_PIN)
-		return hp_fail(
-			err, HSMPOOL_ERR_AUTH,
-			"token '%s' refused the PIN from %s; it is not tried again: "
-			"correct the PIN source",
-			label, pool->options.pin_source);
-	return as_down(err);
+	return class == HP_RV_PIN ? fail_refused(pool, label, *rv, err) : as_down(err);
 }
 
 /* The PIN of the source, which must not be one that was refused. */
