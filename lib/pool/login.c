@@ -62,8 +62,7 @@ static hsmpool_status check_token_flags(struct hsmpool_session *e, const char *l
 	}
 	HP_CHECK(!(token.info.flags & CKF_USER_PIN_LOCKED), err, HSMPOOL_ERR_AUTH,
 		 "the user PIN of token '%s' is locked: the security officer must set a "
-		 "new "
-		 "one",
+		 "new one",
 		 label);
 	HP_CHECK(!(token.info.flags & CKF_USER_PIN_FINAL_TRY), err, HSMPOOL_ERR_AUTH,
 		 "token '%s' has one PIN try left, which is not spent automatically: log "
@@ -92,8 +91,7 @@ static hsmpool_status obtain_pin(hsmpool *pool, const char *label, struct hp_sec
 	if (hp_secret_some_unlocked())
 		HP_LOG(WARNING, "memory-not-locked",
 		       "the PIN's memory cannot be locked and might be swapped out: "
-		       "raise "
-		       "RLIMIT_MEMLOCK");
+		       "raise RLIMIT_MEMLOCK");
 	return HSMPOOL_OK;
 }
 
