@@ -86,8 +86,7 @@ static hsmpool_status settle_iv(struct hp_cipher *cipher, const hsmpool *pool,
 		 "an IV of the caller's is used for encryption only with "
 		 "HSMPOOL_CALLER_IV, "
 		 "as a repeated one breaks the cipher: leave params->iv empty for a "
-		 "random "
-		 "one");
+		 "random one");
 	HP_CHECK(!vouched || given, err, HSMPOOL_ERR_USAGE,
 		 "HSMPOOL_CALLER_IV is set but params->iv is empty");
 	if (given)

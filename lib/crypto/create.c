@@ -203,8 +203,7 @@ static hsmpool_status check_same(hsmpool_key *key, const struct hp_object *objec
 	pthread_mutex_unlock(&key->lock);
 	HP_CHECK(is_same, err, HSMPOOL_ERR_KEY,
 		 "key '%s' is another key now than the one that was used before; it is "
-		 "not "
-		 "destroyed",
+		 "not destroyed",
 		 hp_key_name(key));
 	return HSMPOOL_OK;
 }

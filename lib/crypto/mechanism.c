@@ -213,8 +213,7 @@ hsmpool_status hp_check_written(size_t len, size_t cap, hsmpool_error *err)
 {
 	HP_CHECK(len <= cap, err, HSMPOOL_ERR_DOWN,
 		 "the module claims to have written %zu bytes where %zu had room: it is "
-		 "not "
-		 "to be trusted",
+		 "not to be trusted",
 		 len, cap);
 	return HSMPOOL_OK;
 }

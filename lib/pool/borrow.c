@@ -24,6 +24,7 @@ static bool is_foreign(const hsmpool *pool)
 
 hsmpool_status hp_pool_check_usable(const hsmpool *pool, hsmpool_error *err)
 {
+	HP_CHECK(pool, err, HSMPOOL_ERR_USAGE, "no pool was given");
 	if (is_foreign(pool))
 		return hp_fail(
 			err, HSMPOOL_ERR_FORKED,

@@ -61,8 +61,7 @@ static hsmpool_status check_token_flags(struct hsmpool_session *e, const char *l
 	}
 	HP_CHECK(!(token.info.flags & CKF_USER_PIN_LOCKED), err, HSMPOOL_ERR_AUTH,
 		 "the user PIN of token '%s' is locked: the security officer must set a "
-		 "new "
-		 "one",
+		 "new one",
 		 label);
 	HP_CHECK(!(token.info.flags & CKF_USER_PIN_FINAL_TRY), err, HSMPOOL_ERR_AUTH,
 		 "token '%s' has one PIN try left, which is not spent automatically: log "
@@ -132,8 +131,7 @@ hsmpool_status hp_pool_obtain_pin(hsmpool *pool, const char *label,
 	if (hp_secret_some_unlocked())
 		HP_LOG(WARNING, "memory-not-locked",
 		       "the PIN's memory cannot be locked and might be swapped out: "
-		       "raise "
-		       "RLIMIT_MEMLOCK");
+		       "raise RLIMIT_MEMLOCK");
 	return HSMPOOL_OK;
 }
 
@@ -148,6 +146,28 @@ static bool is_user_logged_in(struct hsmpool_session *e)
 	CK_SESSION_INFO info;
 	return hp_session_info(&e->session, &info) == CKR_OK &&
 	       hp_pool_state_is_ours(e->pool, info.state);
+}
+
+/* A PIN that is locked or has expired may be the right one: the table of return values
+ * says what to do about it. */
+static hsmpool_status fail_refused(const hsmpool *pool, const char *label, CK_RV rv,
+				   hsmpool_error *err)
+{
+	const char *source = pin_origin(pool);
+	const struct hp_rv_info *known = hp_rv_find(rv);
+	if (rv == CKR_PIN_INCORRECT || !known)
+		hp_fail(err, HSMPOOL_ERR_AUTH,
+			"token '%s' refused the PIN from %s; it is not tried again: "
+			"correct the PIN source",
+			label, source);
+	else
+		hp_fail(err, HSMPOOL_ERR_AUTH,
+			"token '%s' refused the PIN from %s; it is not tried again: "
+			"%s: %s",
+			label, source, known->name, known->text);
+	if (err)
+		err->ck_rv = rv;
+	return HSMPOOL_ERR_AUTH;
 }
 
 /* One C_Login. *pin is consumed: kept as the pool's, or as the refused one. */
@@ -182,13 +202,7 @@ static hsmpool_status try_pin(struct hsmpool_session *e, const char *label,
 	}
 	hp_rv_fail(err, *rv, "log in to token '%s' with the PIN from %s", label,
 		   pin_origin(pool));
-	if (class == HP_RV_PIN)
-		return hp_fail(
-			err, HSMPOOL_ERR_AUTH,
-			"token '%s' refused the PIN from %s; it is not tried again: "
-			"correct the PIN source",
-			label, pin_origin(pool));
-	return as_down(err);
+	return class == HP_RV_PIN ? fail_refused(pool, label, *rv, err) : as_down(err);
 }
 
 /* The PIN of the source, which must not be one that was refused. */

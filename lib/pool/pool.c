@@ -78,6 +78,8 @@ hsmpool_status hsmpool_get_token_info(hsmpool *pool, hsmpool_token_info *info,
 	struct hp_token token;
 	hp_error_clear(err);
 	HP_TRY(hp_pool_check_usable(pool, err));
+	HP_CHECK(info && info->size >= sizeof info->size, err, HSMPOOL_ERR_USAGE,
+		 "set info->size to sizeof(hsmpool_token_info) before the call");
 	hp_pool_token(pool, &token);
 	CK_RV rv = hp_token_refresh(&token);
 	if (rv != CKR_OK)

@@ -15,6 +15,7 @@ hsmpool_status hsmpool_borrow(hsmpool *pool, hsmpool_session **out,
 {
 	struct hp_session *session;
 	bool read_write = flags & HSMPOOL_BORROW_READ_WRITE;
+	HP_CHECK(out, err, HSMPOOL_ERR_USAGE, "no place for the session was given");
 	*out = NULL;
 	hp_error_clear(err);
 	HP_TRY(hp_pool_borrow(pool, read_write ? HP_WANT_CLEAN_READ_WRITE : HP_WANT_CLEAN,
@@ -62,10 +63,10 @@ hsmpool_verdict hsmpool_verdict_of(unsigned long ck_rv)
 
 unsigned long hsmpool_session_handle(const hsmpool_session *session)
 {
-	return session->session.handle;
+	return session ? session->session.handle : CK_INVALID_HANDLE;
 }
 
 void *hsmpool_session_functions(const hsmpool_session *session)
 {
-	return session->session.module->fl;
+	return session ? session->session.module->fl : NULL;
 }

@@ -54,6 +54,8 @@ static void snapshot_locked(hsmpool *pool, hsmpool_stats *out)
 void hsmpool_get_stats(hsmpool *pool, hsmpool_stats *stats)
 {
 	hsmpool_stats now = { 0 };
+	if (!stats || stats->size < sizeof stats->size)
+		return;
 	size_t size = stats->size < sizeof now ? stats->size : sizeof now;
 	if (hp_pool_check_usable(pool, NULL) == HSMPOOL_OK) {
 		pthread_mutex_lock(&pool->lock);

@@ -55,15 +55,13 @@ static void tell(const struct sighting *sighting)
 	if (sighting->is_stuck)
 		HP_LOG(WARNING, "call-stuck",
 		       "session %u: thread %d is inside one call of the module since "
-		       "long "
-		       "('%s', borrowed %.1f s ago); the session will be closed when it "
+		       "long ('%s', borrowed %.1f s ago); the session will be closed when it "
 		       "returns",
 		       sighting->index, sighting->thread, tag, age);
 	else
 		HP_LOG(WARNING, "borrow-overdue",
 		       "session %u: thread %d borrowed it for '%s' %.1f s ago and has "
-		       "not "
-		       "returned it",
+		       "not returned it",
 		       sighting->index, sighting->thread, tag, age);
 }
 

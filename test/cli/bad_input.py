@@ -237,6 +237,16 @@ def closed_standard_streams():
     equal(PLACE.ok('decrypt', '--in', 'closed').raw, (PLACE / 'text').read_bytes(), 'data')
 
 
+def closed_data_streams():
+    """A closed standard input is not empty, a closed standard output takes nothing."""
+    for command, said in [('encrypt <&-', 'standard input'), ('keys >&-', 'standard output'),
+                          ('encrypt --in text >&-', 'standard output')]:
+        done = subprocess.run(['sh', '-c', f'exec "$0" {command}', CLI], env=PLACE.env,
+                              cwd=PLACE.path, capture_output=True, check=False)
+        equal(done.returncode, SYSTEM, command)
+        expect(said in done.stderr.decode(), done.stderr)
+
+
 def unknown_configuration_key():
     """An unknown configuration key is told with file, line and the nearest known one."""
     place = ground.with_token('unknown-option')
@@ -325,6 +335,7 @@ if __name__ == '__main__':
         full_file_system,
         closed_pipe,
         closed_standard_streams,
+        closed_data_streams,
         unknown_configuration_key,
         configuration_of_others,
         no_configuration,

@@ -76,6 +76,7 @@ def version_is_the_projects():
     version = re.search(r"version: '([^']+)'", project)[1]
     expect(PLACE.ok('version').out.startswith(f'hsmpool-cli {version} '), 'another version')
     equal(PLACE.ok('version', '--json').json['version'], version)
+    equal(PLACE.ok('--version').out, PLACE.ok('version').out)
 
 
 def status_map():

@@ -152,6 +152,15 @@ def mac_of_an_imported_key_is_right():
                        source).out.strip(), hmac.new(secret, text, 'sha256').hexdigest(), source)
 
 
+def mac_chooses_what_the_key_was_made_for():
+    """Without --scheme a key makes the HMAC that keygen --for made it for."""
+    for scheme in 'hmac-sha1', 'hmac-sha224', 'hmac-sha384':
+        PLACE.ok('keygen', '--for', scheme, '--label', f'chosen-{scheme}')
+        key = uri(f'chosen-{scheme}')
+        equal(PLACE.ok('mac', '--key', key, stdin=b'x').out,
+              PLACE.ok('mac', '--key', key, '--scheme', scheme, stdin=b'x').out, scheme)
+
+
 def macs_verify():
     """mac --verify takes hex or a file and accepts nothing else, short and long."""
     for label in 'hmac-sha256', 'hmac-sha512', 'aes-cmac':
@@ -201,6 +210,7 @@ if __name__ == '__main__':
         long_input_of_ed25519_is_refused,
         wrong_kinds_of_key,
         mac_of_an_imported_key_is_right,
+        mac_chooses_what_the_key_was_made_for,
         macs_verify,
         random_bytes,
         results_as_json,

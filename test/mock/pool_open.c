@@ -70,6 +70,22 @@ static void a_wrong_pin_is_tried_once_and_refused_at_once(void **state)
 	assert_int_equal(ground_counters(g).logins_tried, 1);
 	assert_non_null(strstr(err.text, "refused"));
 	assert_null(strstr(err.text, FIXTURE_USER_PIN)); /* L37 */
+	assert_int_equal(err.ck_rv, CKR_PIN_INCORRECT);
+}
+
+/* The PIN of the source may be right: it is something else that is to be corrected. */
+static void a_pin_refused_for_another_reason_is_told_with_that(void **state)
+{
+	struct ground *g = *state;
+	hsmpool_error err;
+
+	ground_script(g, "fail=C_Login:1:CKR_PIN_EXPIRED");
+	assert_status(try_open(g, &err), HSMPOOL_ERR_AUTH);
+	assert_non_null(strstr(err.text, "expired"));
+	assert_int_equal(err.ck_rv, CKR_PIN_EXPIRED);
+	ground_script(g, "fail=C_Login:1:CKR_PIN_LOCKED");
+	assert_status(try_open(g, &err), HSMPOOL_ERR_AUTH);
+	assert_non_null(strstr(err.text, "security officer"));
 }
 
 static void *borrow_and_note(void *argument);
@@ -495,6 +511,31 @@ static void an_absent_token_is_told_of_at_open(void **state)
 	assert_null(g->pool);
 }
 
+static void what_is_missing_is_told_and_no_crash(void **state)
+{
+	struct ground *g = *state;
+	hsmpool_session *session = NULL;
+	hsmpool_stats stats = { .size = sizeof(stats), .open = 99 };
+	hsmpool_token_info info = { .size = sizeof(info) };
+
+	ground_open(g, NULL);
+	assert_status(hsmpool_borrow(NULL, &session, 0, NULL, 0, NULL),
+		      HSMPOOL_ERR_USAGE);
+	assert_status(hsmpool_borrow(g->pool, NULL, 0, NULL, 0, NULL), HSMPOOL_ERR_USAGE);
+	assert_status(hsmpool_pause(NULL, 0, NULL), HSMPOOL_ERR_USAGE);
+	assert_status(hsmpool_get_token_info(NULL, &info, NULL), HSMPOOL_ERR_USAGE);
+	assert_status(hsmpool_get_token_info(g->pool, NULL, NULL), HSMPOOL_ERR_USAGE);
+	info.size = 0;
+	assert_status(hsmpool_get_token_info(g->pool, &info, NULL), HSMPOOL_ERR_USAGE);
+	hsmpool_resume(NULL);
+	hsmpool_validate(NULL);
+	hsmpool_get_stats(g->pool, NULL);
+	hsmpool_get_stats(NULL, &stats);
+	assert_int_equal(stats.open, 0);
+	assert_int_equal(hsmpool_session_handle(NULL), 0);
+	assert_null(hsmpool_session_functions(NULL));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -502,6 +543,7 @@ int main(void)
 		GROUND_TEST(later_sessions_need_no_login),
 		GROUND_TEST(without_a_pin_source_the_pool_stays_public),
 		GROUND_TEST(a_wrong_pin_is_tried_once_and_refused_at_once),
+		GROUND_TEST(a_pin_refused_for_another_reason_is_told_with_that),
 		GROUND_TEST(a_pin_refused_later_latches_the_pool),
 		GROUND_TEST(the_last_pin_try_is_not_spent),
 		GROUND_TEST(a_locked_pin_is_not_tried),
@@ -524,6 +566,7 @@ int main(void)
 		GROUND_TEST(read_write_sessions_can_be_the_rule),
 		GROUND_TEST(a_module_that_cannot_lock_is_called_by_one_thread_at_a_time),
 		GROUND_TEST(an_absent_token_is_told_of_at_open),
+		GROUND_TEST(what_is_missing_is_told_and_no_crash),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

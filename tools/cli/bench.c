@@ -137,10 +137,29 @@ static hsmpool_status measure_throughput(struct bench *bench, hsmpool_error *err
 			     HP_ARRAY_LEN(throughput_cases), "none", err);
 }
 
+/* What no pool can beat: a bare loop on a session copy of its own. */
+static hsmpool_status measure_bare_copies(struct bench *bench, hsmpool_error *err)
+{
+	static const enum bench_op ops[] = { BENCH_GCM, BENCH_HMAC };
+	HP_TRY(bench_open_pool(bench, 1, NULL, NULL, err));
+	for (size_t i = 0; i < HP_ARRAY_LEN(ops); i++) {
+		struct bench_load raw = raw_load(ops[i], 1), copy = raw;
+		struct bench_ratios ratios;
+		char what[80];
+		copy.begin = bench_copy_begin;
+		HP_TRY(compare(bench, &copy, &raw, &ratios, err));
+		snprintf(what, sizeof what, "%s, bare loop on a copy / raw",
+			 bench_op_name(ops[i]));
+		bench_report(bench, "copies", what, &ratios, "x", "the ceiling");
+	}
+	return HSMPOOL_OK;
+}
+
 static hsmpool_status measure_copies(struct bench *bench, hsmpool_error *err)
 {
-	return measure_cases(bench, "copies", copies_cases, HP_ARRAY_LEN(copies_cases),
-			     "session", err);
+	HP_TRY(measure_cases(bench, "copies", copies_cases, HP_ARRAY_LEN(copies_cases),
+			     "session", err));
+	return measure_bare_copies(bench, err);
 }
 
 /* A program without a pool logs in and out itself: no pool may be open beside it. */

@@ -72,8 +72,9 @@ hsmpool_status bench_run(struct bench *bench, const struct bench_load *load,
 
 /* --- bench_raw.c: without the library -------------------------------------------------
  */
-bool bench_raw_begin(struct bench_worker *worker); /* a session, the key's handle */
-bool bench_raw_step(struct bench_worker *worker);  /* Init and operation */
+bool bench_raw_begin(struct bench_worker *worker);  /* a session, the key's handle */
+bool bench_copy_begin(struct bench_worker *worker); /* and a session copy of the key */
+bool bench_raw_step(struct bench_worker *worker);   /* Init and operation */
 void bench_raw_end(struct bench_worker *worker);
 bool bench_reopen_step(struct bench_worker *worker); /* open, search, do, close */
 bool bench_naive_step(struct bench_worker *worker);  /* and log in and out */

@@ -98,8 +98,7 @@ bool bench_wait_step(struct bench_worker *worker)
 static hsmpool_status open_key(struct bench *bench, enum bench_op op, hsmpool_error *err)
 {
 	char uri[96];
-	snprintf(uri, sizeof uri, "pkcs11:object=%s;type=%s", ops[op].label,
-		 op == BENCH_RSA ? "private" : "secret-key");
+	snprintf(uri, sizeof uri, "pkcs11:object=%s", ops[op].label);
 	return hsmpool_key_open(&bench->keys[op], bench->pool, uri, HSMPOOL_DEFAULT, err);
 }
 

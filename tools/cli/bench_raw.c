@@ -92,6 +92,18 @@ bool bench_raw_begin(struct bench_worker *worker)
 	return worker->rv == CKR_OK;
 }
 
+/* The copy goes with the session. */
+bool bench_copy_begin(struct bench_worker *worker)
+{
+	CK_BBOOL no = CK_FALSE;
+	CK_ATTRIBUTE template[] = { { CKA_TOKEN, &no, sizeof no } };
+	if (!bench_raw_begin(worker))
+		return false;
+	worker->rv = functions(worker)->C_CopyObject(worker->session, worker->object,
+						     template, 1, &worker->object);
+	return worker->rv == CKR_OK;
+}
+
 bool bench_raw_step(struct bench_worker *worker)
 {
 	worker->rv = operate(worker);

@@ -34,8 +34,7 @@ static const struct cli_usage usage = {
 	.about = "Make a private SoftHSM2 token, an AES key 'default' and a "
 		 "configuration, "
 		 "under\n~/.local/share/hsmpool and ~/.config/hsmpool. For development: "
-		 "keys "
-		 "of SoftHSM2\nare only as safe as the files they lie in.",
+		 "keys of SoftHSM2\nare only as safe as the files they lie in.",
 	.options = options,
 };
 

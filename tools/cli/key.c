@@ -90,8 +90,7 @@ static const struct cli_option export_options[] = {
 static const struct cli_usage export_usage = {
 	.synopsis = "[KEY] [--out FILE]",
 	.about = "Print the public half of a key pair as PEM. Private and secret keys "
-		 "stay "
-		 "in\nthe token; see wrap for carrying one to another token.",
+		 "stay in\nthe token; see wrap for carrying one to another token.",
 	.options = export_options,
 };
 
@@ -144,8 +143,7 @@ static const struct cli_option destroy_options[] = {
 static const struct cli_usage destroy_usage = {
 	.synopsis = "KEY [--yes]",
 	.about = "Destroy a key: a secret key, or the private and the public half. There "
-		 "is "
-		 "no way\nback. Asks on a terminal; elsewhere --yes is needed.",
+		 "is no way\nback. Asks on a terminal; elsewhere --yes is needed.",
 	.options = destroy_options,
 };
 

@@ -22,8 +22,7 @@ static const struct cli_option options[] = {
 static const struct cli_usage usage = {
 	.synopsis = "--type TYPE --label LABEL [OPTION]...",
 	.about = "Generate a key in the HSM: sensitive, private, not extractable, with "
-		 "the "
-		 "least\nusage of its type. A label or id that exists is refused.",
+		 "the least\nusage of its type. A label or id that exists is refused.",
 	.options = options,
 };
 

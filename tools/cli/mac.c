@@ -71,7 +71,8 @@ static hsmpool_status take_option(struct request *request, int id, const char *a
 	return HSMPOOL_OK;
 }
 
-/* The longest digest that the key is long enough for. */
+/* The longest digest that the key is long enough for. Short ones are only meant if the
+ * key has exactly their length, as keygen makes it. */
 static const char *default_scheme(const hsmpool_key_info *info)
 {
 	if (strcmp(info->type, "aes") == 0)
@@ -82,7 +83,9 @@ static const char *default_scheme(const hsmpool_key_info *info)
 		return "hmac-sha512";
 	if (info->bits >= 384)
 		return "hmac-sha384";
-	return "hmac-sha256";
+	if (info->bits == 224)
+		return "hmac-sha224";
+	return info->bits == 160 ? "hmac-sha1" : "hmac-sha256";
 }
 
 static hsmpool_status choose_scheme(hsmpool_key *key, const char **scheme,

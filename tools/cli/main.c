@@ -132,9 +132,12 @@ static int run_help(struct cli *cli, int argc, char **argv)
 
 static int run(struct cli *cli, int argc, char **argv)
 {
+	static char version[] = "version";
 	int words;
 	const struct verb *verb;
 
+	if (argc == 2 && strcmp(argv[1], "--version") == 0)
+		argv[1] = version;
 	if (!cli_global_options(cli, argc, argv))
 		return cli->exit_code;
 	argc -= optind;
@@ -163,16 +166,15 @@ static int flush_output(const struct cli *cli, int exit_code)
 }
 
 /* Started with a standard descriptor closed, a file opened later would take its number
- * and messages would go into it. */
+ * and messages would go into it. What stands in is open the wrong way round: a closed
+ * input is an error and not empty, a closed output an error and not a success. */
 static void occupy_standard_descriptors(void)
 {
-	int fd;
+	static const int modes[] = { O_WRONLY, O_RDONLY, O_RDWR };
 
-	do
-		fd = open("/dev/null", O_RDWR);
-	while (fd >= 0 && fd <= STDERR_FILENO);
-	if (fd > STDERR_FILENO)
-		close(fd);
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) == -1 && open("/dev/null", modes[fd]) != fd)
+			_exit(hsmpool_status_exit_code(HSMPOOL_ERR_SYSTEM));
 }
 
 int main(int argc, char **argv)

@@ -32,8 +32,7 @@ static const struct cli_usage usage = {
 	.synopsis = "[--key KEY] [--in FILE] [--out FILE] [OPTION]...",
 	.about =
 		"Sign. Input of more than 1 MiB is hashed here as a stream; ed25519 "
-		"takes "
-		"up to\n16 MiB. The signature is printed as it is, in hex on a terminal.",
+		"takes up to\n16 MiB. The signature is printed as it is, in hex on a terminal.",
 	.options = options,
 };
 

@@ -49,8 +49,7 @@ hsmpool_status wrapping_choose_scheme(hsmpool_key *key, const char **scheme,
 	HP_TRY(hsmpool_key_get_info(key, &info, HSMPOOL_DEFAULT, err));
 	HP_CHECK(strcmp(info.type, "aes") == 0, err, HSMPOOL_ERR_USAGE,
 		 "key '%s' is of type %s: say which --scheme, rsa-oaep-sha256 or what "
-		 "else "
-		 "the token has",
+		 "else the token has",
 		 info.label, info.type);
 	*scheme = "aes-kwp";
 	return HSMPOOL_OK;
