@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The operations of one virtual session, shared by begin.c, operation.c, replay.c, aside.c.
+ * The operations of one virtual session, shared by begin.c, operation.c, replay.c,
+ * aside.c.
  *
  * An operation is active, for the application, from Init to its end. It is also *live* as
  * long as it is active on the real session that the lease stands for; an active one that
