@@ -2,14 +2,19 @@
 /*
  * Attached sessions: an operation is active, nobody is in a call.
  *
- * Leaving a session attached is a return: whoever waits gets it at once, still dirty, and
- * cleans it. Taking it up again is a borrow that waits for nothing. Both are decided
- * under pool->lock alone, so no wake-up is lost, and no lock of the rooms above is ever
- * needed to take a session away.
+ * Leaving a session attached is a return: whoever waits gets it, still dirty, and cleans
+ * it. But its owner has a moment to come back first, because it nearly always does at
+ * once, and to take a signature's session away costs a closing, an opening and a second
+ * Init. The moment ends early when its owner's thread asks for another session. Taking it
+ * up again is a borrow that waits for nothing. All is decided under pool->lock alone, so
+ * no wake-up is lost, and no lock of the rooms above is ever needed to take it away.
  */
 #include "pool/internal.h"
 
 #include "base/memory.h"
+
+/* Some time slices of a busy machine. */
+#define OWNERS_MOMENT_NS (5 * HP_MS)
 
 /* An attached session counts as returned: its operation may never go on. */
 static bool leave_locked(struct hsmpool_session *e, int64_t pinned_until_ns, int64_t now)
@@ -25,8 +30,11 @@ static bool leave_locked(struct hsmpool_session *e, int64_t pinned_until_ns, int
 		hp_entry_set_state_locked(e, HP_ENTRY_CLOSING);
 		return false;
 	}
+	e->kept_until_ns = now + OWNERS_MOMENT_NS;
 	hp_attached_push_locked(e);
-	hp_waiters_offer_attached_locked(pool, now);
+	/* The head of the queue looks at it in time, or is told to. */
+	if (pool->first && pool->first->attached_wake_ns > hp_attached_free_time(e))
+		hp_waiters_wake_head_locked(pool);
 	return true;
 }
 

@@ -122,8 +122,10 @@ static bool try_take_locked(hsmpool *pool, struct hp_waiter *w, int64_t now,
 		*outcome = OPENS;
 		return true;
 	}
-	/* Last, what an operation left between two calls. Who waits had the offer. */
-	if ((*e = hp_attached_find_locked(pool, w->want, now))) {
+	/* Last, what an operation left between two calls; before giving up, also what its
+	 * owner may be about to come back to. Who waits had the offer. */
+	bool has_need = now >= w->deadline_ns;
+	if ((*e = hp_attached_find_locked(pool, w->want, now, has_need))) {
 		hp_entry_unlist_locked(*e);
 		hp_entry_lend_locked(*e, w->tag, w->thread, now);
 		*outcome = TOOK;
@@ -155,14 +157,22 @@ static bool decide_locked(hsmpool *pool, struct hp_waiter *w, int64_t now,
 	return !w->is_queued && pool->waiters >= pool->options.max_waiters;
 }
 
-/* The head waiter also wakes when the backoff after a failed open ends. */
-static int64_t wake_time_locked(const hsmpool *pool, const struct hp_waiter *w)
+/* The head waiter also wakes when the backoff after a failed open ends, and to see to
+ * the attached sessions. */
+static int64_t wake_time_locked(const hsmpool *pool, struct hp_waiter *w, int64_t now)
 {
-	bool awaits_backoff = pool->first == w && pool->next_open_ns > 0 &&
+	int64_t wake_ns = w->deadline_ns;
+	w->attached_wake_ns = HP_FOREVER;
+	if (pool->first != w)
+		return wake_ns;
+	w->attached_wake_ns = hp_attached_next_free_locked(pool, now);
+	if (w->attached_wake_ns < wake_ns)
+		wake_ns = w->attached_wake_ns;
+	bool awaits_backoff = pool->next_open_ns > 0 &&
 			      pool->count[HP_ENTRY_OPENING] == 0 &&
 			      hp_pool_occupied_locked(pool) < hp_pool_limit_locked(pool);
-	return awaits_backoff && pool->next_open_ns < w->deadline_ns ? pool->next_open_ns
-								     : w->deadline_ns;
+	return awaits_backoff && pool->next_open_ns < wake_ns ? pool->next_open_ns
+							      : wake_ns;
 }
 
 /* Who leaves the queue wakes the next: what it was woken for may still be there, and
@@ -170,8 +180,12 @@ static int64_t wake_time_locked(const hsmpool *pool, const struct hp_waiter *w)
 static void pass_on_locked(hsmpool *pool, int64_t now)
 {
 	hp_waiters_wake_for_idle_locked(pool);
-	if (pool->first &&
-	    (pool->next_open_ns > now || may_open_locked(pool, pool->first->want, now)))
+	if (!pool->first)
+		return;
+	bool watches_attached =
+		!pool->attached.oldest || pool->first->attached_wake_ns != HP_FOREVER;
+	if (!watches_attached || pool->next_open_ns > now ||
+	    may_open_locked(pool, pool->first->want, now))
 		hp_waiters_wake_head_locked(pool);
 }
 
@@ -180,13 +194,18 @@ static enum outcome wait_locked(hsmpool *pool, struct hp_waiter *w,
 {
 	enum outcome outcome;
 	int64_t now = hp_now_ns();
+	/* Who asks for another session does not come back to the one it left. */
+	if (hp_attached_let_go_locked(pool, w->thread))
+		hp_waiters_offer_attached_locked(pool, now);
 	while (!decide_locked(pool, w, now, e, &outcome)) {
 		if (!w->is_queued) {
 			hp_cond_init(&w->cond);
 			hp_waiter_join_locked(pool, w);
 		}
-		hp_cond_wait_until(&w->cond, &pool->lock, wake_time_locked(pool, w));
+		hp_cond_wait_until(&w->cond, &pool->lock, wake_time_locked(pool, w, now));
 		now = hp_now_ns();
+		if (now >= w->attached_wake_ns)
+			hp_waiters_offer_attached_locked(pool, now);
 	}
 	bool was_queued = w->is_queued;
 	bool is_served = outcome == TOOK || outcome == OPENS;
@@ -268,6 +287,7 @@ static hsmpool_status borrow_slow(hsmpool *pool, enum hp_want want, const char *
 		.want = want,
 		.tag = tag,
 		.thread = hp_thread_id(),
+		.attached_wake_ns = HP_FOREVER,
 	};
 	for (uint32_t round = 0;; round++) {
 		bool is_final;

@@ -131,22 +131,55 @@ void hp_attached_push_locked(struct hsmpool_session *e)
 	insert_above(e, HP_ENTRY_ATTACHED, e->pool->attached.newest);
 }
 
-/* Not while it is pinned. And not if it must be closed to be cleaned (a signature in
- * progress) but owns session objects, which would go with it. */
-static bool may_be_taken_away(const struct hsmpool_session *e, int64_t now)
+/* Not if it must be closed to be cleaned (a signature in progress) but owns session
+ * objects, which would go with it. */
+static bool is_never_taken_away(const struct hsmpool_session *e)
 {
 	bool cleans_by_closing = e->session.active & (HP_OP_SIGN | HP_OP_SIGN_RECOVER);
-	return now >= e->pinned_until_ns &&
-	       !(cleans_by_closing && e->session.objects > 0);
+	return cleans_by_closing && e->session.objects > 0;
+}
+
+int64_t hp_attached_free_time(const struct hsmpool_session *e)
+{
+	if (is_never_taken_away(e))
+		return HP_FOREVER;
+	return e->kept_until_ns > e->pinned_until_ns ? e->kept_until_ns
+						     : e->pinned_until_ns;
 }
 
 struct hsmpool_session *hp_attached_find_locked(hsmpool *pool, enum hp_want want,
-						int64_t now)
+						int64_t now, bool has_need)
 {
-	struct hsmpool_session *e = pool->attached.oldest;
-	while (e && !(may_be_taken_away(e, now) && hp_entry_fits(pool, e, want)))
-		e = e->newer;
-	return e;
+	for (struct hsmpool_session *e = pool->attached.oldest; e; e = e->newer) {
+		int64_t free_ns =
+			has_need ? e->pinned_until_ns : hp_attached_free_time(e);
+		if (now >= free_ns && !is_never_taken_away(e) &&
+		    hp_entry_fits(pool, e, want))
+			return e;
+	}
+	return NULL;
+}
+
+int64_t hp_attached_next_free_locked(const hsmpool *pool, int64_t now)
+{
+	int64_t next = HP_FOREVER;
+	for (struct hsmpool_session *e = pool->attached.oldest; e; e = e->newer) {
+		int64_t free_ns = hp_attached_free_time(e);
+		if (free_ns > now && free_ns < next)
+			next = free_ns;
+	}
+	return next;
+}
+
+bool hp_attached_let_go_locked(hsmpool *pool, int thread)
+{
+	bool has_any = false;
+	for (struct hsmpool_session *e = pool->attached.oldest; e; e = e->newer)
+		if (e->thread == thread && e->kept_until_ns) {
+			e->kept_until_ns = 0;
+			has_any = true;
+		}
+	return has_any;
 }
 
 struct hsmpool_session *hp_entry_claim_empty_locked(hsmpool *pool)

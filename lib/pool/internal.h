@@ -83,6 +83,7 @@ struct hsmpool_session {
 	int thread;                            /* the borrower's kernel thread id */
 	uint64_t ticket;                       /* of the last lease */
 	int64_t pinned_until_ns;               /* ATTACHED: not to be taken away before */
+	int64_t kept_until_ns;                 /* nor before this, without need */
 	struct hsmpool_session *newer, *older; /* idle list, or attached list */
 	enum hp_close_reason close_reason;     /* of a CLOSING entry */
 	struct hsmpool_session *next_job;      /* prober's queue, guarded by its lock */
@@ -103,6 +104,8 @@ struct hp_waiter {
 	int thread;
 	bool is_queued;
 	struct hsmpool_session *given; /* handed over: USED, in this waiter's name */
+	/* When the head of the queue looks at attached sessions; HP_FOREVER: not. */
+	int64_t attached_wake_ns;
 	struct hp_waiter *before, *after;
 };
 
@@ -192,7 +195,13 @@ void hp_entry_unlist_locked(struct hsmpool_session *e);
 void hp_attached_push_locked(struct hsmpool_session *e);
 /* The longest attached one that may be taken away from its operation. */
 struct hsmpool_session *hp_attached_find_locked(hsmpool *pool, enum hp_want want,
-						int64_t now);
+						int64_t now, bool has_need);
+/* When it may be taken away; HP_FOREVER: not before its owner is done. */
+int64_t hp_attached_free_time(const struct hsmpool_session *e);
+/* The next of these times that is still to come, or HP_FOREVER. */
+int64_t hp_attached_next_free_locked(const hsmpool *pool, int64_t now);
+/* This thread does not come back to what it left at once. False: it left nothing. */
+bool hp_attached_let_go_locked(hsmpool *pool, int thread);
 struct hsmpool_session *hp_entry_claim_empty_locked(hsmpool *pool); /* -> OPENING */
 /* A real session came to be in e, or ceased to: keeps the anchor role assigned. */
 void hp_entry_opened_locked(struct hsmpool_session *e, int64_t now);

@@ -107,7 +107,8 @@ void hp_waiters_offer_attached_locked(hsmpool *pool, int64_t now)
 	for (struct hp_waiter *w = pool->first, *after; w && !pool->is_paused;
 	     w = after) {
 		after = w->after;
-		struct hsmpool_session *e = hp_attached_find_locked(pool, w->want, now);
+		struct hsmpool_session *e =
+			hp_attached_find_locked(pool, w->want, now, false);
 		if (!e || w->deadline_ns <= now)
 			continue;
 		hp_entry_unlist_locked(e);
