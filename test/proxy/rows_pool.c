@@ -380,6 +380,42 @@ static void two_thousand_sessions_in_64_threads_never_need_a_fifth_real_one(void
 	ground_end(g);
 }
 
+static void *sign_often(void *argument)
+{
+	CK_SESSION_HANDLE session = *(CK_SESSION_HANDLE *)argument;
+	for (int i = 0; i < 200; i++) {
+		check(begin(session, SIGN));
+		check(finish(session, SIGN));
+	}
+	return NULL;
+}
+
+/* L8: others wait, but who comes back at once finds its session where it was. To take it
+ * away would cost a closing, an opening and a second Init for each signature. */
+static void a_crowd_costs_no_more_calls_than_one(void **state)
+{
+	enum { CROWD = 16 };
+	pthread_t threads[CROWD];
+	CK_SESSION_HANDLE sessions[CROWD];
+	struct mock_counters counters;
+	g = *state;
+	ground_begin(g, 4, "borrow-timeout = 60s", NULL);
+	control()->latency("C_SignFinal", 300000);
+	atomic_store(&failures, 0);
+	for (int i = 0; i < CROWD; i++) {
+		sessions[i] = ground_session(g);
+		pthread_create(&threads[i], NULL, sign_often, &sessions[i]);
+	}
+	for (int i = 0; i < CROWD; i++)
+		pthread_join(threads[i], NULL);
+	assert_int_equal(atomic_load(&failures), 0);
+	control()->counters(&counters);
+	/* A busy machine may stop a thread between two calls. */
+	assert_true(control()->calls("C_SignInit") < CROWD * 200 * 11 / 10);
+	assert_true(counters.sessions_closed < CROWD * 200 / 10);
+	ground_end(g);
+}
+
 /* What so many sessions cost that each have signed and encrypted once. */
 static size_t memory_of(unsigned count)
 {
@@ -510,6 +546,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(abandoned_operations_never_keep_a_real_session),
 		cmocka_unit_test(
 			two_thousand_sessions_in_64_threads_never_need_a_fifth_real_one),
+		cmocka_unit_test(a_crowd_costs_no_more_calls_than_one),
 		cmocka_unit_test(a_used_virtual_session_costs_less_than_a_kibibyte),
 		cmocka_unit_test(threads_that_share_a_session_find_it_coherent),
 		cmocka_unit_test(a_session_that_is_closed_in_use_ends_cleanly),
