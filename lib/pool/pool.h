@@ -59,8 +59,9 @@ struct hp_lease {
 	uint64_t ticket;
 };
 
-/* Leave it. pinned_until_ns: not to be taken away before that time (0: at once). *lease
- * is what takes it up again. If someone waits for a session now, it is theirs at once. */
+/* Leave it. pinned_until_ns: not to be taken away before that time (0: soon). *lease
+ * is what takes it up again. If someone waits for a session it is theirs after a moment
+ * in which the owner may come back, or at once when this thread borrows another. */
 void hp_pool_leave_attached(struct hp_session *session, int64_t pinned_until_ns,
 			    struct hp_lease *lease);
 
