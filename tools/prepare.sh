@@ -19,7 +19,11 @@ packages=(
 	p11-kit softhsm2 scdoc
 )
 # What the tests need beside them.
-test_packages=(g++ mandoc openssl python3-cryptography)
+test_packages=(
+	g++ mandoc openssl python3-cryptography
+	opensc libengine-pkcs11-openssl gnutls-bin openssh-client libnss3-tools nginx
+	p11-kit-modules
+)
 
 policy_file=/usr/sbin/policy-rc.d
 policy_is_ours=
