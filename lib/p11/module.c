@@ -22,6 +22,7 @@
 #include "observe/log.h"
 #include "p11/gate.h"
 #include "p11/registry.h"
+#include "p11/siblings.h"
 
 #define CLOSE_PATIENCE (5 * HP_SECOND)
 
@@ -194,9 +195,11 @@ static CK_RV initialize_quietly(struct hp_module *module,
 	return rv;
 }
 
-/* With the change lock held. Inside the gate, so that a fork sees before or after. */
-static hsmpool_status start(struct hp_module *module, const struct hp_module *inherited,
-			    const struct hp_module_start *begin, hsmpool_error *err)
+/* Inside the gate, so that a fork sees before or after. */
+static hsmpool_status start_in_turn(struct hp_module *module,
+				    const struct hp_module *inherited,
+				    const struct hp_module_start *begin,
+				    hsmpool_error *err)
 {
 	if (!hp_gate_enter(module, HP_GATE_NO_SESSION))
 		return hp_fail(err, HSMPOOL_ERR_FORKED, "module %s: this process forked",
@@ -216,6 +219,16 @@ static hsmpool_status start(struct hp_module *module, const struct hp_module *in
 	       module->is_ours ? "initialised" : "shared with another user of it",
 	       module->is_serialised ? ", one call at a time" : "");
 	return HSMPOOL_OK;
+}
+
+/* With the change lock held. */
+static hsmpool_status start(struct hp_module *module, const struct hp_module *inherited,
+			    const struct hp_module_start *begin, hsmpool_error *err)
+{
+	bool is_our_turn = hp_siblings_begin();
+	hsmpool_status status = start_in_turn(module, inherited, begin, err);
+	hp_siblings_end(is_our_turn);
+	return status;
 }
 
 /* --- open and close ---------------------------------------------------------------- */

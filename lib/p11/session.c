@@ -9,6 +9,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include "p11/siblings.h"
 
 /* --- the session itself ------------------------------------------------------------ */
 
@@ -75,14 +76,17 @@ bool hp_session_state_is_user(CK_STATE state)
 CK_RV hp_session_login(struct hp_session *s, CK_USER_TYPE user,
 		       const struct hp_secret *pin)
 {
-	return HP_SESSION_CALL(s, C_Login, user, pin ? pin->data : NULL,
-			       pin ? pin->len : 0);
+	return hp_session_login_bytes(s, user, pin ? pin->data : NULL,
+				      pin ? pin->len : 0);
 }
 
 CK_RV hp_session_login_bytes(struct hp_session *s, CK_USER_TYPE user, const CK_BYTE *pin,
 			     CK_ULONG pin_len)
 {
-	return HP_SESSION_CALL(s, C_Login, user, HP_INPUT(pin), pin_len);
+	bool is_our_turn = user != CKU_CONTEXT_SPECIFIC && hp_siblings_begin();
+	CK_RV rv = HP_SESSION_CALL(s, C_Login, user, HP_INPUT(pin), pin_len);
+	hp_siblings_end(is_our_turn);
+	return rv;
 }
 
 CK_RV hp_session_logout(struct hp_session *s)

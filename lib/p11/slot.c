@@ -9,6 +9,7 @@
 
 #include <string.h>
 #include "p11/call.h"
+#include "p11/siblings.h"
 
 /* One call that fills *info. */
 #define FILL(module, function, info, ...)                                       \
@@ -40,7 +41,10 @@ CK_RV hp_slot_info(struct hp_module *module, CK_SLOT_ID slot, CK_SLOT_INFO *info
 
 CK_RV hp_slot_token_info(struct hp_module *module, CK_SLOT_ID slot, CK_TOKEN_INFO *info)
 {
-	return FILL(module, C_GetTokenInfo, info, slot);
+	bool is_our_turn = hp_siblings_begin();
+	CK_RV rv = FILL(module, C_GetTokenInfo, info, slot);
+	hp_siblings_end(is_our_turn);
+	return rv;
 }
 
 CK_RV hp_slot_mechanisms(struct hp_module *module, CK_SLOT_ID slot,

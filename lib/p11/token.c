@@ -15,6 +15,7 @@
 #include "base/memory.h"
 #include "base/time.h"
 #include "p11/gate.h"
+#include "p11/siblings.h"
 
 /* One slot with a token in it. */
 struct candidate {
@@ -26,7 +27,10 @@ static CK_RV read_token_info(struct hp_module *module, CK_SLOT_ID slot,
 			     CK_TOKEN_INFO *info)
 {
 	memset(info, 0, sizeof(*info));
-	return HP_MODULE_CALL(module, C_GetTokenInfo, slot, info);
+	bool is_our_turn = hp_siblings_begin();
+	CK_RV rv = HP_MODULE_CALL(module, C_GetTokenInfo, slot, info);
+	hp_siblings_end(is_our_turn);
+	return rv;
 }
 
 /* The list may grow between the two calls, or while another thread plugs tokens. */

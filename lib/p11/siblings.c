@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A mutex that forked children share with their parent.
+ *
+ * Owns: its page, made at the first use and kept for ever. Must not: be held over
+ * anything but one call of a module.
+ */
+#include "p11/siblings.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sys/mman.h>
+#include <time.h>
+#include "base/time.h"
+
+#define PATIENCE (1 * HP_SECOND)
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+/* Inherited by children, who go on with it. NULL: there was no memory for it. */
+static pthread_mutex_t *turn;
+
+static void make_turn(void)
+{
+	void *page = mmap(NULL, sizeof(*turn), PROT_READ | PROT_WRITE,
+			  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (page == MAP_FAILED)
+		return;
+	pthread_mutexattr_t attributes;
+	pthread_mutexattr_init(&attributes);
+	pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
+	pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
+	if (pthread_mutex_init(page, &attributes) == 0)
+		turn = page;
+	else
+		munmap(page, sizeof(*turn));
+	pthread_mutexattr_destroy(&attributes);
+}
+
+bool hp_siblings_begin(void)
+{
+	pthread_once(&once, make_turn);
+	if (!turn)
+		return false;
+	int64_t deadline_ns = hp_time_add(hp_now_ns(), PATIENCE);
+	struct timespec deadline = { .tv_sec = deadline_ns / HP_SECOND,
+				     .tv_nsec = deadline_ns % HP_SECOND };
+	int failure = pthread_mutex_clocklock(turn, CLOCK_MONOTONIC, &deadline);
+	/* It died within a call; there is nothing of ours to put right. */
+	if (failure == EOWNERDEAD)
+		failure = pthread_mutex_consistent(turn);
+	return failure == 0;
+}
+
+void hp_siblings_end(bool has_begun)
+{
+	if (has_begun)
+		pthread_mutex_unlock(turn);
+}

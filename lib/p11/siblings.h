@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Processes of one family take turns at what disturbs the others.
+ *
+ * Workers are forked and then all initialise the module and log in at the same moment,
+ * each with its first request. SoftHSM2 rewrites the token's file at each login: who
+ * reads it meanwhile, by C_Initialize, C_Login or C_GetTokenInfo, finds no token, or one
+ * that fails from then on, until it is initialised again.
+ * So a process that is related to us by fork waits for its turn; for a bounded time, as
+ * the call of another may hang. Processes that are not related are not seen.
+ */
+#ifndef HP_P11_SIBLINGS_H
+#define HP_P11_SIBLINGS_H
+
+#include <stdbool.h>
+
+/* With no lock of ours held but those that order C_Initialize. False: go on all the
+ * same. */
+bool hp_siblings_begin(void);
+
+/* By the thread that began, with what it was told. */
+void hp_siblings_end(bool has_begun);
+
+#endif
