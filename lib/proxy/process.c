@@ -357,6 +357,10 @@ static CK_RV start_up(const CK_C_INITIALIZE_ARGS *args)
 			process.pool.keeper = false;
 		status = open_module(&start, &err);
 	}
+	/* Its owner may finalise it at any moment; no thread that the program does not
+	 * know of must be inside then. */
+	if (status == HSMPOOL_OK && has_module && !process.module->is_ours)
+		process.pool.keeper = false;
 	if (status == HSMPOOL_OK)
 		return CKR_OK;
 	hp_pool_options_clear(&process.pool);
