@@ -191,6 +191,11 @@ static void children_of_a_busy_parent_work(void **state)
 	pthread_t threads[THREADS];
 	CK_RV rvs[THREADS] = { 0 };
 	(void)state;
+#ifdef __SANITIZE_ADDRESS__
+	/* Its malloc has a lock that gcc 12's runtime does not hold over fork(): a child
+	 * of a busy parent may wait for it for ever. */
+	skip();
+#endif
 	inherited = module_session(RW);
 	atomic_store(&stop, false);
 	for (int i = 0; i < THREADS; i++)
