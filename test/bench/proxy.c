@@ -124,15 +124,16 @@ static void make_keys(const struct side *side)
 	CK_MECHANISM aes = { CKM_AES_KEY_GEN, NULL, 0 };
 	CK_ULONG bits = 2048, len = 32;
 	CK_BBOOL yes = CK_TRUE;
+	char rsa_label[] = "rsa", aes_label[] = "aes";
 	CK_ATTRIBUTE public[] = { { CKA_MODULUS_BITS, &bits, sizeof(bits) },
 				  { CKA_TOKEN, &yes, 1 } };
 	CK_ATTRIBUTE private[] = { { CKA_TOKEN, &yes, 1 },
 				   { CKA_SIGN, &yes, 1 },
-				   { CKA_LABEL, "rsa", 3 } };
+				   { CKA_LABEL, rsa_label, 3 } };
 	CK_ATTRIBUTE secret[] = { { CKA_VALUE_LEN, &len, sizeof(len) },
 				  { CKA_TOKEN, &yes, 1 },
 				  { CKA_ENCRYPT, &yes, 1 },
-				  { CKA_LABEL, "aes", 3 } };
+				  { CKA_LABEL, aes_label, 3 } };
 	CK_OBJECT_HANDLE keys[2];
 	CK_SESSION_HANDLE session = side->sessions[0];
 	REQUIRE(side->p11->C_GenerateKeyPair(session, &rsa, public, 2, private, 3,
