@@ -88,7 +88,10 @@ bool hp_mutex_lock_until(pthread_mutex_t *mutex, int64_t deadline_ns)
 		return pthread_mutex_lock(mutex) == 0;
 	if (deadline_ns <= 0)
 		return pthread_mutex_trylock(mutex) == 0;
-	return lock_until(mutex, deadline_ns) == 0;
+	int failure = lock_until(mutex, deadline_ns);
+	/* A robust mutex whose owner died is ours to put right. */
+	return failure == 0 ||
+	       (failure == EOWNERDEAD && pthread_mutex_consistent(mutex) == 0);
 }
 
 /* splitmix64: every value of the counter gives an independent-looking number. */

@@ -50,7 +50,8 @@ void hp_cond_init(pthread_cond_t *cond);
 bool hp_cond_wait_until(pthread_cond_t *cond, pthread_mutex_t *mutex,
 			int64_t deadline_ns);
 
-/* Lock, or false at deadline_ns. */
+/* Lock, or false at deadline_ns. A robust mutex whose owner died is taken, and is
+ * consistent again: for those that guard nothing but a turn. */
 bool hp_mutex_lock_until(pthread_mutex_t *mutex, int64_t deadline_ns);
 
 /* span_ns changed by up to +-percent, from a fast non-cryptographic generator. */

@@ -7,10 +7,8 @@
  */
 #include "p11/siblings.h"
 
-#include <errno.h>
 #include <pthread.h>
 #include <sys/mman.h>
-#include <time.h>
 #include "base/time.h"
 
 #define PATIENCE (1 * HP_SECOND)
@@ -41,14 +39,8 @@ bool hp_siblings_begin(void)
 	pthread_once(&once, make_turn);
 	if (!turn)
 		return false;
-	int64_t deadline_ns = hp_time_add(hp_now_ns(), PATIENCE);
-	struct timespec deadline = { .tv_sec = deadline_ns / HP_SECOND,
-				     .tv_nsec = deadline_ns % HP_SECOND };
-	int failure = pthread_mutex_clocklock(turn, CLOCK_MONOTONIC, &deadline);
-	/* It died within a call; there is nothing of ours to put right. */
-	if (failure == EOWNERDEAD)
-		failure = pthread_mutex_consistent(turn);
-	return failure == 0;
+	/* Whoever died in a call leaves nothing of ours to put right. */
+	return hp_mutex_lock_until(turn, hp_time_add(hp_now_ns(), PATIENCE));
 }
 
 void hp_siblings_end(bool has_begun)
