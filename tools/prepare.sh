@@ -9,7 +9,8 @@
 #
 # apt-get runs only if something is missing, as root or through sudo, without the
 # recommended packages. A daemon that a package's scripts would start is kept from it
-# by a policy-rc.d, put in place only where the machine has none, and gone afterwards.
+# by a policy-rc.d, put in place only where the machine has none, and gone afterwards;
+# a service that came with it does not start with the machine either.
 # docs/dependencies.md says why each package is there.
 
 # To build, and for the quick start.
@@ -72,6 +73,14 @@ apt_install() {
 	as_root "${apt[@]}" install -y --no-install-recommends -o Dpkg::Use-Pty=0 "$@" </dev/null
 }
 
+# nginx is wanted as a program: what its package enables would start with the machine.
+keep_services_off() {
+	case " $* " in
+	*' nginx '*)
+		! command -v systemctl >/dev/null || as_root systemctl --quiet disable nginx ;;
+	esac
+}
+
 install_packages() {
 	local missing status=0
 	if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then
@@ -88,7 +97,8 @@ install_packages() {
 	trap 'exit 129' HUP
 	trap 'exit 130' INT
 	trap 'exit 143' TERM
-	forbid_daemons && apt_install "${missing[@]}" || status=$?
+	forbid_daemons && apt_install "${missing[@]}" && keep_services_off "${missing[@]}" ||
+		status=$?
 	allow_daemons
 	trap - EXIT HUP INT TERM
 	if [ "$status" -ne 0 ]; then
