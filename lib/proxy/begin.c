@@ -170,6 +170,7 @@ CK_RV hp_operation_begin(struct hp_vsession *vs, enum hp_kind kind,
 		}
 		if (!settle_refusal(vs, s, &b, &rv) || attempt.tries >= HP_MOST_TRIES)
 			return rv;
+		want = HP_WANT_CLEAN; /* others may have leftovers too, and keep them */
 		hp_pool_count_retry(vs->pool);
 	}
 }

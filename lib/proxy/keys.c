@@ -218,6 +218,12 @@ CK_RV hp_C_UnwrapKey(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism,
 	return rv;
 }
 
+/* Whether the key is of a type to derive from is looked at last. */
+static bool refuses_to_derive(const struct hp_creation *c, CK_RV rv)
+{
+	return rv != CKR_KEY_TYPE_INCONSISTENT && refuses_base(c, rv);
+}
+
 static CK_RV submit_derive(struct hp_session *s, struct hp_creation *c,
 			   const struct hp_wanted *want)
 {
@@ -244,7 +250,7 @@ CK_RV hp_C_DeriveKey(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism,
 		.base = base,
 		.submit = submit_derive,
 		.may_fail_first = may_always_fail,
-		.fails_first = refuses_base,
+		.fails_first = refuses_to_derive,
 	};
 	CK_RV rv = hp_creation_run(&c);
 	hp_vsession_give(vs);

@@ -124,6 +124,22 @@ CK_RV hp_object_real(struct hp_vsession *vs, struct hp_session *s,
 	return rv;
 }
 
+/* Where what it is could not be read now, because that takes a search and another
+ * operation is active: RO rules must not depend on it. */
+static void read_facts(struct hp_session *s, CK_OBJECT_HANDLE real,
+		       struct hp_object_facts *facts)
+{
+	CK_BBOOL is_token = CK_FALSE;
+	CK_BBOOL is_private = CK_FALSE;
+	CK_ATTRIBUTE wanted[] = {
+		{ CKA_TOKEN, &is_token, sizeof(is_token) },
+		{ CKA_PRIVATE, &is_private, sizeof(is_private) },
+	};
+	hp_get_attributes(s, real, wanted, 2);
+	facts->is_token = is_token != CK_FALSE;
+	facts->is_private = is_private != CK_FALSE;
+}
+
 CK_RV hp_object_facts(struct hp_vsession *vs, struct hp_session *s,
 		      CK_OBJECT_HANDLE handle, CK_OBJECT_HANDLE *real,
 		      struct hp_object_facts *facts)
@@ -136,6 +152,8 @@ CK_RV hp_object_facts(struct hp_vsession *vs, struct hp_session *s,
 	if (rv == CKR_OK && view.has_names) {
 		facts->is_token = names.object.is_token;
 		facts->is_private = names.object.is_private;
+	} else if (rv == CKR_OK && view.real != CK_INVALID_HANDLE) {
+		read_facts(s, view.real, facts);
 	}
 	return rv;
 }

@@ -81,15 +81,24 @@ static CK_RV submit_copy(struct hp_session *s, struct hp_creation *c,
 	return hp_copy_object(s, c->real_base, want->template, want->count, want->handle);
 }
 
-/* Whether the object is there and may be copied at all comes first. */
+/* Whether the object is there and may be copied at all comes first, and that a private
+ * one does not become public. */
 static bool may_be_uncopyable(struct hp_session *s, const struct hp_creation *c)
 {
 	CK_BBOOL is_copyable = CK_TRUE;
+	CK_BBOOL is_private = CK_FALSE;
 	CK_ATTRIBUTE copyable = { CKA_COPYABLE, &is_copyable, sizeof(is_copyable) };
+	CK_ATTRIBUTE private = { CKA_PRIVATE, &is_private, sizeof(is_private) };
+	bool stays_private = true;
 	if (c->real_base == CK_INVALID_HANDLE)
 		return true;
 	CK_RV rv = hp_get_attributes(s, c->real_base, &copyable, 1);
-	return rv == CKR_OBJECT_HANDLE_INVALID || (rv == CKR_OK && !is_copyable);
+	if (rv == CKR_OBJECT_HANDLE_INVALID || (rv == CKR_OK && !is_copyable))
+		return true;
+	hp_attribute_bool(c->want[0].template, c->want[0].count, CKA_PRIVATE,
+			  &stays_private);
+	return !stays_private &&
+	       hp_get_attributes(s, c->real_base, &private, 1) == CKR_OK && is_private;
 }
 
 CK_RV hp_C_CopyObject(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object,

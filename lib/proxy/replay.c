@@ -307,12 +307,17 @@ static CK_RV begin_missing(struct hp_attempt *attempt, struct hp_session *s,
 CK_RV hp_operations_attach(struct hp_attempt *attempt, uint32_t kinds, enum hp_want want,
 			   struct hp_session **s)
 {
+	bool met_leftover = false;
 	for (;;) {
 		const struct hp_operations *ops = attempt->vs->operations;
 		bool replays = ops && (ops->active & ~ops->live & kinds);
+		/* A leftover is noticed when the operation is begun again. */
+		enum hp_want wanted = !replays       ? want
+				      : met_leftover ? HP_WANT_CLEAN
+						     : HP_WANT_ANY;
 		CK_RV rv = CKR_OK;
 		if (!*s)
-			rv = hp_attempt_borrow(attempt, replays ? HP_WANT_ANY : want, s);
+			rv = hp_attempt_borrow(attempt, wanted, s);
 		if (rv != CKR_OK || !replays)
 			return rv;
 		bool lost;
@@ -322,5 +327,6 @@ CK_RV hp_operations_attach(struct hp_attempt *attempt, uint32_t kinds, enum hp_w
 		*s = NULL;
 		if (!lost || attempt->tries >= HP_MOST_TRIES)
 			return rv;
+		met_leftover = rv == CKR_OPERATION_ACTIVE;
 	}
 }
