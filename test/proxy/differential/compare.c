@@ -70,18 +70,17 @@ static bool part_ways(struct comparison *c, const struct sequence *sequence,
 	for (c->at = 0; c->at < count; c->at++) {
 		c->reference = reference->answers[c->at];
 		c->subject = subject->answers[c->at];
-		if (answers_equal(&c->reference, &c->subject))
-			continue;
 		const struct moment moment = { sequence, reference->answers,
 					       subject->answers, c->at };
-		const struct explanation *why = explained(&moment);
-		if (why == NULL) {
+		bool is_equal = answers_equal(&c->reference, &c->subject);
+		const struct explanation *why = is_equal ? NULL : explained(&moment);
+		if (!is_equal && why == NULL) {
 			c->finding = FOUND_DIFFERENCE;
 			return true;
 		}
-		c->explained++;
-		if (why->parts_ways) {
-			c->finding = FOUND_EXPLAINED_PARTING;
+		c->explained += !is_equal;
+		if ((why != NULL && why->parts_ways) || leaves_rubbish(&moment)) {
+			c->finding = FOUND_PARTING;
 			return true;
 		}
 	}
@@ -107,6 +106,21 @@ static enum finding ending(const struct side_run *reference,
 	return FOUND_NOTHING;
 }
 
+/* The answers of the last comparison, for a report. */
+static struct side_run last[2];
+
+const struct answer *compare_answers(enum side side)
+{
+	return last[side].trace->answers;
+}
+
+static void forget_last(void)
+{
+	for (unsigned i = 0; i < 2; i++)
+		if (last[i].trace != NULL)
+			munmap(last[i].trace, last[i].size);
+}
+
 struct comparison compare(const struct sequence *sequence)
 {
 	struct comparison c = { .finding = FOUND_NOTHING };
@@ -124,8 +138,9 @@ struct comparison compare(const struct sequence *sequence)
 		c.finding = ending(&reference, &subject, done);
 		c.at = done;
 	}
-	munmap(reference.trace, reference.size);
-	munmap(subject.trace, subject.size);
+	forget_last();
+	last[SIDE_REFERENCE] = reference;
+	last[SIDE_SUBJECT] = subject;
 	return c;
 }
 

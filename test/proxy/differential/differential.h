@@ -103,6 +103,7 @@ struct item {
 
 struct answer {
 	CK_RV rv;
+	int64_t took_ns;
 	uint32_t count;
 	struct item items[ITEMS];
 };
@@ -124,6 +125,7 @@ struct search {
 
 struct worker {
 	CK_FUNCTION_LIST *module;
+	CK_C_GetFunctionList get_function_list;
 	const CK_SLOT_ID *slots;
 	CK_SESSION_HANDLE sessions[SESSIONS];
 	CK_OBJECT_HANDLE objects[OBJECTS];
@@ -346,11 +348,11 @@ _Noreturn void worker_run(enum side side, const struct sequence *sequence,
 enum finding {
 	FOUND_NOTHING,
 	FOUND_DIFFERENCE,
-	FOUND_CRASH,             /* of the subject; the reference goes on */
-	FOUND_HANG,              /* of the subject */
-	FOUND_REFERENCE_CRASH,   /* of the reference: nothing to compare with after it */
-	FOUND_BOTH_CRASH,        /* below the subject, in the same module */
-	FOUND_EXPLAINED_PARTING, /* explained, but nothing after it can be compared */
+	FOUND_CRASH,           /* of the subject; the reference goes on */
+	FOUND_HANG,            /* of the subject */
+	FOUND_REFERENCE_CRASH, /* of the reference: nothing to compare with after it */
+	FOUND_BOTH_CRASH,      /* below the subject, in the same module */
+	FOUND_PARTING,         /* explained, but nothing after it can be compared */
 };
 struct comparison {
 	enum finding finding;
@@ -360,6 +362,8 @@ struct comparison {
 	uint32_t explained;
 };
 struct comparison compare(const struct sequence *sequence);
+/* All answers of the last comparison. */
+const struct answer *compare_answers(enum side side);
 bool finding_is_failure(enum finding finding);
 const char *finding_text(enum finding finding);
 
@@ -379,12 +383,15 @@ struct explanation {
 	const char *reason;
 };
 const struct explanation *explained(const struct moment *moment);
+/* The call left something in the reference that nothing can be compared with. */
+bool leaves_rubbish(const struct moment *moment);
 
 /* shrink.c: drop calls while the finding stays. */
 void shrink(struct sequence *sequence, struct comparison *comparison);
 
 /* print.c */
 void print_call(FILE *f, const struct call *call);
+void print_code(FILE *f, CK_RV rv);
 void print_answer(FILE *f, const struct answer *answer);
 
 #endif

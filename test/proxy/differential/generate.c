@@ -55,7 +55,7 @@ uint8_t some_template(struct dice *dice)
 {
 	uint8_t choice = (uint8_t)dice_below(dice, TEMPLATE_IS_ODD);
 
-	if (dice_percent(dice, 12))
+	if (dice_percent(dice, 6))
 		choice |= TEMPLATE_IS_ODD;
 	if (dice_percent(dice, 80))
 		choice &= (uint8_t)~TEMPLATE_IS_FIXED;

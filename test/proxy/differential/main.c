@@ -25,7 +25,7 @@ struct totals {
 	uint64_t calls;
 	uint64_t seeds;
 	uint64_t explained;
-	uint64_t partings; /* of them, those with a new beginning after */
+	uint64_t partings; /* new beginnings because nothing can be compared any more */
 	uint64_t skipped;  /* the reference crashed there */
 	uint64_t both;     /* and the subject, which called it */
 	uint64_t ok;
@@ -36,6 +36,10 @@ static void print_finding(const struct sequence *sequence, const struct comparis
 	for (uint32_t i = 0; i < sequence->count && i <= c->at; i++) {
 		printf("%3u  ", i);
 		print_call(stdout, &sequence->calls[i]);
+		if (i < c->at) {
+			fputs(" = ", stdout);
+			print_code(stdout, compare_answers(SIDE_REFERENCE)[i].rv);
+		}
 		putchar('\n');
 	}
 	if (c->finding == FOUND_DIFFERENCE) {
@@ -57,6 +61,7 @@ static void report(uint64_t seed, struct sequence *sequence, struct comparison *
 		printf("(the second time: %s at call %u)\n", finding_text(again.finding),
 		       again.at);
 	shrink(sequence, c);
+	*c = compare(sequence);
 	print_finding(sequence, c);
 }
 
@@ -73,13 +78,28 @@ static void go_on_behind(struct sequence *sequence, uint32_t at)
 	*sequence = rest;
 }
 
+/* Waits, mostly. */
+static void print_slow_calls(const struct sequence *sequence, uint32_t count)
+{
+	const int64_t slow_ns = 4 * 1000 * 1000;
+
+	for (uint32_t i = 0; i < count; i++) {
+		int64_t took_ns = compare_answers(SIDE_SUBJECT)[i].took_ns;
+		if (took_ns < slow_ns)
+			continue;
+		printf("%" PRId64 " ms: ", took_ns / 1000000);
+		print_call(stdout, &sequence->calls[i]);
+		putchar('\n');
+	}
+}
+
 static void note_end(const struct sequence *sequence, const struct comparison *c,
 		     struct totals *totals)
 {
-	totals->partings += c->finding == FOUND_EXPLAINED_PARTING;
-	totals->skipped += c->finding != FOUND_EXPLAINED_PARTING;
+	totals->partings += c->finding == FOUND_PARTING;
+	totals->skipped += c->finding != FOUND_PARTING;
 	totals->both += c->finding == FOUND_BOTH_CRASH;
-	if (!options.is_verbose || c->finding == FOUND_EXPLAINED_PARTING)
+	if (!options.is_verbose || c->finding == FOUND_PARTING)
 		return;
 	printf("%s: ", finding_text(c->finding));
 	print_call(stdout, &sequence->calls[c->at]);
@@ -97,6 +117,8 @@ static bool run_seed(uint64_t seed, struct totals *totals)
 		struct comparison c = compare(&sequence);
 		totals->calls += c.at;
 		totals->explained += c.explained;
+		if (options.is_verbose)
+			print_slow_calls(&sequence, c.at);
 		if (finding_is_failure(c.finding)) {
 			report(seed, &sequence, &c);
 			is_fine = false;
@@ -192,7 +214,7 @@ static void parse(int argc, char **argv)
 static void print_totals(const struct totals *t, unsigned long seconds)
 {
 	printf("%" PRIu64 " calls of %" PRIu64 " seeds in %lu s; %" PRIu64
-	       " differences explained (%" PRIu64 " with a new beginning), %" PRIu64
+	       " differences explained, %" PRIu64 " new beginnings, %" PRIu64
 	       " calls skipped because the reference crashes (%" PRIu64
 	       " below the subject too)\n",
 	       t->calls, t->seeds, seconds, t->explained, t->partings, t->skipped,

@@ -93,11 +93,16 @@ void print_call(FILE *f, const struct call *call)
 	fputc(')', f);
 }
 
-void print_answer(FILE *f, const struct answer *answer)
+void print_code(FILE *f, CK_RV rv)
 {
 	char name[32];
 
-	fprintf(f, "%s", hp_rv_name(answer->rv, name));
+	fputs(hp_rv_name(rv, name), f);
+}
+
+void print_answer(FILE *f, const struct answer *answer)
+{
+	print_code(f, answer->rv);
 	for (uint32_t i = 0; i < answer->count; i++)
 		fprintf(f, ", %s 0x%llx", answer->items[i].name,
 			(unsigned long long)answer->items[i].value);

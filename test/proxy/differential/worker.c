@@ -5,21 +5,21 @@
 #include <dlfcn.h>
 #include <string.h>
 #include <unistd.h>
+#include "base/time.h"
 
 /* No call takes that long; a process that does is killed by the alarm. */
 #define CALL_SECONDS 6
 
 static void load(struct worker *w, const char *path)
 {
-	CK_C_GetFunctionList get = NULL;
 	void *dl = dlopen(path, RTLD_NOW | RTLD_LOCAL);
 
 	if (dl == NULL) {
 		fprintf(stderr, "differential: %s\n", dlerror());
 		return;
 	}
-	*(void **)&get = dlsym(dl, "C_GetFunctionList");
-	if (get == NULL || get(&w->module) != CKR_OK)
+	*(void **)&w->get_function_list = dlsym(dl, "C_GetFunctionList");
+	if (w->get_function_list == NULL || w->get_function_list(&w->module) != CKR_OK)
 		w->module = NULL;
 }
 
@@ -48,10 +48,16 @@ void worker_run(enum side side, const struct sequence *sequence, struct trace *t
 		alarm(CALL_SECONDS);
 		random_restart(call->id);
 		trace->begun = i + 1;
+		int64_t begun_ns = hp_now_ns();
 		answer->rv = functions[call->function].run(&w, call, answer);
+		answer->took_ns = hp_now_ns() - begun_ns;
 		if (side == SIDE_SUBJECT)
 			alter(call, answer);
 		trace->done = i + 1;
+		const struct moment moment = { sequence, trace->answers, trace->answers,
+					       i };
+		if (leaves_rubbish(&moment))
+			break;
 	}
 	_exit(0);
 }
