@@ -205,7 +205,7 @@ static hsmpool_status start(hsmpool_multipart *op, hsmpool_deadline deadline,
 	struct hp_operation operation = {
 		.verb = op->verb,
 		.retry = HP_RETRY_NEVER,
-		.want = HP_WANT_ANY,
+		.want = HP_WANT_APART,
 		.pool = op->pool,
 		.key = op->key,
 		.role = op->kind == HSMPOOL_MULTIPART_ENCRYPT ? HP_KEY_FOR_PUBLIC_USE

@@ -71,6 +71,8 @@ bool hp_entry_fits(const hsmpool *pool, const struct hsmpool_session *e,
 {
 	if (want == HP_WANT_ANCHOR)
 		return e->is_anchor;
+	if (want == HP_WANT_APART)
+		return e->session.objects == 0 || hp_pool_limit_locked(pool) <= 1;
 	return !hp_entry_must_stay(e) || !lacks_writing(e, want) ||
 	       hp_pool_limit_locked(pool) <= 1;
 }
@@ -131,12 +133,28 @@ void hp_attached_push_locked(struct hsmpool_session *e)
 	insert_above(e, HP_ENTRY_ATTACHED, e->pool->attached.newest);
 }
 
-/* Not if it must be closed to be cleaned (a signature in progress) but owns session
- * objects, which would go with it. */
+bool hp_entry_is_last_open_locked(const struct hsmpool_session *e)
+{
+	const hsmpool *pool = e->pool;
+	for (uint32_t i = 0; i < pool->options.max_sessions; i++) {
+		enum hp_entry_state state = pool->entries[i].state;
+		bool is_open = state == HP_ENTRY_IDLE || state == HP_ENTRY_USED ||
+			       state == HP_ENTRY_ATTACHED || state == HP_ENTRY_TESTING;
+		if (is_open && &pool->entries[i] != e)
+			return false;
+	}
+	return true;
+}
+
+/* What must be closed to be cleaned (a signature in progress) is kept where closing does
+ * harm: its session objects would go with it, or, with the last session, the login and
+ * every handle of the process. */
 static bool is_never_taken_away(const struct hsmpool_session *e)
 {
-	bool cleans_by_closing = e->session.active & (HP_OP_SIGN | HP_OP_SIGN_RECOVER);
-	return cleans_by_closing && e->session.objects > 0;
+	if (!(e->session.active & (HP_OP_SIGN | HP_OP_SIGN_RECOVER)))
+		return false;
+	return e->session.objects > 0 ||
+	       (hp_pool_limit_locked(e->pool) > 1 && hp_entry_is_last_open_locked(e));
 }
 
 int64_t hp_attached_free_time(const struct hsmpool_session *e)

@@ -21,6 +21,9 @@ enum hp_want {
 	HP_WANT_ANCHOR, /* the one that is never retired: makes lasting session objects */
 	HP_WANT_CLEAN,  /* a raw borrow: no operation may be left active on it */
 	HP_WANT_CLEAN_READ_WRITE,
+	/* It may have to be closed to end what was begun on it (a signature in parts):
+	 * none that owns session objects, which others are using. */
+	HP_WANT_APART,
 };
 
 /*
