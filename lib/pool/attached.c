@@ -38,27 +38,6 @@ static bool leave_locked(struct hsmpool_session *e, int64_t pinned_until_ns, int
 	return true;
 }
 
-void hp_entry_give_up(struct hsmpool_session *e)
-{
-	hsmpool *pool = e->pool;
-	int64_t now = hp_now_ns();
-	bool is_kept = false;
-	pthread_mutex_lock(&pool->lock);
-	if (hp_pool_limit_locked(pool) > 1 && hp_entry_is_last_open_locked(e)) {
-		e->session.active |= HP_OP_SIGN; /* whatever it is: not to be finished */
-		is_kept = leave_locked(e, 0, now);
-		e->kept_until_ns = 0;
-		hp_waiters_wake_head_locked(pool);
-	} else {
-		hp_entry_count_return_locked(e, now);
-		hp_entry_set_state_locked(e, HP_ENTRY_CLOSING);
-	}
-	hp_pool_tell_if_quiet_locked(pool);
-	pthread_mutex_unlock(&pool->lock);
-	if (!is_kept)
-		hp_entry_close(e, HP_CLOSE_BROKEN);
-}
-
 void hp_pool_leave_attached(struct hp_session *session, int64_t pinned_until_ns,
 			    struct hp_lease *lease)
 {

@@ -475,8 +475,6 @@ enum hp_rv_class hp_pool_return(struct hp_session *session, CK_RV rv)
 		hp_entry_release(e, true, true);
 	else if (must_be_kept(session, &judgement))
 		hp_entry_release(e, true, hp_session_clean_unknown(session));
-	else if (judgement.is_alive)
-		hp_entry_give_up(e);
 	else
 		discard(e);
 	return judgement.class;
@@ -492,7 +490,7 @@ void hp_pool_return_verdict(struct hp_session *session, hsmpool_verdict verdict)
 				  CKR_SESSION_HANDLE_INVALID);
 		discard(e);
 	} else if (verdict == HSMPOOL_VERDICT_RESET) {
-		hp_entry_give_up(e);
+		discard(e);
 	} else {
 		hp_pool_return(session, CKR_OK);
 	}

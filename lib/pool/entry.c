@@ -133,28 +133,12 @@ void hp_attached_push_locked(struct hsmpool_session *e)
 	insert_above(e, HP_ENTRY_ATTACHED, e->pool->attached.newest);
 }
 
-bool hp_entry_is_last_open_locked(const struct hsmpool_session *e)
-{
-	const hsmpool *pool = e->pool;
-	for (uint32_t i = 0; i < pool->options.max_sessions; i++) {
-		enum hp_entry_state state = pool->entries[i].state;
-		bool is_open = state == HP_ENTRY_IDLE || state == HP_ENTRY_USED ||
-			       state == HP_ENTRY_ATTACHED || state == HP_ENTRY_TESTING;
-		if (is_open && &pool->entries[i] != e)
-			return false;
-	}
-	return true;
-}
-
-/* What must be closed to be cleaned (a signature in progress) is kept where closing does
- * harm: its session objects would go with it, or, with the last session, the login and
- * every handle of the process. */
+/* Not if it must be closed to be cleaned (a signature in progress) but owns session
+ * objects, which would go with it. */
 static bool is_never_taken_away(const struct hsmpool_session *e)
 {
-	if (!(e->session.active & (HP_OP_SIGN | HP_OP_SIGN_RECOVER)))
-		return false;
-	return e->session.objects > 0 ||
-	       (hp_pool_limit_locked(e->pool) > 1 && hp_entry_is_last_open_locked(e));
+	bool cleans_by_closing = e->session.active & (HP_OP_SIGN | HP_OP_SIGN_RECOVER);
+	return cleans_by_closing && e->session.objects > 0;
 }
 
 int64_t hp_attached_free_time(const struct hsmpool_session *e)

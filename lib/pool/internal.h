@@ -193,10 +193,6 @@ void hp_idle_push_cold_locked(struct hsmpool_session *e); /* cold end, as tested
 /* Off whichever list it is on. */
 void hp_entry_unlist_locked(struct hsmpool_session *e);
 void hp_attached_push_locked(struct hsmpool_session *e);
-bool hp_entry_is_last_open_locked(const struct hsmpool_session *e);
-/* A living session that only closing can clean: close it; but where it is the last one
- * that is open, leave it to nobody until there is another. */
-void hp_entry_give_up(struct hsmpool_session *e);
 /* The longest attached one that may be taken away from its operation. */
 struct hsmpool_session *hp_attached_find_locked(hsmpool *pool, enum hp_want want,
 						int64_t now, bool has_need);
