@@ -153,3 +153,11 @@ bool hp_gate_is_mine(struct hp_gate *gate)
 {
 	return atomic_load(&gate->holder) == &hp_gate_thread;
 }
+
+bool hp_gate_caught_a_call(struct hp_module *inherited)
+{
+	struct hp_gate *gate = &inherited->gate;
+	if (inherited->is_poisoned || inherited->was_at_rest)
+		return inherited->is_poisoned;
+	return hp_gate_count(gate) > hp_gate_count_own(gate);
+}

@@ -69,6 +69,13 @@ static inline void hp_gate_leave(struct hp_module *module, unsigned shard)
 bool hp_gate_begin_stay(struct hp_module *module, unsigned shard, int *place);
 void hp_gate_end_stay(struct hp_module *module, unsigned shard, int place);
 
+/*
+ * Of a module inherited from the parent process: whether a call was inside at the fork.
+ * The counters tell it only where no fork handler ran: over a fork behind a closed gate
+ * they may also hold calls that announced themselves, saw it closed, and stepped back.
+ */
+bool hp_gate_caught_a_call(struct hp_module *inherited);
+
 /* As the writer: true when nobody else is inside any more. False at deadline_ns, and
  * the gate is open again. The same thread opens it. */
 bool hp_gate_close(struct hp_module *module, int64_t deadline_ns);

@@ -259,11 +259,7 @@ static struct hp_module *make_module(void *dl, CK_FUNCTION_LIST *fl, const char 
 /* A child that was forked while a call was inside holds the module's locks for ever. */
 static hsmpool_status check_inherited(struct hp_module *inherited, hsmpool_error *err)
 {
-	if (!inherited)
-		return HSMPOOL_OK;
-	uint32_t own = hp_gate_count_own(&inherited->gate);
-	HP_CHECK(!inherited->is_poisoned && hp_gate_count(&inherited->gate) <= own, err,
-		 HSMPOOL_ERR_FORKED,
+	HP_CHECK(!inherited || !hp_gate_caught_a_call(inherited), err, HSMPOOL_ERR_FORKED,
 		 "module %s: this process was forked while a call was inside the module "
 		 "and cannot use it; fork earlier, or exec in the child",
 		 inherited->path);

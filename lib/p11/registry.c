@@ -64,6 +64,8 @@ static void after_fork_in_child(void)
 	for (struct hp_module *m = modules; m; m = m->next) {
 		if (!forking.has_list_lock || m->fork == HP_FORK_TIMED_OUT)
 			m->is_poisoned = true;
+		if (forking.has_list_lock && m->fork == HP_FORK_CLOSED)
+			m->was_at_rest = true;
 		hp_gate_init_in_child(&m->gate);
 		pthread_mutex_init(&m->serial, NULL);
 	}

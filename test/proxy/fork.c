@@ -171,9 +171,10 @@ static void a_child_of_a_parent_that_never_initialised_works(void **state)
 
 static _Atomic bool stop;
 
+static CK_SLOT_ID slot; /* an assertion in another thread would end the program */
+
 static void *work_in_thread(void *rv)
 {
-	CK_SLOT_ID slot = module_slot();
 	while (!atomic_load(&stop) && *(CK_RV *)rv == CKR_OK) {
 		CK_SESSION_HANDLE session = 0;
 		CK_RV now = module_load()->C_OpenSession(slot, RW, NULL, NULL, &session);
@@ -197,6 +198,7 @@ static void children_of_a_busy_parent_work(void **state)
 	skip();
 #endif
 	inherited = module_session(RW);
+	slot = module_slot();
 	atomic_store(&stop, false);
 	for (int i = 0; i < THREADS; i++)
 		pthread_create(&threads[i], NULL, work_in_thread, &rvs[i]);

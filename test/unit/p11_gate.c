@@ -350,7 +350,7 @@ static int fork_and_look(struct hp_module *module)
 		bool is_refused = !hp_gate_enter(module, 0);
 		if (!is_refused)
 			_exit(1);
-		_exit(module->is_poisoned ? CHILD_POISONED : CHILD_CLEAN);
+		_exit(hp_gate_caught_a_call(module) ? CHILD_POISONED : CHILD_CLEAN);
 	}
 	assert_int_equal(waitpid(child, &status, 0), child);
 	assert_true(WIFEXITED(status));
@@ -417,6 +417,26 @@ static void a_thread_that_stays_inside_forks_at_once(void **state)
 	hp_gate_end_stay(module, 7, place);
 }
 
+/* A call that has announced itself, but not yet seen that the gate is closed. */
+static struct hp_module *knocked_at;
+
+static void knock_at_the_closed_gate(void)
+{
+	if (knocked_at)
+		atomic_fetch_add(&knocked_at->gate.shard[3].inside, 1);
+}
+
+static void a_call_that_steps_back_from_a_fork_was_not_inside(void **state)
+{
+	struct hp_module *module = registered_module();
+	(void)state;
+	knocked_at = module;
+	assert_int_equal(fork_and_look(module), CHILD_CLEAN);
+	knocked_at = NULL;
+	atomic_fetch_sub(&module->gate.shard[3].inside, 1);
+	assert_int_equal(hp_gate_count(&module->gate), 0);
+}
+
 /* As C_Finalize might, which is called with the gate closed. */
 static void a_writer_may_fork(void **state)
 {
@@ -446,6 +466,8 @@ static void handlers_registered_several_times_act_once(void **state)
 static int watch_forks(void **state)
 {
 	(void)state;
+	/* The first registered is the last to run before a fork. */
+	pthread_atfork(knock_at_the_closed_gate, NULL, NULL);
 	return hp_registry_watch_forks() ? 0 : -1;
 }
 
@@ -467,6 +489,7 @@ int main(void)
 		cmocka_unit_test(a_fork_with_a_call_that_hangs_poisons_the_child_only),
 		cmocka_unit_test(a_thread_forks_from_inside_its_own_call_at_once),
 		cmocka_unit_test(a_thread_that_stays_inside_forks_at_once),
+		cmocka_unit_test(a_call_that_steps_back_from_a_fork_was_not_inside),
 		cmocka_unit_test(a_writer_may_fork),
 		cmocka_unit_test(handlers_registered_several_times_act_once),
 	};
