@@ -137,6 +137,16 @@ hsmpool_status hp_pin_read_fd(int fd, const char *what, int64_t deadline_ns,
 	}
 }
 
+/*
+ * A server that begins as root and works as another user has both read the PIN: root may
+ * leave it to a group by mode 0640. Root's own group is the one that files have which
+ * nobody thought about, so that one does not count.
+ */
+static bool is_left_to_group(const struct stat *file)
+{
+	return file->st_uid == 0 && file->st_gid != 0 && (file->st_mode & 077) == 040;
+}
+
 static hsmpool_status check_owner(const struct stat *file, const char *what,
 				  hsmpool_error *err)
 {
@@ -144,7 +154,8 @@ static hsmpool_status check_owner(const struct stat *file, const char *what,
 		 "pin-source %s: belongs to user %u; it must belong to root or to the "
 		 "user who runs this",
 		 what, (unsigned)file->st_uid);
-	HP_CHECK((file->st_mode & 077) == 0, err, HSMPOOL_ERR_AUTH,
+	HP_CHECK((file->st_mode & 077) == 0 || is_left_to_group(file), err,
+		 HSMPOOL_ERR_AUTH,
 		 "pin-source %s: mode %03o lets others at it; run chmod 600 on it", what,
 		 (unsigned)file->st_mode & 0777);
 	return HSMPOOL_OK;

@@ -2,7 +2,8 @@
 /*
  * Where the PIN comes from: the option pin-source.
  *
- *   file:PATH        owner root or the effective user, no access for group or others
+ *   file:PATH        owner root or the effective user, no access for group or others;
+ *                    one of root's may be readable by a group that is not root's
  *   env:NAME         the variable's value (not in set-user-id programs)
  *   fd:N             read to its end once and closed
  *   credential:NAME  $CREDENTIALS_DIRECTORY/NAME of systemd

@@ -438,6 +438,7 @@ static void gcm_once(struct ground *g, bool is_taken, struct back *back)
 	assert_rv(g->p11->C_CloseSession(s), CKR_OK);
 }
 
+/* S17: the caller's memory is its own again after each Init. */
 static void parameters_and_what_they_point_to_are_copied(void **state)
 {
 	struct ground *g = *state;
@@ -450,7 +451,7 @@ static void parameters_and_what_they_point_to_are_copied(void **state)
 	ground_end(g);
 }
 
-/* Modules crash on it; ours does not let it reach them. */
+/* S17: modules crash on it; ours does not let it reach them. */
 static void a_length_without_bytes_is_refused(void **state)
 {
 	struct ground *g = *state;
@@ -471,7 +472,7 @@ static void a_length_without_bytes_is_refused(void **state)
 	ground_end(g);
 }
 
-/* L21: an IV that the module makes up is another one each time. */
+/* L21, S17: an IV that the module makes up is another one each time. */
 static void an_encryption_whose_nonce_the_module_makes_is_pinned(void **state)
 {
 	struct ground *g = *state;

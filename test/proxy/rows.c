@@ -3,8 +3,8 @@
  * Rules that belong to no room alone: what is exported, what 3.x calls get, what an
  * operation that is lost for good tells its application, how PINs are counted.
  *
- * Rows S19, S23, S26, S27, S31 and L15 of the list of rules. (S28 to S30 are about calls
- * of 3.x that are not offered; S37 is about clients in other processes.)
+ * Rows S19, S23, S26, S27, S31 and L15 of the list of rules. (S28, S29 and S30 are about
+ * calls of 3.x that are not offered; S37 is about clients in other processes.)
  */
 #include "operations_ground.h"
 

@@ -184,6 +184,25 @@ static void a_file_of_another_user_is_refused(void **state)
 	expect_refusal(source, HSMPOOL_ERR_AUTH, "belongs to user 12345");
 }
 
+/* The group of a server's workers. Root's own group is nobody's choice. */
+static void a_file_that_root_left_to_a_group_is_read(void **state)
+{
+	static const mode_t modes[] = { 0660, 0644, 0650, 0641 };
+	char source[310];
+	(void)state;
+	if (geteuid() != 0)
+		skip();
+	source_of(source, "file", scratch_write("pin", "1234", 4, 0640));
+	expect_refusal(source, HSMPOOL_ERR_AUTH, "chmod 600");
+	assert_int_equal(chown(scratch_path("pin"), 0, 12345), 0);
+	expect_pin(source, "1234");
+	for (size_t i = 0; i < HP_ARRAY_LEN(modes); i++) {
+		assert_int_equal(chmod(scratch_path("pin"), modes[i]), 0);
+		expect_refusal(source, HSMPOOL_ERR_AUTH, "chmod 600");
+	}
+	assert_int_equal(unlink(scratch_path("pin")), 0);
+}
+
 static void a_link_leads_to_the_file_that_is_checked(void **state)
 {
 	char source[310];
@@ -519,6 +538,7 @@ int main(void)
 		cmocka_unit_test(what_is_surely_no_pin_is_never_handed_on),
 		cmocka_unit_test(a_file_that_others_can_reach_is_refused),
 		cmocka_unit_test(a_file_of_another_user_is_refused),
+		cmocka_unit_test(a_file_that_root_left_to_a_group_is_read),
 		cmocka_unit_test(a_link_leads_to_the_file_that_is_checked),
 		cmocka_unit_test(what_is_no_regular_file_is_refused_without_waiting),
 		cmocka_unit_test(a_variable_gives_its_value),
