@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include "support/sanitizers.h"
 
 #define assert_rv(call, expected) assert_int_equal((call), (expected))
 
@@ -271,13 +272,7 @@ static void with_all_sessions_hung_the_deadline_is_kept(void **state)
 
 /* ThreadSanitizer ends a child that starts threads after a fork of a process with
  * threads. */
-#if defined(__SANITIZE_THREAD__)
-#define CAN_FORK false
-#elif defined(__has_feature)
-#define CAN_FORK (!__has_feature(thread_sanitizer))
-#else
-#define CAN_FORK true
-#endif
+#if !HAS_THREAD_SANITIZER
 
 /* In the child: which step went wrong, 0 for none. */
 static int work_in_child(struct ground *g)
@@ -325,8 +320,6 @@ static void a_child_opens_its_own_pool_and_the_parent_goes_on(void **state)
 {
 	struct ground *g = *state;
 
-	if (!CAN_FORK)
-		skip();
 	ground_open(g, "max-sessions", "2", NULL);
 	assert_rv(ground_sign(g), CKR_OK);
 	assert_int_equal(fork_and_work(g), 0);
@@ -341,8 +334,6 @@ static void children_of_a_busy_process_work_too(void **state)
 	struct ground *g = *state;
 	struct load load = { .g = g, .deadline_ms = 5000 };
 
-	if (!CAN_FORK)
-		skip();
 	ground_open(g, "max-sessions", "4", NULL);
 	ground_script(g, "latency=C_GenerateRandom:100us");
 	struct crew crew = crew_start(4, operate_until_told, &load);
@@ -355,6 +346,8 @@ static void children_of_a_busy_process_work_too(void **state)
 	crew_join(&crew);
 	assert_int_equal(load.failed, 0);
 }
+
+#endif
 
 int main(void)
 {
@@ -369,8 +362,10 @@ int main(void)
 		GROUND_TEST(two_pools_share_the_module_and_the_last_one_finalises),
 		GROUND_TEST(a_hung_call_is_seen_and_the_others_are_served),
 		GROUND_TEST(with_all_sessions_hung_the_deadline_is_kept),
+#if !HAS_THREAD_SANITIZER
 		GROUND_TEST(a_child_opens_its_own_pool_and_the_parent_goes_on),
 		GROUND_TEST(children_of_a_busy_process_work_too),
+#endif
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

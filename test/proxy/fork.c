@@ -11,6 +11,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include "support/sanitizers.h"
 
 #define THREADS  4
 #define CHILDREN 30
@@ -169,6 +170,10 @@ static void a_child_of_a_parent_that_never_initialised_works(void **state)
 	expect_fine(fork_child(work_in_child));
 }
 
+/* The address sanitizer's malloc has a lock that gcc 12's runtime does not hold over
+ * fork(): a child of a busy parent may wait for it for ever. */
+#if !HAS_ADDRESS_SANITIZER
+
 static _Atomic bool stop;
 
 static CK_SLOT_ID slot; /* an assertion in another thread would end the program */
@@ -192,11 +197,6 @@ static void children_of_a_busy_parent_work(void **state)
 	pthread_t threads[THREADS];
 	CK_RV rvs[THREADS] = { 0 };
 	(void)state;
-#ifdef __SANITIZE_ADDRESS__
-	/* Its malloc has a lock that gcc 12's runtime does not hold over fork(): a child
-	 * of a busy parent may wait for it for ever. */
-	skip();
-#endif
 	inherited = module_session(RW);
 	slot = module_slot();
 	atomic_store(&stop, false);
@@ -210,6 +210,8 @@ static void children_of_a_busy_parent_work(void **state)
 		assert_rv(rvs[i], CKR_OK);
 	}
 }
+
+#endif
 
 /* ---------------------------------------------------------------------------------------------------
  */
@@ -252,7 +254,9 @@ int main(void)
 		test_case(a_child_of_a_raw_clone_is_told_apart_too),
 		test_case(children_that_initialise_work_and_the_parent_goes_on),
 		test_case(a_child_of_a_parent_that_never_initialised_works),
+#if !HAS_ADDRESS_SANITIZER
 		test_case(children_of_a_busy_parent_work),
+#endif
 	};
 	return cmocka_run_group_tests(tests, make_token, remove_token);
 }

@@ -12,14 +12,11 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include "support/sanitizers.h"
 
 /* The runtime of a sanitizer makes mlock do nothing. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if HAS_ADDRESS_SANITIZER || HAS_THREAD_SANITIZER
 #define MLOCK_IS_FAKED
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define MLOCK_IS_FAKED
-#endif
 #endif
 
 static const uint8_t *watched;
