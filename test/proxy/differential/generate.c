@@ -222,7 +222,7 @@ void generate(struct sequence *sequence, uint64_t seed, uint32_t count)
 		struct plan *plan = &plans[session];
 		if (dice_percent(&dice, 15)) {
 			add(sequence, stray_call(&dice));
-		} else if (dice_below(&dice, 600) == 0) {
+		} else if (dice_below(&dice, options.is_admin ? 80 : 600) == 0) {
 			struct plan upheaval = { .count = 0 };
 			plan_upheaval(&upheaval, &dice);
 			add_plan(sequence, &upheaval);

@@ -28,6 +28,8 @@ struct totals {
 	uint64_t partings; /* new beginnings because nothing can be compared any more */
 	uint64_t skipped;  /* the reference crashed there */
 	uint64_t both;     /* and the subject, which called it */
+	uint64_t of[FUNCTION_COUNT];
+	uint64_t successes[FUNCTION_COUNT];
 	uint64_t ok;
 };
 
@@ -93,6 +95,25 @@ static void print_slow_calls(const struct sequence *sequence, uint32_t count)
 	}
 }
 
+/* That the sequences make sense: how often each function was called, and succeeded. */
+static void count_functions(const struct sequence *sequence, uint32_t count,
+			    struct totals *totals)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		uint8_t function = sequence->calls[i].function;
+		totals->of[function]++;
+		totals->successes[function] +=
+			compare_answers(SIDE_REFERENCE)[i].rv == CKR_OK;
+	}
+}
+
+static void print_functions(const struct totals *totals)
+{
+	for (unsigned i = 0; i < FUNCTION_COUNT; i++)
+		printf("%8" PRIu64 " %8" PRIu64 " %s\n", totals->of[i],
+		       totals->successes[i], functions[i].name);
+}
+
 static void note_end(const struct sequence *sequence, const struct comparison *c,
 		     struct totals *totals)
 {
@@ -117,6 +138,7 @@ static bool run_seed(uint64_t seed, struct totals *totals)
 		struct comparison c = compare(&sequence);
 		totals->calls += c.at;
 		totals->explained += c.explained;
+		count_functions(&sequence, c.at, totals);
 		if (options.is_verbose)
 			print_slow_calls(&sequence, c.at);
 		if (finding_is_failure(c.finding)) {
@@ -236,6 +258,8 @@ int main(int argc, char **argv)
 		is_fine = run_seed(options.seed + i, &totals);
 	}
 	ground_remove();
+	if (options.is_verbose)
+		print_functions(&totals);
 	print_totals(&totals, (unsigned long)(time(NULL) - begun));
 	return is_fine ? 0 : 1;
 }

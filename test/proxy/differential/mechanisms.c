@@ -93,7 +93,7 @@ static void fill_pss(CK_MECHANISM *m)
 {
 	memory.pss.hashAlg = CKM_SHA256;
 	memory.pss.mgf = CKG_MGF1_SHA256;
-	memory.pss.sLen = 20;
+	memory.pss.sLen = 24; /* no other draw is as long: random.c */
 	parameter(m, &memory.pss, sizeof(memory.pss));
 }
 

@@ -312,8 +312,46 @@ void plan_beginning(struct plan *plan, struct dice *dice)
 	put_login(plan, dice);
 }
 
+/* PINs by number: 0 is the user's, 1 the security officer's. */
+enum { USER = 0, OFFICER = 0x11 };
+
+static void put_officer(struct plan *plan, struct dice *dice)
+{
+	put(plan, dice, "C_Login", QUIET_SESSION)->number = OFFICER;
+	put(plan, dice, "C_GetSessionInfo", 0);
+	put(plan, dice, "C_OpenSession", 1)->number = CKF_SERIAL_SESSION;
+	if (dice_percent(dice, 30))
+		put(plan, dice, "C_SetPIN", QUIET_SESSION)->number = OFFICER;
+	put(plan, dice, "C_InitPIN", QUIET_SESSION)->number = USER;
+	if (dice_percent(dice, 50))
+		put(plan, dice, "C_GetTokenInfo", 0);
+	put(plan, dice, "C_Logout", QUIET_SESSION);
+}
+
+/* The security officer's work, or a token made anew. */
+static void plan_administration(struct plan *plan, struct dice *dice)
+{
+	if (dice_percent(dice, 60)) {
+		put(plan, dice, "C_Logout", QUIET_SESSION);
+		put(plan, dice, "C_CloseSession", 2); /* read-only */
+		put_officer(plan, dice);
+	} else {
+		put(plan, dice, "C_CloseAllSessions", 0);
+		put(plan, dice, "C_InitToken", 0)->number = 1;
+		put_sessions(plan, dice);
+		put(plan, dice, "C_CloseSession", 2);
+		put_officer(plan, dice);
+	}
+	put_login(plan, dice);
+	put(plan, dice, "C_SetPIN", 0)->number = USER;
+}
+
 void plan_upheaval(struct plan *plan, struct dice *dice)
 {
+	if (options.is_admin && dice_percent(dice, 60)) {
+		plan_administration(plan, dice);
+		return;
+	}
 	switch (dice_below(dice, 4)) {
 	case 0:
 		put(plan, dice, "C_Finalize", 0);

@@ -5,8 +5,9 @@
  * The modules draw from OpenSSL. Both sides are given the same bytes for the same call,
  * so what they generate can be compared: the n-th draw of a length is the same, whatever
  * else was drawn, because an operation that is begun again draws for its key once more
- * (32 bytes in SoftHSM2; no mechanism here needs a nonce or salt of that length). Per
- * thread: the pool's own threads do not disturb the caller's.
+ * (32 bytes in SoftHSM2), and one that is ended to clean a session may draw too (20 for
+ * OAEP); no nonce or salt here is as long. Per thread: the pool's own threads do not
+ * disturb the caller's.
  */
 #define OPENSSL_API_COMPAT 0x10100000L
 #include "differential.h"

@@ -48,6 +48,10 @@ void worker_run(enum side side, const struct sequence *sequence, struct trace *t
 		alarm(CALL_SECONDS);
 		random_restart(call->id);
 		trace->begun = i + 1;
+		if (options.is_verbose && side == SIDE_SUBJECT) {
+			print_call(stderr, call); /* among the pool's messages */
+			fputc('\n', stderr);
+		}
 		int64_t begun_ns = hp_now_ns();
 		answer->rv = functions[call->function].run(&w, call, answer);
 		answer->took_ns = hp_now_ns() - begun_ns;
