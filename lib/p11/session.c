@@ -239,10 +239,23 @@ static bool is_signing(struct hp_session *s)
 		recover != CKR_FUNCTION_NOT_SUPPORTED);
 }
 
+/* One part, and then the question how long the signature of something at once would be:
+ * an error by the standard, which ends the operation. A module that does not think so
+ * has signed nothing either. */
+static void cancel_signature(struct hp_session *s)
+{
+	static const CK_BYTE nothing[1];
+	CK_ULONG len = 0;
+	hp_sign_update(s, nothing, sizeof(nothing));
+	hp_sign(s, nothing, sizeof(nothing), NULL, &len);
+}
+
 bool hp_session_clean_unknown(struct hp_session *s)
 {
 	if (cancel_all(s))
 		return true;
+	if (s->objects > 0 && is_signing(s)) /* they would go with the session */
+		cancel_signature(s);
 	if (is_signing(s)) {
 		s->is_unsure = true;
 		return false;

@@ -34,6 +34,11 @@ static CK_RV run_attached(struct hp_vsession *vs, struct hp_session *s, aside_fn
 	return rv;
 }
 
+static enum hp_want clean(enum hp_want want)
+{
+	return want == HP_WANT_READ_WRITE ? HP_WANT_CLEAN_READ_WRITE : HP_WANT_CLEAN;
+}
+
 static CK_RV run_aside(struct hp_vsession *vs, enum hp_want want, const char *tag,
 		       aside_fn run, void *user, bool repeats)
 {
@@ -56,6 +61,8 @@ static CK_RV run_aside(struct hp_vsession *vs, enum hp_want want, const char *ta
 		if (attempt.tries >= HP_MOST_TRIES ||
 		    !(did_not_run || (is_lost && repeats)))
 			return is_lost ? hp_answer_to_loss(rv) : rv;
+		if (did_not_run)
+			want = clean(want); /* others may have leftovers too */
 		hp_pool_count_retry(vs->pool);
 	}
 }

@@ -172,6 +172,25 @@ static void they_survive_what_went_wrong_beside_them(void **state)
 	}
 }
 
+/* A signature that failed is over, but not for SoftHSM2; nobody finishes it either. */
+static void they_survive_a_signature_that_failed(void **state)
+{
+	CK_SESSION_HANDLE owner = objects_user(), failing = module_session(RW);
+	CK_SESSION_HANDLE other = module_session(RW);
+	CK_MECHANISM cmac = { CKM_AES_CMAC, NULL, 0 }, sha = { CKM_SHA256, NULL, 0 };
+	CK_OBJECT_HANDLE key;
+	CK_BYTE before[16], after[16];
+	(void)state;
+	assert_rv(objects_aes(owner, "key", 1, false, true, &key), CKR_OK);
+	assert_rv(objects_use_aes(owner, key, before), CKR_OK);
+	assert_rv(p11->C_SignInit(failing, &cmac, key), CKR_OK);
+	assert_rv(p11->C_Sign(failing, before, 16, after, NULL), CKR_ARGUMENTS_BAD);
+	assert_rv(p11->C_DigestInit(other, &sha), CKR_OK);
+	assert_int_equal(objects_find(owner, "key", NULL), 1);
+	assert_rv(objects_use_aes(owner, key, after), CKR_OK);
+	assert_memory_equal(before, after, 16);
+}
+
 static void destroyed_ones_free_the_session_that_owned_them(void **state)
 {
 	CK_SESSION_HANDLE owner = objects_user(), other = module_session(RO);
@@ -225,6 +244,8 @@ int main(void)
 		on_softhsm(a_logout_ends_private_ones_only),
 		on_softhsm(they_survive_what_went_wrong_beside_them),
 		alone(they_survive_what_went_wrong_beside_them),
+		on_softhsm(they_survive_a_signature_that_failed),
+		alone(they_survive_a_signature_that_failed),
 		on_mock(they_survive_what_other_sessions_leave_unfinished),
 		on_mock(destroyed_ones_free_the_session_that_owned_them),
 		on_mock(after_a_restart_they_are_gone),
