@@ -17,7 +17,7 @@ struct side_run {
 	size_t size;
 };
 
-static void start(struct side_run *run, enum side side, const struct sequence *sequence)
+static void make_trace(struct side_run *run, const struct sequence *sequence)
 {
 	run->size = sizeof(struct trace) + sequence->count * sizeof(struct answer);
 	run->trace = mmap(NULL, run->size, PROT_READ | PROT_WRITE,
@@ -26,6 +26,11 @@ static void start(struct side_run *run, enum side side, const struct sequence *s
 		perror("differential: mmap");
 		exit(2);
 	}
+}
+
+static void start(struct side_run *run, enum side side, const struct sequence *sequence,
+		  struct trace *const traces[2])
+{
 	ground_renew(side);
 	fflush(NULL);
 	run->pid = fork();
@@ -34,7 +39,7 @@ static void start(struct side_run *run, enum side side, const struct sequence *s
 		exit(2);
 	}
 	if (run->pid == 0)
-		worker_run(side, sequence, run->trace);
+		worker_run(side, sequence, traces);
 }
 
 static void finish(struct side_run *run)
@@ -62,27 +67,35 @@ static bool answers_equal(const struct answer *a, const struct answer *b)
 	return true;
 }
 
-/* Answers of the first count calls. */
+bool has_parted(const struct sequence *sequence, struct trace *const traces[2],
+		uint32_t at, enum finding *finding, bool *is_equal)
+{
+	const struct answer *references = traces[SIDE_REFERENCE]->answers;
+	const struct answer *subjects = traces[SIDE_SUBJECT]->answers;
+	const struct moment moment = { sequence, references, subjects, at };
+
+	*finding = FOUND_NOTHING;
+	*is_equal = answers_equal(&references[at], &subjects[at]);
+	const struct explanation *why = *is_equal ? NULL : explained(&moment);
+	if (!*is_equal && why == NULL)
+		*finding = FOUND_DIFFERENCE;
+	else if ((why != NULL && why->parts_ways) || leaves_rubbish(&moment))
+		*finding = FOUND_PARTING;
+	return *finding != FOUND_NOTHING;
+}
+
+/* Looks at the answers to the first count calls. */
 static bool part_ways(struct comparison *c, const struct sequence *sequence,
-		      const struct trace *reference, const struct trace *subject,
-		      uint32_t count)
+		      struct trace *const traces[2], uint32_t count)
 {
 	for (c->at = 0; c->at < count; c->at++) {
-		c->reference = reference->answers[c->at];
-		c->subject = subject->answers[c->at];
-		const struct moment moment = { sequence, reference->answers,
-					       subject->answers, c->at };
-		bool is_equal = answers_equal(&c->reference, &c->subject);
-		const struct explanation *why = is_equal ? NULL : explained(&moment);
-		if (!is_equal && why == NULL) {
-			c->finding = FOUND_DIFFERENCE;
+		bool is_equal;
+		c->reference = traces[SIDE_REFERENCE]->answers[c->at];
+		c->subject = traces[SIDE_SUBJECT]->answers[c->at];
+		bool is_end = has_parted(sequence, traces, c->at, &c->finding, &is_equal);
+		c->explained += !is_equal && c->finding != FOUND_DIFFERENCE;
+		if (is_end)
 			return true;
-		}
-		c->explained += !is_equal;
-		if ((why != NULL && why->parts_ways) || leaves_rubbish(&moment)) {
-			c->finding = FOUND_PARTING;
-			return true;
-		}
 	}
 	return false;
 }
@@ -124,23 +137,23 @@ static void forget_last(void)
 struct comparison compare(const struct sequence *sequence)
 {
 	struct comparison c = { .finding = FOUND_NOTHING };
-	struct side_run reference;
-	struct side_run subject;
+	struct side_run runs[2];
 
-	start(&reference, SIDE_REFERENCE, sequence);
-	start(&subject, SIDE_SUBJECT, sequence);
-	finish(&reference);
-	finish(&subject);
-	uint32_t done = reference.trace->done < subject.trace->done
-				? reference.trace->done
-				: subject.trace->done;
-	if (!part_ways(&c, sequence, reference.trace, subject.trace, done)) {
-		c.finding = ending(&reference, &subject, done);
+	for (unsigned side = 0; side < 2; side++)
+		make_trace(&runs[side], sequence);
+	struct trace *const traces[2] = { runs[0].trace, runs[1].trace };
+	for (unsigned side = 0; side < 2; side++)
+		start(&runs[side], side, sequence, traces);
+	for (unsigned side = 0; side < 2; side++)
+		finish(&runs[side]);
+	uint32_t done = runs[0].trace->done < runs[1].trace->done ? runs[0].trace->done
+								  : runs[1].trace->done;
+	if (!part_ways(&c, sequence, traces, done)) {
+		c.finding = ending(&runs[SIDE_REFERENCE], &runs[SIDE_SUBJECT], done);
 		c.at = done;
 	}
 	forget_last();
-	last[SIDE_REFERENCE] = reference;
-	last[SIDE_SUBJECT] = subject;
+	memcpy(last, runs, sizeof(last));
 	return c;
 }
 

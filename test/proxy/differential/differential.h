@@ -108,10 +108,10 @@ struct answer {
 	struct item items[ITEMS];
 };
 
-/* What a worker leaves behind, in shared memory. */
+/* What a worker leaves behind, in shared memory; the other side's worker reads it. */
 struct trace {
-	uint32_t begun; /* calls that were entered */
-	uint32_t done;
+	_Atomic uint32_t done; /* so many answers are there */
+	_Atomic bool has_parted;
 	bool is_up; /* the module was loaded */
 	struct answer answers[];
 };
@@ -340,9 +340,10 @@ void ground_renew(enum side side);
 void ground_enter(enum side side);
 extern CK_SLOT_ID ground_slots[SLOT_REFERENCES];
 
-/* worker.c: run the calls in this process, which then ends. */
+/* worker.c: run the calls in this process, which then ends. Where the two sides have
+ * parted neither goes on. */
 _Noreturn void worker_run(enum side side, const struct sequence *sequence,
-			  struct trace *trace);
+			  struct trace *const traces[2]);
 
 /* compare.c: run both sides. */
 enum finding {
@@ -362,6 +363,9 @@ struct comparison {
 	uint32_t explained;
 };
 struct comparison compare(const struct sequence *sequence);
+/* Whether nothing can be compared behind the call at, and how it was found. */
+bool has_parted(const struct sequence *sequence, struct trace *const traces[2],
+		uint32_t at, enum finding *finding, bool *is_equal);
 /* All answers of the last comparison. */
 const struct answer *compare_answers(enum side side);
 bool finding_is_failure(enum finding finding);

@@ -156,6 +156,7 @@ static const struct explanation table[] = {
 	{ "C_", ANY_RV, CKR_OBJECT_HANDLE_INVALID, has_lost_key_since, true,
 	  "The module goes on with a key that was destroyed or changed meanwhile; the proxy "
 	  "does too until another session needs the real one." },
+	{ "C_", ANY_RV, CKR_KEY_HANDLE_INVALID, has_lost_key_since, true, "The same." },
 	{ "C_", CKR_OPERATION_ACTIVE, ANY_RV, has_lost_key_since, true,
 	  "The same, seen by the next operation." },
 	{ "C_", ANY_RV, CKR_OPERATION_NOT_INITIALIZED, has_lost_key_since, true,

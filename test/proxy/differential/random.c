@@ -5,9 +5,10 @@
  * The modules draw from OpenSSL. Both sides are given the same bytes for the same call,
  * so what they generate can be compared: the n-th draw of a length is the same, whatever
  * else was drawn, because an operation that is begun again draws for its key once more
- * (32 bytes in SoftHSM2), and one that is ended to clean a session may draw too (20 for
- * OAEP); no nonce or salt here is as long. Per thread: the pool's own threads do not
- * disturb the caller's.
+ * (32 bytes in SoftHSM2); no nonce or salt here is as long. An operation that is ended to
+ * clean a session may draw too: all draws of OAEP's length are the same, and what
+ * replaces a zero of a padding belongs to the draw before it. Per thread: the pool's own
+ * threads do not disturb the caller's.
  */
 #define OPENSSL_API_COMPAT 0x10100000L
 #include "differential.h"
@@ -15,10 +16,12 @@
 #include <openssl/rand.h>
 #include <string.h>
 
-#define LENGTHS 1024
+#define LENGTHS     1024
+#define OAEP_LENGTH 20
 
 static _Thread_local uint32_t call_id;
 static _Thread_local uint16_t draws[LENGTHS];
+static _Thread_local unsigned last_length;
 
 uint64_t dice_next(struct dice *dice)
 {
@@ -42,9 +45,15 @@ bool dice_percent(struct dice *dice, unsigned percent)
 static int draw(unsigned char *buffer, int count)
 {
 	unsigned length = (unsigned)count % LENGTHS;
-	struct dice dice = { (uint64_t)call_id << 32 | (uint64_t)length << 16 |
-			     draws[length]++ };
 
+	if (length > 1) {
+		last_length = length;
+		draws[1] = 0;
+	}
+	struct dice dice = { (uint64_t)call_id << 32 | (uint64_t)last_length << 18 |
+			     (uint64_t)(length == 1) << 16 | draws[length] };
+	if (length != OAEP_LENGTH)
+		draws[length]++;
 	for (int i = 0; i < count; i++)
 		buffer[i] = (unsigned char)dice_next(&dice);
 	return 1;
@@ -84,5 +93,6 @@ void random_take_over(void)
 void random_restart(uint32_t id)
 {
 	call_id = id;
+	last_length = 0;
 	memset(draws, 0, sizeof(draws));
 }

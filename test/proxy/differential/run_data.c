@@ -94,6 +94,8 @@ CK_RV run_generate_random(struct worker *w, const struct call *call,
 	struct output out = output_of(w, call);
 	CK_ULONG len = call->number % 300;
 
+	if (len == 1)
+		len = 2; /* one byte belongs to what was drawn before: random.c */
 	out.len = len;
 	out.room = len;
 	CK_RV rv = w->module->C_GenerateRandom(session_of(w, call), out.data, len);

@@ -3,6 +3,7 @@
 #include "differential.h"
 
 #include <dlfcn.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <unistd.h>
 #include "base/time.h"
@@ -33,9 +34,42 @@ static void alter(const struct call *call, struct answer *answer)
 		answer->rv = CKR_GENERAL_ERROR;
 }
 
-void worker_run(enum side side, const struct sequence *sequence, struct trace *trace)
+static void run_call(struct worker *w, enum side side, const struct call *call,
+		     struct answer *answer)
+{
+	alarm(CALL_SECONDS);
+	random_restart(call->id);
+	if (options.is_verbose && side == SIDE_SUBJECT) {
+		print_call(stderr, call); /* among the pool's messages */
+		fputc('\n', stderr);
+	}
+	int64_t begun_ns = hp_now_ns();
+	answer->rv = functions[call->function].run(w, call, answer);
+	answer->took_ns = hp_now_ns() - begun_ns;
+	if (side == SIDE_SUBJECT)
+		alter(call, answer);
+}
+
+/* Of the two that come to the call at, the later one sees both answers. */
+static bool is_end_of_both(const struct sequence *sequence, struct trace *const traces[2],
+			   enum side side, uint32_t at)
+{
+	struct trace *own = traces[side];
+	struct trace *other = traces[!side];
+	enum finding finding;
+	bool is_equal;
+
+	if (atomic_load(&other->done) > at &&
+	    has_parted(sequence, traces, at, &finding, &is_equal))
+		atomic_store(&own->has_parted, true);
+	return atomic_load(&own->has_parted) || atomic_load(&other->has_parted);
+}
+
+void worker_run(enum side side, const struct sequence *sequence,
+		struct trace *const traces[2])
 {
 	static struct worker w;
+	struct trace *trace = traces[side];
 
 	ground_enter(side);
 	random_take_over();
@@ -43,24 +77,9 @@ void worker_run(enum side side, const struct sequence *sequence, struct trace *t
 	load(&w, side == SIDE_REFERENCE ? options.reference : options.subject);
 	trace->is_up = w.module != NULL;
 	for (uint32_t i = 0; i < sequence->count && w.module != NULL; i++) {
-		const struct call *call = &sequence->calls[i];
-		struct answer *answer = &trace->answers[i];
-		alarm(CALL_SECONDS);
-		random_restart(call->id);
-		trace->begun = i + 1;
-		if (options.is_verbose && side == SIDE_SUBJECT) {
-			print_call(stderr, call); /* among the pool's messages */
-			fputc('\n', stderr);
-		}
-		int64_t begun_ns = hp_now_ns();
-		answer->rv = functions[call->function].run(&w, call, answer);
-		answer->took_ns = hp_now_ns() - begun_ns;
-		if (side == SIDE_SUBJECT)
-			alter(call, answer);
-		trace->done = i + 1;
-		const struct moment moment = { sequence, trace->answers, trace->answers,
-					       i };
-		if (leaves_rubbish(&moment))
+		run_call(&w, side, &sequence->calls[i], &trace->answers[i]);
+		atomic_store(&trace->done, i + 1);
+		if (is_end_of_both(sequence, traces, side, i))
 			break;
 	}
 	_exit(0);
