@@ -13,9 +13,6 @@
 
 #include "base/memory.h"
 
-/* Some time slices of a busy machine. */
-#define OWNERS_MOMENT_NS (5 * HP_MS)
-
 /* An attached session counts as returned: its operation may never go on. */
 static bool leave_locked(struct hsmpool_session *e, int64_t pinned_until_ns, int64_t now)
 {
@@ -30,11 +27,10 @@ static bool leave_locked(struct hsmpool_session *e, int64_t pinned_until_ns, int
 		hp_entry_set_state_locked(e, HP_ENTRY_CLOSING);
 		return false;
 	}
-	e->kept_until_ns = now + OWNERS_MOMENT_NS;
+	e->kept_until_ns = now + HP_OWNERS_MOMENT_NS;
+	pool->left_ns = now;
 	hp_attached_push_locked(e);
-	/* The head of the queue looks at it in time, or is told to. */
-	if (pool->first && pool->first->attached_wake_ns > hp_attached_free_time(e))
-		hp_waiters_wake_head_locked(pool);
+	hp_waiters_watch_attached_locked(pool, hp_attached_free_time(e));
 	return true;
 }
 

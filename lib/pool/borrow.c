@@ -157,18 +157,19 @@ static bool decide_locked(hsmpool *pool, struct hp_waiter *w, int64_t now,
 	return !w->is_queued && pool->waiters >= pool->options.max_waiters;
 }
 
-/* The head waiter also wakes when the backoff after a failed open ends, and to see to
- * the attached sessions. */
-static int64_t wake_time_locked(const hsmpool *pool, struct hp_waiter *w, int64_t now)
+/* The head waiter also wakes when the backoff after a failed open ends, the watcher to
+ * see to the attached sessions. */
+static int64_t wake_time_locked(hsmpool *pool, struct hp_waiter *w, int64_t now)
 {
 	int64_t wake_ns = w->deadline_ns;
 	w->attached_wake_ns = HP_FOREVER;
-	if (pool->first != w)
-		return wake_ns;
-	w->attached_wake_ns = hp_attached_next_free_locked(pool, now);
+	if (!pool->watcher)
+		pool->watcher = w;
+	if (pool->watcher == w)
+		w->attached_wake_ns = hp_attached_watch_time_locked(pool, now);
 	if (w->attached_wake_ns < wake_ns)
 		wake_ns = w->attached_wake_ns;
-	bool awaits_backoff = pool->next_open_ns > 0 &&
+	bool awaits_backoff = pool->first == w && pool->next_open_ns > 0 &&
 			      pool->count[HP_ENTRY_OPENING] == 0 &&
 			      hp_pool_occupied_locked(pool) < hp_pool_limit_locked(pool);
 	return awaits_backoff && pool->next_open_ns < wake_ns ? pool->next_open_ns
@@ -182,10 +183,9 @@ static void pass_on_locked(hsmpool *pool, int64_t now)
 	hp_waiters_wake_for_idle_locked(pool);
 	if (!pool->first)
 		return;
-	bool watches_attached =
-		!pool->attached.oldest || pool->first->attached_wake_ns != HP_FOREVER;
-	if (!watches_attached || pool->next_open_ns > now ||
-	    may_open_locked(pool, pool->first->want, now))
+	if (pool->attached.oldest && !pool->watcher)
+		hp_waiters_watch_attached_locked(pool, now);
+	if (pool->next_open_ns > now || may_open_locked(pool, pool->first->want, now))
 		hp_waiters_wake_head_locked(pool);
 }
 

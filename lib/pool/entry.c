@@ -162,9 +162,12 @@ struct hsmpool_session *hp_attached_find_locked(hsmpool *pool, enum hp_want want
 	return NULL;
 }
 
-int64_t hp_attached_next_free_locked(const hsmpool *pool, int64_t now)
+/* While sessions come and go, it need not be told of each: what is left from now on is
+ * its owner's for a moment. */
+int64_t hp_attached_watch_time_locked(const hsmpool *pool, int64_t now)
 {
-	int64_t next = HP_FOREVER;
+	bool is_in_use = now - pool->left_ns < HP_OWNERS_MOMENT_NS;
+	int64_t next = is_in_use ? now + HP_OWNERS_MOMENT_NS : HP_FOREVER;
 	for (struct hsmpool_session *e = pool->attached.oldest; e; e = e->newer) {
 		int64_t free_ns = hp_attached_free_time(e);
 		if (free_ns > now && free_ns < next)

@@ -104,7 +104,7 @@ struct hp_waiter {
 	int thread;
 	bool is_queued;
 	struct hsmpool_session *given; /* handed over: USED, in this waiter's name */
-	/* When the head of the queue looks at attached sessions; HP_FOREVER: not. */
+	/* When it looks at attached sessions, as the watcher; HP_FOREVER: not. */
 	int64_t attached_wake_ns;
 	struct hp_waiter *before, *after;
 };
@@ -126,7 +126,11 @@ struct hsmpool {
 	int64_t learned_ns;
 	struct hp_entry_list idle;     /* the anchor is the oldest */
 	struct hp_entry_list attached; /* the oldest is taken away first */
+	int64_t left_ns;               /* when a session was left attached last */
 	struct hp_waiter *first, *last;
+	/* Of those who wait the one that sees to the attached sessions, until it has what
+	 * it waits for. Not always the head: that changes with each session returned. */
+	struct hp_waiter *watcher;
 	uint32_t waiters;
 	uint32_t inside; /* threads between hp_pool_enter and _leave */
 	bool is_paused;
@@ -193,13 +197,15 @@ void hp_idle_push_cold_locked(struct hsmpool_session *e); /* cold end, as tested
 /* Off whichever list it is on. */
 void hp_entry_unlist_locked(struct hsmpool_session *e);
 void hp_attached_push_locked(struct hsmpool_session *e);
+/* So long its owner has to come back: some time slices of a busy machine. */
+#define HP_OWNERS_MOMENT_NS (5 * HP_MS)
 /* The longest attached one that may be taken away from its operation. */
 struct hsmpool_session *hp_attached_find_locked(hsmpool *pool, enum hp_want want,
 						int64_t now, bool has_need);
 /* When it may be taken away; HP_FOREVER: not before its owner is done. */
 int64_t hp_attached_free_time(const struct hsmpool_session *e);
-/* The next of these times that is still to come, or HP_FOREVER. */
-int64_t hp_attached_next_free_locked(const hsmpool *pool, int64_t now);
+/* When the watcher is to look again, or HP_FOREVER. */
+int64_t hp_attached_watch_time_locked(const hsmpool *pool, int64_t now);
 /* This thread does not come back to what it left at once. False: it left nothing. */
 bool hp_attached_let_go_locked(hsmpool *pool, int thread);
 struct hsmpool_session *hp_entry_claim_empty_locked(hsmpool *pool); /* -> OPENING */
@@ -241,6 +247,8 @@ void hp_waiter_count_served_locked(hsmpool *pool, const struct hp_waiter *w, int
 void hp_pool_put_locked(struct hsmpool_session *e, int64_t now, bool is_hot);
 /* Hand attached sessions to those who wait. */
 void hp_waiters_offer_attached_locked(hsmpool *pool, int64_t now);
+/* An attached session may be taken away at free_ns: let the watcher know. */
+void hp_waiters_watch_attached_locked(hsmpool *pool, int64_t free_ns);
 /* There is room, or a time to watch: let the head waiter look. */
 void hp_waiters_wake_head_locked(hsmpool *pool);
 /* Let the first look for whom there is something idle. */

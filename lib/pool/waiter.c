@@ -31,6 +31,8 @@ void hp_waiter_leave_locked(hsmpool *pool, struct hp_waiter *w)
 	*(w->after ? &w->after->before : &pool->last) = w->before;
 	pool->waiters--;
 	w->is_queued = false;
+	if (pool->watcher == w)
+		pool->watcher = NULL;
 }
 
 static struct hp_waiter *first_to_serve(hsmpool *pool, const struct hsmpool_session *e,
@@ -114,6 +116,15 @@ void hp_waiters_offer_attached_locked(hsmpool *pool, int64_t now)
 		hp_entry_unlist_locked(e);
 		hand_over(e, w, now);
 	}
+}
+
+/* The last to have come stays longest. */
+void hp_waiters_watch_attached_locked(hsmpool *pool, int64_t free_ns)
+{
+	if (!pool->watcher)
+		pool->watcher = pool->last;
+	if (pool->watcher && pool->watcher->attached_wake_ns > free_ns)
+		pthread_cond_signal(&pool->watcher->cond);
 }
 
 void hp_waiters_wake_head_locked(hsmpool *pool)

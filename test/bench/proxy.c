@@ -7,7 +7,7 @@
  * only if a call fails, or if a pair of calls makes more than two calls of the vendor's
  * module.
  *
- *   proxy [quick]    quick: a second in all, figures of no worth
+ *   proxy [quick] [overhead|crowd|softhsm]    quick: a second in all, figures of no worth
  */
 #include "support/fixture.h"
 
@@ -82,6 +82,9 @@ struct side {
 	CK_FUNCTION_LIST *p11;
 	CK_SESSION_HANDLE sessions[MOST_THREADS];
 	CK_OBJECT_HANDLE rsa, aes;
+	/* Instead: the engine, in this process and without the module. */
+	hsmpool *pool;
+	hsmpool_key *key;
 };
 
 static CK_OBJECT_HANDLE find(const struct side *side, CK_OBJECT_CLASS class,
@@ -153,6 +156,20 @@ static CK_RV sign(const struct side *side, CK_SESSION_HANDLE session)
 	CK_ULONG len = sizeof(out);
 	CK_RV rv = side->p11->C_SignInit(session, &mechanism, side->rsa);
 	return rv ? rv : side->p11->C_Sign(session, in, sizeof(in), out, &len);
+}
+
+static CK_RV sign_in_engine(const struct side *side, CK_SESSION_HANDLE session)
+{
+	(void)session;
+	uint8_t data[32] = { 0 }, space[512];
+	hsmpool_buf out = { space, sizeof(space), 0 };
+	hsmpool_error err;
+	hsmpool_status status = hsmpool_sign(side->pool, side->key, "rsa-pkcs1-sha256",
+					     (hsmpool_bytes){ data, sizeof(data) }, &out,
+					     HSMPOOL_DEFAULT, &err);
+	if (status != HSMPOOL_OK)
+		fprintf(stderr, "bench proxy: %s\n", err.text);
+	return status == HSMPOOL_OK ? CKR_OK : CKR_GENERAL_ERROR;
 }
 
 static CK_RV encrypt_ecb(const struct side *side, CK_SESSION_HANDLE session)
@@ -281,35 +298,85 @@ static void measure_rate(const struct side *direct, const struct side *proxy,
 	       median(base, pairs), median(ratio, pairs));
 }
 
-/* Every session busy, most threads waiting for one. */
-static void measure_crowd(const struct side *proxy, operation_fn run, unsigned threads,
-			  unsigned sessions)
+/* --- a crowd ---------------------------------------------------------------------------
+ */
+
+#define CROWD_SESSIONS 16
+#define CROWD_PAIRS    11
+
+/* What one run showed; times in ms, from the beginning of an operation to its end. */
+struct crowd {
+	double per_second, middle, p99, longest;
+	double unfair; /* most operations of a thread, by fewest */
+};
+
+static struct crowd watch_crowd(const struct side *side, operation_fn run,
+				unsigned threads)
 {
 	static struct worker workers[MOST_THREADS];
-	static double waits[MOST_THREADS * MOST_WAITS];
-	unsigned count = 0, least = UINT32_MAX, most = 0;
-	struct mock_counters counters;
+	static double waits[MOST_THREADS][MOST_WAITS], all[MOST_THREADS * MOST_WAITS];
+	unsigned count = 0, fewest = UINT32_MAX, most = 0;
 	for (unsigned i = 0; i < threads; i++)
-		workers[i].wait_ms = calloc(MOST_WAITS, sizeof(double));
-	double per_second = rate(proxy, run, threads, workers);
+		workers[i].wait_ms = waits[i];
+	double per_second = rate(side, run, threads, workers);
 	for (unsigned i = 0; i < threads; i++) {
-		struct worker *w = &workers[i];
-		memcpy(waits + count, w->wait_ms, w->waits * sizeof(double));
+		const struct worker *w = &workers[i];
+		memcpy(all + count, w->wait_ms, w->waits * sizeof(double));
 		count += w->waits;
-		least = w->done < least ? w->done : least;
+		fewest = w->done < fewest ? w->done : fewest;
 		most = w->done > most ? w->done : most;
-		free(w->wait_ms);
-		w->wait_ms = NULL;
 	}
-	qsort(waits, count, sizeof(double), compare);
-	fixture_mock_control()->counters(&counters);
-	printf("%u threads, %u sessions of 1 ms: %.0f/s, %.2f of the most possible; ms "
-	       "to "
-	       "the end: median %.2f, p99 %.2f, most %.2f; of a thread at least %u, at "
-	       "most %u; %lu sessions at once\n",
-	       threads, sessions, per_second, per_second / (sessions * 1000.0),
-	       waits[count / 2], waits[count - 1 - count / 100], waits[count - 1], least,
-	       most, (unsigned long)counters.sessions_peak);
+	qsort(all, count, sizeof(double), compare);
+	return (struct crowd){
+		.per_second = per_second,
+		.middle = all[count / 2],
+		.p99 = all[count - 1 - count / 100],
+		.longest = all[count - 1],
+		.unfair = (double)most / (fewest ? fewest : 1),
+	};
+}
+
+/* The medians of the runs, against those of bare threads on sessions of their own. */
+struct crowd_figures {
+	double share[CROWD_PAIRS], p99[CROWD_PAIRS], longest[CROWD_PAIRS],
+		unfair[CROWD_PAIRS];
+};
+
+static void note_crowd(struct crowd_figures *figures, unsigned i,
+		       const struct crowd *bare, const struct crowd *crowd)
+{
+	figures->share[i] = crowd->per_second / bare->per_second;
+	figures->p99[i] = crowd->p99 - bare->middle;
+	figures->longest[i] = crowd->longest - bare->middle;
+	figures->unfair[i] = crowd->unfair;
+}
+
+static void print_crowd(const char *name, struct crowd_figures *figures, unsigned count)
+{
+	printf("%-28s %8.3f of bare threads; wait p99 %5.2f ms, longest %5.2f ms; "
+	       "threads %.2f\n",
+	       name, median(figures->share, count), median(figures->p99, count),
+	       median(figures->longest, count), median(figures->unfair, count));
+}
+
+/* Every session busy, most threads waiting for one: through the module, and in the
+ * engine without it. */
+static void measure_crowd(const struct side *bare, const struct side *proxy,
+			  const struct side *engine)
+{
+	static struct crowd_figures through, without;
+	unsigned count = pairs < CROWD_PAIRS ? pairs : CROWD_PAIRS;
+	for (unsigned i = 0; i < count; i++) {
+		struct crowd base = watch_crowd(bare, sign, CROWD_SESSIONS);
+		struct crowd crowd = watch_crowd(engine, sign_in_engine, MOST_THREADS);
+		note_crowd(&without, i, &base, &crowd);
+		crowd = watch_crowd(proxy, sign, MOST_THREADS);
+		note_crowd(&through, i, &base, &crowd);
+	}
+	printf("%u threads on %u sessions, a signature takes 1 ms\n", MOST_THREADS,
+	       CROWD_SESSIONS);
+	print_crowd("the engine", &without, count);
+	print_crowd("through the module", &through, count);
 }
 
 /* --- grounds ---------------------------------------------------------------------------
@@ -383,19 +450,37 @@ static void measure_on_mock(void)
 	end(&f, &direct, &proxy, 1);
 }
 
+static void open_engine(struct fixture *f, struct side *engine)
+{
+	hsmpool_error err;
+	char sessions[8];
+	snprintf(sessions, sizeof(sessions), "%d", CROWD_SESSIONS);
+	fixture_set(f, "max-sessions", sessions);
+	fixture_set(f, "min-sessions", sessions);
+	engine->pool = fixture_open(f);
+	assert_ok(hsmpool_key_open(&engine->key, engine->pool, "pkcs11:object=rsa",
+				   HSMPOOL_DEFAULT, &err),
+		  &err);
+}
+
+static void close_engine(struct side *engine)
+{
+	hsmpool_key_close(&engine->key);
+	hsmpool_close(&engine->pool);
+}
+
 static void measure_crowd_on_mock(void)
 {
 	struct fixture f;
-	static struct side direct, proxy;
+	static struct side direct, proxy, engine;
 	fixture_mock(&f);
-	begin(&f, &direct, &proxy, 16, MOST_THREADS);
-	close_sessions(&direct, MOST_THREADS);
-	fixture_mock_control()->reset();
-	fixture_mock_control()->pin(FIXTURE_USER_PIN);
+	begin(&f, &direct, &proxy, CROWD_SESSIONS, MOST_THREADS);
+	open_engine(&f, &engine);
 	fixture_mock_control()->latency("C_Sign", 1000000);
-	measure_crowd(&proxy, sign, MOST_THREADS, 16);
-	fixture_mock_control()->reset();
-	end(&f, &direct, &proxy, 0);
+	measure_crowd(&direct, &proxy, &engine);
+	fixture_mock_control()->latency("C_Sign", 0);
+	close_engine(&engine);
+	end(&f, &direct, &proxy, MOST_THREADS);
 }
 
 static void measure_on_softhsm(unsigned threads)
@@ -409,6 +494,17 @@ static void measure_on_softhsm(unsigned threads)
 	end(&f, &direct, &proxy, threads);
 }
 
+static bool is_wanted(int argc, char **argv, const char *part)
+{
+	bool names_any = false;
+	for (int i = 1; i < argc; i++) {
+		if (strcmp(argv[i], part) == 0)
+			return true;
+		names_any |= strcmp(argv[i], "quick") != 0;
+	}
+	return !names_any;
+}
+
 int main(int argc, char **argv)
 {
 	if (argc > 1 && strcmp(argv[1], "quick") == 0) {
@@ -416,9 +512,13 @@ int main(int argc, char **argv)
 		block = 1000;
 		spell_ns = 20 * 1000000;
 	}
-	measure_on_mock();
-	measure_crowd_on_mock();
-	measure_on_softhsm(1);
-	measure_on_softhsm(8);
+	if (is_wanted(argc, argv, "overhead"))
+		measure_on_mock();
+	if (is_wanted(argc, argv, "crowd"))
+		measure_crowd_on_mock();
+	if (is_wanted(argc, argv, "softhsm")) {
+		measure_on_softhsm(1);
+		measure_on_softhsm(8);
+	}
 	return 0;
 }

@@ -5,6 +5,7 @@
  */
 #include "mock/pool_ground.h"
 
+#include <semaphore.h>
 #include <stdio.h>
 #include "mock/mock.h"
 
@@ -177,6 +178,69 @@ static void who_waits_for_a_pinned_one_gets_it_when_its_time_is_over(void **stat
 	assert_null(hp_pool_take_up(g->pool, &lease, "test"));
 }
 
+/* Who has it holds it until the test lets go. */
+struct holder {
+	struct ground *g;
+	sem_t let_go;
+};
+
+static void *hold_one(void *argument)
+{
+	struct holder *holder = argument;
+	struct hp_session *s;
+	if (hp_pool_borrow(holder->g->pool, HP_WANT_ANY, "test",
+			   hsmpool_deadline_in(20000), &s, NULL) != HSMPOOL_OK)
+		return NULL;
+	sem_wait(&holder->let_go);
+	hp_pool_return(s, CKR_OK);
+	return NULL;
+}
+
+/* Of those who wait one watches what is attached; it may be served before the others. */
+static void an_attached_one_is_not_forgotten_when_its_watcher_is_served(void **state)
+{
+	struct ground *g = *state;
+	struct holder holder = { .g = g };
+	struct hp_lease lease;
+	sem_init(&holder.let_go, 0, 0);
+	ground_open(g, "max-sessions", "2", "keeper", "no", NULL);
+	struct hp_session *s = borrow(g), *other = borrow(g);
+	struct crew crew = crew_start(2, hold_one, &holder);
+	eventually(ground_stats(g).waiters == 2);
+	begin_digest(s);
+	hp_pool_leave_attached(s, hp_now_ns() + 50 * HP_MS, &lease);
+	hp_pool_return(other, CKR_OK);
+	eventually(ground_stats(g).used == 2);
+	sem_post(&holder.let_go);
+	sem_post(&holder.let_go);
+	crew_join(&crew);
+	sem_destroy(&holder.let_go);
+	assert_null(hp_pool_take_up(g->pool, &lease, "test"));
+}
+
+/* It sleeps, and is told when the first is left. */
+static void who_waited_before_anything_was_attached_gets_it(void **state)
+{
+	struct ground *g = *state;
+	struct holder holder = { .g = g };
+	struct hp_lease lease;
+	sem_init(&holder.let_go, 0, 0);
+	ground_open(g, "max-sessions", "2", "keeper", "no", NULL);
+	struct hp_session *s = borrow(g), *other = borrow(g);
+	struct crew crew = crew_start(2, hold_one, &holder);
+	eventually(ground_stats(g).waiters == 2);
+	hp_pool_return(other, CKR_OK);
+	eventually(ground_stats(g).waiters == 1);
+	begin_digest(s);
+	hp_pool_leave_attached(s, 0, &lease);
+	eventually(ground_stats(g).used == 2);
+	sem_post(&holder.let_go);
+	sem_post(&holder.let_go);
+	crew_join(&crew);
+	sem_destroy(&holder.let_go);
+	assert_null(hp_pool_take_up(g->pool, &lease, "test"));
+}
+
 static void close_closes_attached_sessions(void **state)
 {
 	struct ground *g = *state;
@@ -313,6 +377,8 @@ int main(void)
 		GROUND_TEST(who_waits_gets_it_at_once),
 		GROUND_TEST(a_pinned_one_is_not_taken_away_before_its_time),
 		GROUND_TEST(who_waits_for_a_pinned_one_gets_it_when_its_time_is_over),
+		GROUND_TEST(an_attached_one_is_not_forgotten_when_its_watcher_is_served),
+		GROUND_TEST(who_waited_before_anything_was_attached_gets_it),
 		GROUND_TEST(close_closes_attached_sessions),
 		GROUND_TEST(a_paused_pool_lends_no_attached_session),
 		GROUND_TEST(the_token_is_lost_and_so_is_what_was_attached),
