@@ -266,6 +266,13 @@ hsmpool_status hp_token_find(struct hp_module *module, const struct hp_uri *uri,
 	}
 }
 
+hsmpool_status hp_token_look(struct hp_module *module, const struct hp_uri *uri,
+			     struct hp_token *out, hsmpool_error *err)
+{
+	bool is_missing = false;
+	return find_once(module, uri, out, &is_missing, err);
+}
+
 static bool is_same_token(const CK_TOKEN_INFO *a, const CK_TOKEN_INFO *b)
 {
 	return memcmp(a->serialNumber, b->serialNumber, sizeof(a->serialNumber)) == 0 &&

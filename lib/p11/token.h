@@ -27,6 +27,10 @@ struct hp_token {
 hsmpool_status hp_token_find(struct hp_module *module, const struct hp_uri *uri,
 			     struct hp_token *out, hsmpool_error *err);
 
+/* The same with sessions open: looks once. */
+hsmpool_status hp_token_look(struct hp_module *module, const struct hp_uri *uri,
+			     struct hp_token *out, hsmpool_error *err);
+
 /* After a loss: the slot where the same serial, label and model are now. */
 hsmpool_status hp_token_find_again(struct hp_token *token, hsmpool_error *err);
 

@@ -2,8 +2,8 @@
 /*
  * C_Initialize and C_Finalize: what there is while the module is in use, and who is in.
  *
- * Owns: the configuration as loaded, the reference to the vendor's module, the count of
- * threads inside. process.lock is held over a whole C_Initialize or C_Finalize, so
+ * Owns: the options of [proxy] as loaded, the reference to the vendor's module, the count
+ * of threads inside. process.lock is held over a whole C_Initialize or C_Finalize, so
  * several at once take turns (vendors' modules crash otherwise). Everything else is
  * written there only, and read by those who entered.
  *
@@ -22,11 +22,9 @@
 #include "base/memory.h"
 #include "base/process.h"
 #include "base/time.h"
-#include "config/section.h"
 #include "observe/log.h"
-#include "p11/pin.h"
 #include "p11/rv.h"
-#include "p11/uri.h"
+#include "proxy/choice.h"
 #include "proxy/event.h"
 #include "proxy/journal.h"
 #include "proxy/object.h"
@@ -51,7 +49,6 @@ static struct {
 	uint64_t epoch; /* guarded by lock: the process that the rest belongs to */
 	struct hp_module *module;
 	struct hp_proxy_options options;
-	struct hp_pool_options pool;
 	bool is_watching_forks;
 	bool was_entered_again; /* by the module that is being initialised */
 } process = { .lock = PTHREAD_MUTEX_INITIALIZER };
@@ -145,11 +142,6 @@ const struct hp_proxy_options *hp_proxy_options(void)
 	return &process.options;
 }
 
-const struct hp_pool_options *hp_proxy_pool_options(void)
-{
-	return &process.pool;
-}
-
 bool hp_proxy_logs_in_automatically(void)
 {
 	return process.options.login == HP_PROXY_LOGIN_AUTOMATIC;
@@ -208,48 +200,13 @@ static bool is_merely_missing(const hsmpool_error *err)
 	return err->sys_errno == ENOENT && !(named && *named);
 }
 
-static bool is_set(const hsmpool_config *config, const char *key)
-{
-	const struct hp_section *pool = hp_section_find(config, "pool", "");
-	return pool && pool->values[hp_option_find("pool", key)];
-}
-
-/* What the module's pools differ in from a library's. */
-static hsmpool_status adapt_options(const hsmpool_config *config, hsmpool_error *err)
-{
-	struct hp_pool_options *pool = &process.pool;
-	bool is_automatic = process.options.login == HP_PROXY_LOGIN_AUTOMATIC;
-	HP_CHECK(!is_automatic || pool->pin_source, err, HSMPOOL_ERR_CONFIG,
-		 "[proxy] login = automatic needs a PIN: set pin-source in [pool]");
-	if (is_automatic)
-		HP_TRY(hp_pin_source_check(pool->pin_source, err));
-	else /* not used: the application has the PIN */
-		free(hp_take(&pool->pin_source));
-	if (!is_set(config, "min-sessions"))
-		pool->min_sessions = 1;
-	/* An SO login forbids read-only sessions: RO rules are kept on virtual ones. */
-	pool->session_mode = HP_SESSIONS_READ_WRITE;
-	return HSMPOOL_OK;
-}
-
 static hsmpool_status read_options(const hsmpool_config *config, hsmpool_error *err)
 {
 	HP_TRY(hp_config_proxy(config, &process.options, err));
-	HP_TRY(hp_config_pool(config, NULL, &process.pool, err));
-	HP_TRY(adapt_options(config, err));
-	return hp_log_configure(process.pool.log, process.pool.log_level,
-				process.pool.log_json ? HP_LOG_JSON : HP_LOG_TEXT, err);
-}
-
-/* A bad URI is an error now, not an empty slot list later. */
-static hsmpool_status check_token(const char *token, hsmpool_error *err)
-{
-	struct hp_uri *uri = NULL;
-	if (!token)
-		return HSMPOOL_OK;
-	hsmpool_status status = hp_uri_parse(token, &uri, err);
-	hp_uri_free(&uri);
-	return status;
+	HP_TRY(hp_choice_load(config, hp_proxy_logs_in_automatically(), err));
+	const struct hp_pool_options *pool = hp_choice_default();
+	return hp_log_configure(pool->log, pool->log_level,
+				pool->log_json ? HP_LOG_JSON : HP_LOG_TEXT, err);
 }
 
 /* *has_file false: there is no configuration, and that is fine. */
@@ -261,28 +218,26 @@ static hsmpool_status load_options(bool *has_file, hsmpool_error *err)
 	if (status != HSMPOOL_OK)
 		return is_merely_missing(err) ? HSMPOOL_OK : status;
 	status = read_options(config, err);
-	if (status == HSMPOOL_OK)
-		status = check_token(process.pool.token, err);
 	hsmpool_config_close(&config);
 	return status;
 }
 
 static hsmpool_status open_module(const struct hp_module_start *start, hsmpool_error *err)
 {
+	const struct hp_pool_options *pool = hp_choice_default();
 	struct hp_rv_overrides overrides;
-	HP_TRY(hp_rv_overrides_parse(process.pool.rv_class, &overrides, err));
+	HP_TRY(hp_rv_overrides_parse(pool->rv_class, &overrides, err));
 	process.was_entered_again = false;
 	is_initializing = true;
-	hsmpool_status status =
-		hp_module_open_as(&process.module, process.pool.module,
-				  process.pool.module_env, &overrides, start, err);
+	hsmpool_status status = hp_module_open_as(
+		&process.module, pool->module, pool->module_env, &overrides, start, err);
 	is_initializing = false;
 	if (status == HSMPOOL_OK && process.was_entered_again) {
 		hp_module_close(&process.module);
 		return hp_fail(err, HSMPOOL_ERR_CONFIG,
 			       "module %s: it loads hsmpool itself; name the HSM "
 			       "vendor's module",
-			       process.pool.module);
+			       pool->module);
 	}
 	return status;
 }
@@ -318,7 +273,7 @@ static void abandon_inherited(void)
 	hp_objects_abandon();
 	hp_vslots_free();
 	hp_vsessions_forget();
-	hp_pool_options_clear(&process.pool);
+	hp_choice_clear();
 	memset(shards, 0, sizeof(shards));
 	atomic_store(&is_ending, false);
 }
@@ -354,16 +309,16 @@ static CK_RV start_up(const CK_C_INITIALIZE_ARGS *args)
 	hsmpool_status status = load_options(&has_module, &err);
 	if (status == HSMPOOL_OK && has_module) {
 		if (start.can_create_no_threads)
-			process.pool.keeper = false;
+			hp_choice_forbid_threads();
 		status = open_module(&start, &err);
 	}
 	/* Its owner may finalise it at any moment; no thread that the program does not
 	 * know of must be inside then. */
 	if (status == HSMPOOL_OK && has_module && !process.module->is_ours)
-		process.pool.keeper = false;
+		hp_choice_forbid_threads();
 	if (status == HSMPOOL_OK)
 		return CKR_OK;
-	hp_pool_options_clear(&process.pool);
+	hp_choice_clear();
 	return answer_to_start(status, &err);
 }
 
@@ -418,6 +373,7 @@ static void leave_behind(void)
 	hp_vslots_forget();
 	hp_vsessions_forget();
 	hp_objects_abandon();
+	hp_choice_forget();
 	process.module = NULL;
 }
 
@@ -427,7 +383,7 @@ static void take_down(void)
 	hp_objects_free();
 	hp_vslots_free();
 	hp_module_close(&process.module);
-	hp_pool_options_clear(&process.pool);
+	hp_choice_clear();
 }
 
 static CK_RV finalize_locked(const void *reserved)

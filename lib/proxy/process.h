@@ -32,7 +32,6 @@ bool hp_proxy_is_ending(void);
  * and only calls that name no session get in. */
 struct hp_module *hp_proxy_module(void);
 const struct hp_proxy_options *hp_proxy_options(void);
-const struct hp_pool_options *hp_proxy_pool_options(void);
 /* login = automatic: sessions are born in the user state. */
 bool hp_proxy_logs_in_automatically(void);
 

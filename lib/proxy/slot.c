@@ -6,6 +6,7 @@
  * The list only grows until C_Finalize; its lock is a leaf. slot->change is held while a
  * pool is made, slot->lock for moments.
  */
+#include "proxy/choice.h"
 #include "proxy/slot.h"
 
 #include <stdatomic.h>
@@ -14,7 +15,6 @@
 #include "base/error.h"
 #include "observe/log.h"
 #include "p11/slot.h"
-#include "p11/uri.h"
 #include "proxy/calls.h"
 #include "proxy/object.h"
 #include "proxy/process.h"
@@ -100,35 +100,9 @@ static struct hp_vslot *find_or_add(CK_SLOT_ID real)
 
 /* --- which of the module's slots are shown ------------------------------------------ */
 
-/* One PIN is for one token, so automatic login shows one, too. */
-static bool shows_one_only(void)
-{
-	return hp_proxy_pool_options()->token || hp_proxy_logs_in_automatically();
-}
-
-/* The only slot that is shown. False: there is none (yet). */
-static bool find_only_slot(CK_SLOT_ID *real)
-{
-	hsmpool_error err;
-	struct hp_uri *uri = NULL;
-	struct hp_token token;
-	const char *text = hp_proxy_pool_options()->token;
-	if (text && hp_uri_parse(text, &uri, &err) != HSMPOOL_OK)
-		return false;
-	hsmpool_status status = hp_token_find(hp_proxy_module(), uri, &token, &err);
-	hp_uri_free(&uri);
-	if (status != HSMPOOL_OK) {
-		HP_LOG(WARNING, "token-not-found", "%s", err.text);
-		return false;
-	}
-	*real = token.slot;
-	return true;
-}
-
 static bool is_shown(CK_SLOT_ID real)
 {
-	CK_SLOT_ID only;
-	return !shows_one_only() || (find_only_slot(&only) && only == real);
+	return hp_choice_shows_all() || hp_choice_of(real);
 }
 
 struct hp_vslot *hp_vslot_of_real(CK_SLOT_ID real)
@@ -203,8 +177,10 @@ static hsmpool_status look_at_session(struct hp_vslot *slot, hsmpool *pool,
 
 static hsmpool_status make_pool(struct hp_vslot *slot, hsmpool **pool, hsmpool_error *err)
 {
-	HP_TRY(hp_pool_open_slot(pool, hp_proxy_pool_options(), hp_vslot_real_id(slot),
-				 HSMPOOL_DEFAULT, err));
+	CK_SLOT_ID real = hp_vslot_real_id(slot);
+	const struct hp_pool_options *options = hp_choice_of(real);
+	HP_CHECK(options, err, HSMPOOL_ERR_DOWN, "slot %lu: its token is gone", real);
+	HP_TRY(hp_pool_open_slot(pool, options, real, HSMPOOL_DEFAULT, err));
 	hsmpool_status status = look_at_session(slot, *pool, err);
 	if (status != HSMPOOL_OK)
 		hsmpool_close(pool);
@@ -349,28 +325,22 @@ CK_RV hp_C_GetInfo(CK_INFO *info)
 	return rv;
 }
 
-/* Of real ids, or of the one that is shown. */
-static CK_RV list_only_slot(CK_SLOT_ID *list, CK_ULONG *count)
+/* Of real ids. */
+static CK_RV list_shown(CK_BBOOL token_present, CK_SLOT_ID *list, CK_ULONG *count)
 {
-	CK_SLOT_ID real;
-	CK_ULONG room = *count;
-	*count = hp_proxy_module() && find_only_slot(&real) ? 1 : 0;
-	if (!list || *count == 0)
-		return CKR_OK;
-	if (room == 0)
-		return CKR_BUFFER_TOO_SMALL;
-	list[0] = real;
+	if (hp_proxy_module() && hp_choice_shows_all())
+		return hp_slot_list(hp_proxy_module(), token_present, list, count);
+	if (!count)
+		return CKR_ARGUMENTS_BAD;
+	if (hp_proxy_module())
+		return hp_choice_list(list, count);
+	*count = 0;
 	return CKR_OK;
 }
 
 CK_RV hp_C_GetSlotList(CK_BBOOL token_present, CK_SLOT_ID *list, CK_ULONG *count)
 {
-	CK_RV rv = CKR_ARGUMENTS_BAD;
-	bool shows_all = hp_proxy_module() && !shows_one_only();
-	if (shows_all)
-		rv = hp_slot_list(hp_proxy_module(), token_present, list, count);
-	else if (count)
-		rv = list_only_slot(list, count);
+	CK_RV rv = list_shown(token_present, list, count);
 	if (rv != CKR_OK || !list)
 		return rv;
 	for (CK_ULONG i = 0; i < *count; i++) {
