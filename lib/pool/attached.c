@@ -13,18 +13,32 @@
 
 #include "base/memory.h"
 
-/* An attached session counts as returned: its operation may never go on. */
-static bool leave_locked(struct hsmpool_session *e, int64_t pinned_until_ns, int64_t now)
+/* The clock is read coarsely, twice in each operation of an application: a moment may be
+ * shorter by one of its ticks. */
+static int64_t time_of(const struct hsmpool_session *e)
+{
+	int64_t now = hp_now_coarse_ns();
+	return now > e->borrowed_ns ? now : e->borrowed_ns;
+}
+
+static void condemn_locked(struct hsmpool_session *e)
+{
+	hp_entry_count_return_locked(e, hp_now_ns());
+	hp_entry_set_state_locked(e, HP_ENTRY_CLOSING);
+}
+
+/* The borrow lasts until the operation is over, or the session is taken away. */
+static bool leave_locked(struct hsmpool_session *e, int64_t pinned_until_ns)
 {
 	hsmpool *pool = e->pool;
-	hp_entry_count_return_locked(e, now);
+	int64_t now = time_of(e);
 	e->is_leak_reported = false;
 	e->last_ok_ns = e->idle_since_ns = now;
 	e->pinned_until_ns = pinned_until_ns;
 	e->ticket++;
 	bool is_unusable = pool->is_closed || e->is_stuck || hp_entry_is_dead_locked(e);
 	if (is_unusable) {
-		hp_entry_set_state_locked(e, HP_ENTRY_CLOSING);
+		condemn_locked(e);
 		return false;
 	}
 	e->kept_until_ns = now + HP_OWNERS_MOMENT_NS;
@@ -43,9 +57,8 @@ void hp_pool_leave_attached(struct hp_session *session, int64_t pinned_until_ns,
 	*lease = (struct hp_lease){ 0 };
 	if (hp_pool_check_usable(pool, NULL) != HSMPOOL_OK)
 		return;
-	int64_t now = hp_now_ns();
 	pthread_mutex_lock(&pool->lock);
-	bool is_kept = leave_locked(e, pinned_until_ns, now);
+	bool is_kept = leave_locked(e, pinned_until_ns);
 	if (is_kept)
 		*lease = (struct hp_lease){ .entry = e, .ticket = e->ticket };
 	hp_pool_tell_if_quiet_locked(pool);
@@ -61,20 +74,19 @@ struct hp_session *hp_pool_take_up(hsmpool *pool, struct hp_lease *lease, const 
 	*lease = (struct hp_lease){ 0 };
 	if (!e || hp_pool_check_usable(pool, NULL) != HSMPOOL_OK)
 		return NULL;
-	int64_t now = hp_now_ns();
 	pthread_mutex_lock(&pool->lock);
 	bool is_ours =
 		e->state == HP_ENTRY_ATTACHED && e->ticket == ticket && !pool->is_paused;
 	bool is_dead = is_ours && hp_entry_is_dead_locked(e);
 	if (is_ours) {
 		hp_entry_unlist_locked(e);
-		hp_entry_lend_locked(e, tag, hp_thread_id(), now);
-		pool->stats.borrowed_direct++;
+		hp_entry_set_state_locked(e, HP_ENTRY_USED);
+		e->borrowed_ns = time_of(e);
+		e->tag = tag;
+		e->thread = hp_thread_id();
 	}
-	if (is_dead) {
-		hp_entry_count_return_locked(e, now);
-		hp_entry_set_state_locked(e, HP_ENTRY_CLOSING);
-	}
+	if (is_dead)
+		condemn_locked(e);
 	pthread_mutex_unlock(&pool->lock);
 	if (is_dead)
 		hp_entry_close(e, HP_CLOSE_BROKEN);

@@ -210,6 +210,7 @@ struct hsmpool_session *hp_anchor_find_locked(const hsmpool *pool)
 void hp_entry_lend_locked(struct hsmpool_session *e, const char *tag, int thread,
 			  int64_t now)
 {
+	hp_entry_count_return_locked(e, now); /* by who had left it attached */
 	hp_entry_set_state_locked(e, HP_ENTRY_USED);
 	e->is_lent = true;
 	e->borrowed_ns = now;

@@ -314,6 +314,7 @@ static void close_unlent(hsmpool *pool, bool keep_anchor)
 			e = find_unlent(pool, false);
 		if (e) {
 			hp_entry_unlist_locked(e);
+			hp_entry_count_return_locked(e, hp_now_ns());
 			hp_entry_set_state_locked(e, HP_ENTRY_CLOSING);
 		}
 		pthread_mutex_unlock(&pool->lock);

@@ -52,7 +52,7 @@ void hp_object_changed(CK_OBJECT_HANDLE handle);
 void hp_object_forget(struct hp_vsession *vs, CK_OBJECT_HANDLE handle);
 
 /* Destroy the session objects of a virtual session that ends, while its login stands.
- * With its lock held, or when nobody else can use it any more. */
+ * With it taken, or when nobody else can use it any more. */
 void hp_objects_of_session_destroy(struct hp_vsession *vs);
 
 /* After a logout: private ones. At the last session's end, before the pool goes: all. */

@@ -9,7 +9,7 @@
  * the journal's input, output thrown away and compared).
  *
  * All operations of one virtual session live on one real session. Called with the
- * virtual session taken (its lock held); no other lock.
+ * virtual session taken; no lock held.
  */
 #ifndef HP_PROXY_OPERATION_H
 #define HP_PROXY_OPERATION_H

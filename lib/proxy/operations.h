@@ -9,7 +9,7 @@
  * operation is over by the standard; while nobody takes the session away it *lingers*:
  * the module says whether it sees that likewise.
  *
- * Guarded by the virtual session's lock.
+ * All of it belongs to who has taken the virtual session.
  */
 #ifndef HP_PROXY_OPERATIONS_H
 #define HP_PROXY_OPERATIONS_H

@@ -6,8 +6,9 @@
  * A handle is a place in the table and the generation of its use, so an old handle is
  * not mistaken for a new session's. Places are used again in the order of their release.
  *
- * Locks: slot->change is held by who opens or has closed; table.lock is a leaf. A look-up
- * takes the session's own lock only: places are never freed while someone is inside.
+ * Locks: slot->change is held by who opens or has closed; table.lock is a leaf, and so is
+ * turns.lock, which only those take who meet another in the same session. A look-up takes
+ * none: places are never freed while someone is inside.
  */
 #include "proxy/vsession.h"
 
@@ -49,7 +50,6 @@ static struct hp_vsession *add_chunk_locked(void)
 	for (uint32_t i = 0; i < CHUNK; i++) {
 		chunk[i].index = number * CHUNK + i;
 		chunk[i].life = table.life;
-		pthread_mutex_init(&chunk[i].lock, NULL);
 	}
 	atomic_store(&table.chunks[number], chunk);
 	return chunk;
@@ -105,6 +105,20 @@ static struct hp_vsession *place_of(CK_SESSION_HANDLE handle)
 
 /* --- use ---------------------------------------------------------------------------- */
 
+/*
+ * vs->use: how many references there are, and what goes on. One atomic step takes a
+ * session that nobody is inside of, and one gives it back.
+ */
+#define OPEN    (1u << 31) /* has not ended: who gives the last reference back ends it */
+#define TAKEN   (1u << 30) /* a call has it alone */
+#define AWAITED (1u << 29) /* and others wait for it to be given back */
+
+/* For all sessions: two threads in one of them are rare. */
+static struct {
+	pthread_mutex_t lock;
+	pthread_cond_t given; /* a session that was AWAITED */
+} turns = { PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER };
+
 /* Nobody is inside, and nobody gets in any more. */
 static void end_session(struct hp_vsession *vs)
 {
@@ -119,9 +133,9 @@ static void end_session(struct hp_vsession *vs)
  * who see the last reference go one ends the session, and never the next one's. */
 static void drop_reference(struct hp_vsession *vs)
 {
-	uint32_t unused = HP_VSESSION_OPEN;
-	if (atomic_fetch_sub(&vs->references, 1) == (HP_VSESSION_OPEN | 1) &&
-	    atomic_compare_exchange_strong(&vs->references, &unused, 0))
+	uint32_t unused = OPEN;
+	if (atomic_fetch_sub(&vs->use, 1) == (OPEN | 1) &&
+	    atomic_compare_exchange_strong(&vs->use, &unused, 0))
 		end_session(vs);
 }
 
@@ -130,28 +144,77 @@ static struct hp_vsession *hold(CK_SESSION_HANDLE handle)
 	struct hp_vsession *vs = place_of(handle);
 	if (!vs)
 		return NULL;
-	atomic_fetch_add(&vs->references, 1);
+	atomic_fetch_add(&vs->use, 1);
 	if (__builtin_expect(atomic_load(&vs->handle) == handle, 1))
 		return vs;
 	drop_reference(vs);
 	return NULL;
 }
 
+/* One more look under turns.lock, which is released while somebody has it. */
+static bool try_turn_locked(struct hp_vsession *vs)
+{
+	uint32_t use = atomic_load(&vs->use);
+	bool is_free = !(use & TAKEN);
+	if (!atomic_compare_exchange_strong(&vs->use, &use,
+					    use | (is_free ? TAKEN : AWAITED)))
+		return false;
+	if (!is_free)
+		pthread_cond_wait(&turns.given, &turns.lock);
+	return is_free;
+}
+
+/* With a reference to it. */
+static void await_turn(struct hp_vsession *vs)
+{
+	pthread_mutex_lock(&turns.lock);
+	while (!try_turn_locked(vs))
+		;
+	pthread_mutex_unlock(&turns.lock);
+}
+
+static void end_turn(struct hp_vsession *vs)
+{
+	uint32_t use = atomic_fetch_and(&vs->use, ~(TAKEN | AWAITED));
+	if (!(use & AWAITED))
+		return;
+	pthread_mutex_lock(&turns.lock);
+	pthread_cond_broadcast(&turns.given);
+	pthread_mutex_unlock(&turns.lock);
+}
+
+/* The same as hold() and a turn where the table's is the only reference. */
+static struct hp_vsession *take_unused(CK_SESSION_HANDLE handle)
+{
+	uint32_t unused = OPEN | 1;
+	struct hp_vsession *vs = place_of(handle);
+	bool is_taken =
+		vs && atomic_compare_exchange_strong(&vs->use, &unused, OPEN | TAKEN | 2);
+	return is_taken ? vs : NULL;
+}
+
 struct hp_vsession *hp_vsession_take(CK_SESSION_HANDLE handle)
 {
-	struct hp_vsession *vs = hold(handle);
-	if (__builtin_expect(!vs, 0))
-		return NULL;
-	pthread_mutex_lock(&vs->lock);
+	struct hp_vsession *vs = take_unused(handle);
+	if (__builtin_expect(!vs, 0)) {
+		vs = hold(handle);
+		if (!vs)
+			return NULL;
+		await_turn(vs);
+	}
 	if (__builtin_expect(atomic_load(&vs->handle) == handle, 1))
 		return vs;
-	hp_vsession_give(vs); /* closed while another call was inside */
+	hp_vsession_give(vs); /* another's place by now, or closed meanwhile */
 	return NULL;
 }
 
 void hp_vsession_give(struct hp_vsession *vs)
 {
-	pthread_mutex_unlock(&vs->lock);
+	uint32_t undisturbed = OPEN | TAKEN | 2;
+	if (__builtin_expect(
+		    atomic_compare_exchange_strong(&vs->use, &undisturbed, OPEN | 1), 1))
+		return;
+	end_turn(vs);
 	drop_reference(vs);
 }
 
@@ -205,7 +268,7 @@ static CK_RV settle(struct hp_vslot *slot, hsmpool *pool, bool is_read_write,
 	vs->search = NULL;
 	vs->operations = NULL;
 	vs->objects = NULL;
-	atomic_fetch_add(&vs->references, HP_VSESSION_OPEN | 1);
+	atomic_fetch_add(&vs->use, OPEN | 1);
 	*handle = next_handle(vs);
 	atomic_store(&vs->handle, *handle);
 	count_session(slot, is_read_write, 1);
@@ -350,7 +413,6 @@ void hp_vsessions_free(void)
 		CK_SESSION_HANDLE handle = atomic_load(&vs->handle);
 		if (handle)
 			close_place(vs, handle);
-		pthread_mutex_destroy(&vs->lock);
 	}
 	for (uint32_t i = 0; i < MOST_CHUNKS && atomic_load(&table.chunks[i]); i++)
 		free(atomic_load(&table.chunks[i]));
@@ -360,6 +422,8 @@ void hp_vsessions_free(void)
 void hp_vsessions_renew_lock(void)
 {
 	pthread_mutex_init(&table.lock, NULL);
+	pthread_mutex_init(&turns.lock, NULL);
+	pthread_cond_init(&turns.given, NULL);
 }
 
 /* --- what a session says of itself ----------------------------------------------------

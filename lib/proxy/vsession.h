@@ -2,11 +2,11 @@
 /*
  * Virtual sessions: what the application holds; memory, no real session.
  *
- * The table maps handles to them. A call takes its session with hp_vsession_take(),
- * which locks it (two threads on one session take turns), and gives it back.
+ * The table maps handles to them. A call takes its session with hp_vsession_take(), so
+ * that it has it alone (two threads on one session take turns), and gives it back.
  * C_CloseSession of a session in use takes it out of the table and returns; the call
  * that is inside cleans up when it ends. The memory of a session is never freed before
- * C_Finalize, only used again, so a look-up needs no lock but the session's own.
+ * C_Finalize, only used again, so a look-up needs no lock.
  */
 #ifndef HP_PROXY_VSESSION_H
 #define HP_PROXY_VSESSION_H
@@ -19,8 +19,6 @@ struct hp_search;     /* search.c */
 struct hp_operations; /* operation.c */
 struct hp_vobject;    /* object.c */
 
-#define HP_VSESSION_OPEN (1u << 31)
-
 struct hp_vsession {
 	/* 0 once closed, and while the place in the table is free */
 	_Atomic CK_SESSION_HANDLE handle;
@@ -28,11 +26,10 @@ struct hp_vsession {
 	struct hp_vslot *slot;
 	hsmpool *pool;
 	bool is_read_write;
-	/* The table's own, and one for each call that is inside; with HP_VSESSION_OPEN
-	 * until the session has ended. Whoever gives back the last one ends it. */
-	_Atomic uint32_t references;
-	pthread_mutex_t lock;
-	/* guarded by lock */
+	/* References, the table's own and one for each call that is inside, and flags:
+	 * vsession.c. */
+	_Atomic uint32_t use;
+	/* of who has taken it */
 	struct hp_search *search;         /* NULL: none */
 	struct hp_operations *operations; /* NULL: none was ever begun */
 	struct hp_vobject *objects;       /* session objects that it made */
@@ -43,7 +40,7 @@ struct hp_vsession {
 	struct hp_vsession *next_free;
 };
 
-/* NULL: no such session. Locked, referenced; hp_vsession_give() undoes both. */
+/* NULL: no such session. Else it is the caller's alone until hp_vsession_give(). */
 struct hp_vsession *hp_vsession_take(CK_SESSION_HANDLE handle);
 void hp_vsession_give(struct hp_vsession *vs);
 

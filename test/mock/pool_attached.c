@@ -59,7 +59,33 @@ static void the_owner_takes_up_the_session_it_left(void **state)
 	assert_int_equal(s->active, HP_OP_DIGEST);
 	assert_null(lease.entry);
 	hp_pool_return(s, CKR_OK);
-	assert_int_equal(ground_stats(g).borrowed_direct, ground_stats(g).returned);
+}
+
+static void an_operation_is_one_borrow_whoever_ends_it(void **state)
+{
+	struct ground *g = *state;
+	struct hp_lease lease;
+	ground_open(g, "max-sessions", "1", "min-sessions", "0", NULL);
+	uint64_t before = ground_stats(g).returned;
+	struct hp_session *s = borrow(g);
+	begin_digest(s);
+	hp_pool_leave_attached(s, 0, &lease);
+	assert_int_equal(ground_stats(g).returned - before, 0);
+	hp_pool_return(hp_pool_take_up(g->pool, &lease, "test"), CKR_OK);
+	assert_int_equal(ground_stats(g).returned - before, 1);
+	s = borrow(g);
+	begin_digest(s);
+	hp_pool_leave_attached(s, 0, &lease);
+	s = borrow(g); /* takes it away */
+	assert_int_equal(ground_stats(g).returned - before, 2);
+	begin_digest(s);
+	hp_pool_leave_attached(s, 0, &lease);
+	hsmpool_error err;
+	assert_ok(hsmpool_pause(g->pool, hsmpool_deadline_in(2000), &err), &err);
+	hsmpool_resume(g->pool);
+	hp_pool_return(borrow(g), CKR_OK);
+	hsmpool_stats stats = ground_stats(g);
+	assert_int_equal(stats.borrowed_direct + stats.borrowed_waited, stats.returned);
 }
 
 static void a_free_session_is_preferred_to_an_attached_one(void **state)
@@ -369,6 +395,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		GROUND_TEST(the_owner_takes_up_the_session_it_left),
+		GROUND_TEST(an_operation_is_one_borrow_whoever_ends_it),
 		GROUND_TEST(a_free_session_is_preferred_to_an_attached_one),
 		GROUND_TEST(who_finds_no_other_gets_it_clean),
 		GROUND_TEST(a_signature_is_not_finished_to_clean_up),
