@@ -82,12 +82,14 @@ typedef struct hsmpool_stats {
 	uint32_t idle;    /* free to borrow */
 	uint32_t used;    /* lent */
 	uint32_t testing; /* being revalidated */
-	uint32_t stuck;   /* lent and inside one call for longer than stuck-after */
+	uint32_t stuck;   /* inside one call for longer than stuck-after */
 	uint32_t closing; /* on their way out */
 	/* left by a multi-part operation between two of its calls */
 	uint32_t attached;
 	uint32_t opening; /* being opened */
-	uint32_t limit;   /* max-sessions, or less: the token's or the learned limit */
+	/* max-sessions, and one per hung session up to stuck-reserve; or less: the
+	 * token's or the learned limit */
+	uint32_t limit;
 	uint32_t peak;    /* the most that were ever open at once */
 	uint32_t waiters; /* threads waiting for a session */
 	uint32_t paused;  /* 1 while paused */
@@ -116,6 +118,7 @@ typedef struct hsmpool_stats {
 	/* counts per bucket; bucket i counts times up to 1000 << i ns */
 	uint64_t wait_ns[HSMPOOL_HISTOGRAM_BUCKETS]; /* of borrows that waited */
 	uint64_t held_ns[HSMPOOL_HISTOGRAM_BUCKETS]; /* from borrow to return */
+	uint64_t hung_calls; /* calls that took longer than stuck-after */
 } hsmpool_stats;
 
 HSMPOOL_API void hsmpool_get_stats(hsmpool *pool, hsmpool_stats *stats);

@@ -148,7 +148,7 @@ static const struct option_row rows[] = {
 	  KIND_DURATION, POOL(stuck_after), HP_MS, LONGEST, NULL, false },
 	{ { "pool", "stuck-reserve", "number", "0",
 	    "sessions opened beyond max-sessions to replace hung ones" },
-	  KIND_NUMBER, POOL(stuck_reserve), 0, 0, NULL, false },
+	  KIND_NUMBER, POOL(stuck_reserve), 0, 65535, NULL, false },
 	{ { "pool", "call-timeout", "duration", "0",
 	    "bound on a module call itself; 0 = calls run in the caller's thread" },
 	  KIND_DURATION, POOL(call_timeout), 0, 0, NULL, false },

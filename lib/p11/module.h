@@ -51,6 +51,7 @@ struct hp_module {
 	bool is_poisoned; /* forked with a call inside: never call it again */
 	/* What fork's prepare handler did here; guarded by the registry's lock. */
 	enum { HP_FORK_PASSED, HP_FORK_CLOSED, HP_FORK_TIMED_OUT } fork;
+	bool is_hanging;  /* a fork waited in vain: the next ones hardly wait */
 	bool was_at_rest; /* in a child: its parent's gate was closed over the fork */
 	CK_INFO info;
 	struct hp_rv_overrides overrides;

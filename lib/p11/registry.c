@@ -12,6 +12,7 @@
 #include "p11/gate.h"
 
 #define FORK_PATIENCE   (5 * HP_SECOND)
+#define FORK_IMPATIENCE (50 * HP_MS) /* with a call that hangs since an earlier fork */
 #define CHANGE_PATIENCE (60 * HP_SECOND)
 
 static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -31,8 +32,10 @@ static void close_for_fork(struct hp_module *module, int64_t deadline_ns)
 		return;
 	if (hp_gate_is_mine(&module->gate))
 		return; /* forks from inside C_Finalize */
-	module->fork =
-		hp_gate_close(module, deadline_ns) ? HP_FORK_CLOSED : HP_FORK_TIMED_OUT;
+	if (module->is_hanging)
+		deadline_ns = hp_time_add(hp_now_ns(), FORK_IMPATIENCE);
+	module->is_hanging = !hp_gate_close(module, deadline_ns);
+	module->fork = module->is_hanging ? HP_FORK_TIMED_OUT : HP_FORK_CLOSED;
 }
 
 static void before_fork(void)

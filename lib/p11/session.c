@@ -68,6 +68,30 @@ CK_RV hp_session_info(struct hp_session *s, CK_SESSION_INFO *info)
 	return HP_SESSION_CALL(s, C_GetSessionInfo, info);
 }
 
+CK_RV hp_session_token_info(struct hp_session *s, CK_TOKEN_INFO *info)
+{
+	memset(info, 0, sizeof(*info));
+	bool is_our_turn = hp_siblings_begin();
+	CK_RV rv = CKR_CRYPTOKI_NOT_INITIALIZED;
+	if (hp_session_call_begin(s)) {
+		rv = HP_FL_CALL(s->module, C_GetTokenInfo, s->slot, info);
+		hp_session_call_end(s);
+	}
+	hp_siblings_end(is_our_turn);
+	return rv;
+}
+
+void hp_session_begin_errand(struct hp_session *s)
+{
+	atomic_store_explicit(&s->call_since_ns, hp_now_coarse_ns(),
+			      memory_order_relaxed);
+}
+
+void hp_session_end_errand(struct hp_session *s)
+{
+	atomic_store_explicit(&s->call_since_ns, 0, memory_order_relaxed);
+}
+
 bool hp_session_state_is_user(CK_STATE state)
 {
 	return state == CKS_RO_USER_FUNCTIONS || state == CKS_RW_USER_FUNCTIONS;

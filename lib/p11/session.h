@@ -56,6 +56,12 @@ CK_RV hp_session_open(struct hp_session *s, struct hp_module *module, CK_SLOT_ID
 		      bool read_write);
 CK_RV hp_session_close(struct hp_session *s);
 CK_RV hp_session_info(struct hp_session *s, CK_SESSION_INFO *info);
+/* What its token says of itself: no call on the session, but seen as one if it hangs. */
+CK_RV hp_session_token_info(struct hp_session *s, CK_TOKEN_INFO *info);
+
+/* Calls made for its sake but on no session (its token is looked for) are seen as one. */
+void hp_session_begin_errand(struct hp_session *s);
+void hp_session_end_errand(struct hp_session *s);
 
 /* A session object was made on it; which opening of it that was comes out. And one of
  * that opening was destroyed, on any session. */

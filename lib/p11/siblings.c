@@ -8,6 +8,7 @@
 #include "p11/siblings.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <sys/mman.h>
 #include "base/time.h"
 
@@ -16,6 +17,8 @@
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 /* Inherited by children, who go on with it. NULL: there was no memory for it. */
 static pthread_mutex_t *turn;
+/* Somebody's call hangs: it was waited for once, and is not again until it ends. */
+static _Atomic bool is_hanging;
 
 static void make_turn(void)
 {
@@ -40,7 +43,10 @@ bool hp_siblings_begin(void)
 	if (!turn)
 		return false;
 	/* Whoever died in a call leaves nothing of ours to put right. */
-	return hp_mutex_lock_until(turn, hp_time_add(hp_now_ns(), PATIENCE));
+	int64_t patience = atomic_load(&is_hanging) ? 0 : PATIENCE;
+	bool has_begun = hp_mutex_lock_until(turn, hp_time_add(hp_now_ns(), patience));
+	atomic_store(&is_hanging, !has_begun);
+	return has_begun;
 }
 
 void hp_siblings_end(bool has_begun)

@@ -51,16 +51,15 @@ static void keep_login(hsmpool *pool, enum hp_login_state state, CK_USER_TYPE us
 
 /* Whether a login that was answered with a catch-all code may be tried once more: the
  * token counted no wrong PIN. */
-static bool was_no_try_spent(hsmpool *pool, CK_USER_TYPE user)
+static bool was_no_try_spent(struct hp_session *session, CK_USER_TYPE user)
 {
 	CK_FLAGS counted =
 		user == CKU_SO
 			? CKF_SO_PIN_COUNT_LOW | CKF_SO_PIN_FINAL_TRY | CKF_SO_PIN_LOCKED
 			: CKF_USER_PIN_COUNT_LOW | CKF_USER_PIN_FINAL_TRY |
 				  CKF_USER_PIN_LOCKED;
-	struct hp_token token;
-	hp_pool_token(pool, &token);
-	return hp_token_refresh(&token) == CKR_OK && !(token.info.flags & counted);
+	CK_TOKEN_INFO info;
+	return hp_session_token_info(session, &info) == CKR_OK && !(info.flags & counted);
 }
 
 /* Processes that log in at the same moment disturb each other on SoftHSM2, which
@@ -80,7 +79,7 @@ static CK_RV log_in_as(struct hp_session *session, CK_USER_TYPE user, const CK_B
 		bool is_unclear =
 			hp_rv_class(&pool->module->overrides, rv) == HP_RV_AMBIGUOUS;
 		if (!is_unclear || user == CKU_CONTEXT_SPECIFIC || tries == LOGIN_TRIES ||
-		    !was_no_try_spent(pool, user))
+		    !was_no_try_spent(session, user))
 			return rv;
 		nanosleep(&pause, NULL);
 	}

@@ -36,7 +36,7 @@ static bool leave_locked(struct hsmpool_session *e, int64_t pinned_until_ns)
 	e->last_ok_ns = e->idle_since_ns = now;
 	e->pinned_until_ns = pinned_until_ns;
 	e->ticket++;
-	bool is_unusable = pool->is_closed || e->is_stuck || hp_entry_is_dead_locked(e);
+	bool is_unusable = pool->is_closed || hp_entry_is_dead_locked(e);
 	if (is_unusable) {
 		condemn_locked(e);
 		return false;

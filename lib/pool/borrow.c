@@ -86,7 +86,8 @@ static bool may_open_locked(const hsmpool *pool, enum hp_want want, int64_t now)
 {
 	if (want == HP_WANT_ANCHOR && hp_anchor_find_locked(pool))
 		return false;
-	return pool->count[HP_ENTRY_OPENING] == 0 && pool->count[HP_ENTRY_EMPTY] > 0 &&
+	return !hp_pool_has_live_locked(pool, HP_ENTRY_OPENING) &&
+	       pool->count[HP_ENTRY_EMPTY] > 0 &&
 	       hp_pool_occupied_locked(pool) < hp_pool_limit_locked(pool) &&
 	       now >= pool->next_open_ns;
 }
@@ -170,7 +171,7 @@ static int64_t wake_time_locked(hsmpool *pool, struct hp_waiter *w, int64_t now)
 	if (w->attached_wake_ns < wake_ns)
 		wake_ns = w->attached_wake_ns;
 	bool awaits_backoff = pool->first == w && pool->next_open_ns > 0 &&
-			      pool->count[HP_ENTRY_OPENING] == 0 &&
+			      !hp_pool_has_live_locked(pool, HP_ENTRY_OPENING) &&
 			      hp_pool_occupied_locked(pool) < hp_pool_limit_locked(pool);
 	return awaits_backoff && pool->next_open_ns < wake_ns ? pool->next_open_ns
 							      : wake_ns;
@@ -289,6 +290,8 @@ static hsmpool_status borrow_slow(hsmpool *pool, enum hp_want want, const char *
 		.thread = hp_thread_id(),
 		.attached_wake_ns = HP_FOREVER,
 	};
+	if (!pool->options.keeper)
+		hp_pool_watch(pool, w.since_ns);
 	for (uint32_t round = 0;; round++) {
 		bool is_final;
 		hsmpool_status status = borrow_once(pool, &w, &is_final, out, err);
@@ -351,7 +354,7 @@ hsmpool_status hp_pool_borrow(hsmpool *pool, enum hp_want want, const char *tag,
 static bool must_retire_locked(struct hsmpool_session *e, int64_t now)
 {
 	hsmpool *pool = e->pool;
-	if (pool->is_closed || e->is_stuck || hp_entry_is_dead_locked(e))
+	if (pool->is_closed || hp_entry_is_dead_locked(e))
 		return true;
 	if (e->is_anchor || e->session.objects > 0)
 		return false;
@@ -367,7 +370,7 @@ static bool must_retire_locked(struct hsmpool_session *e, int64_t now)
 
 static enum hp_close_reason retire_reason(const struct hsmpool_session *e, int64_t now)
 {
-	if (e->is_stuck || hp_entry_is_dead_locked(e))
+	if (hp_entry_is_dead_locked(e))
 		return HP_CLOSE_BROKEN;
 	return now >= e->retire_ns ? HP_CLOSE_LIFETIME : HP_CLOSE_OTHER;
 }

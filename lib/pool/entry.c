@@ -34,12 +34,25 @@ void hp_entry_set_state_locked(struct hsmpool_session *e, enum hp_entry_state st
 
 uint32_t hp_pool_occupied_locked(const hsmpool *pool)
 {
-	return pool->options.max_sessions - pool->count[HP_ENTRY_EMPTY];
+	return pool->entry_count - pool->count[HP_ENTRY_EMPTY];
 }
 
 uint32_t hp_pool_limit_locked(const hsmpool *pool)
 {
-	return pool->learned_limit < pool->limit ? pool->learned_limit : pool->limit;
+	uint32_t reserve = pool->options.stuck_reserve;
+	uint32_t limit = pool->options.max_sessions +
+			 (pool->stuck < reserve ? pool->stuck : reserve);
+	return pool->learned_limit < limit ? pool->learned_limit : limit;
+}
+
+bool hp_pool_has_live_locked(const hsmpool *pool, enum hp_entry_state state)
+{
+	if (pool->count[state] == 0)
+		return false;
+	for (uint32_t i = 0; i < pool->entry_count; i++)
+		if (pool->entries[i].state == state && !pool->entries[i].is_stuck)
+			return true;
+	return false;
 }
 
 static bool lacks_writing(const struct hsmpool_session *e, enum hp_want want)
@@ -189,7 +202,7 @@ bool hp_attached_let_go_locked(hsmpool *pool, int thread)
 
 struct hsmpool_session *hp_entry_claim_empty_locked(hsmpool *pool)
 {
-	for (uint32_t i = 0; i < pool->options.max_sessions; i++) {
+	for (uint32_t i = 0; i < pool->entry_count; i++) {
 		struct hsmpool_session *e = &pool->entries[i];
 		if (e->state == HP_ENTRY_EMPTY) {
 			hp_entry_set_state_locked(e, HP_ENTRY_OPENING);
@@ -201,7 +214,7 @@ struct hsmpool_session *hp_entry_claim_empty_locked(hsmpool *pool)
 
 struct hsmpool_session *hp_anchor_find_locked(const hsmpool *pool)
 {
-	for (uint32_t i = 0; i < pool->options.max_sessions; i++)
+	for (uint32_t i = 0; i < pool->entry_count; i++)
 		if (pool->entries[i].is_anchor)
 			return &pool->entries[i];
 	return NULL;
@@ -223,12 +236,12 @@ void hp_entry_lend_locked(struct hsmpool_session *e, const char *tag, int thread
 static void appoint_anchor(hsmpool *pool)
 {
 	struct hsmpool_session *heir = pool->idle.oldest;
-	for (uint32_t i = 0; !heir && i < pool->options.max_sessions; i++) {
+	for (uint32_t i = 0; !heir && i < pool->entry_count; i++) {
 		struct hsmpool_session *e = &pool->entries[i];
 		bool is_open = e->state == HP_ENTRY_USED ||
 			       e->state == HP_ENTRY_TESTING ||
 			       e->state == HP_ENTRY_ATTACHED;
-		if (is_open && e->known_handle != CK_INVALID_HANDLE)
+		if (is_open && !e->is_stuck && e->known_handle != CK_INVALID_HANDLE)
 			heir = e;
 	}
 	if (heir)
@@ -239,7 +252,7 @@ static void appoint_anchor(hsmpool *pool)
 static void mark_aliases(struct hsmpool_session *opened)
 {
 	hsmpool *pool = opened->pool;
-	for (uint32_t i = 0; i < pool->options.max_sessions; i++) {
+	for (uint32_t i = 0; i < pool->entry_count; i++) {
 		struct hsmpool_session *e = &pool->entries[i];
 		if (e != opened && e->state != HP_ENTRY_EMPTY &&
 		    e->known_handle == opened->known_handle)
@@ -256,7 +269,23 @@ void hp_entry_condemn(struct hsmpool_session *e)
 
 bool hp_entry_is_dead_locked(const struct hsmpool_session *e)
 {
-	return e->is_aliased || e->session.generation <= e->pool->dead_generation;
+	return e->is_aliased || e->is_stuck ||
+	       e->session.generation <= e->pool->dead_generation;
+}
+
+/* A role that only a hung session could play falls to the next that is opened. */
+void hp_entry_quarantine_locked(struct hsmpool_session *e)
+{
+	hsmpool *pool = e->pool;
+	e->is_stuck = true;
+	pool->stuck++;
+	pool->stats.hung_calls++;
+	if (e->is_anchor) {
+		e->is_anchor = false;
+		appoint_anchor(pool);
+		e->is_anchor = !hp_anchor_find_locked(pool);
+	}
+	hp_waiters_wake_head_locked(pool);
 }
 
 /* It stops being one of the open ones before it is closed: of two that are closed at
@@ -327,15 +356,19 @@ void hp_entry_opened_locked(struct hsmpool_session *e, int64_t now)
 	e->opened_ns = e->last_ok_ns = e->idle_since_ns = now;
 	e->retire_ns = lifetime ? hp_time_add(now, hp_jitter(lifetime, 25)) : HP_FOREVER;
 	e->probe_ns = 0;
-	e->is_stuck = e->is_probe_due = e->is_aliased = false;
+	e->is_probe_due = e->is_aliased = false;
 	e->known_handle = e->session.handle;
 	mark_aliases(e);
 	e->session.generation = pool->generation;
 	pool->stats.opened++;
 	pool->open_failures_in_row = 0;
 	pool->next_open_ns = 0;
-	if (!hp_anchor_find_locked(pool))
+	struct hsmpool_session *anchor = hp_anchor_find_locked(pool);
+	if (!anchor || anchor->is_stuck) {
+		if (anchor)
+			anchor->is_anchor = false;
 		e->is_anchor = true;
+	}
 	if (hp_pool_occupied_locked(pool) > pool->stats.peak)
 		pool->stats.peak = hp_pool_occupied_locked(pool);
 }
@@ -351,5 +384,7 @@ void hp_entry_emptied_locked(struct hsmpool_session *e, enum hp_close_reason rea
 	};
 	++*counter[reason];
 	e->session.objects = 0;
+	pool->stuck -= e->is_stuck;
+	e->is_stuck = false;
 	hp_entry_set_state_locked(e, HP_ENTRY_EMPTY);
 }

@@ -65,7 +65,9 @@ struct hsmpool_session {
 	/* guarded by pool->lock */
 	enum hp_entry_state state;
 	bool is_anchor;
-	bool is_stuck;         /* was seen inside one call for longer than stuck-after */
+	/* Was seen inside one call for longer than stuck-after: dead when it returns, and
+	 * meanwhile out of the way of the others. Counted in pool->stuck. */
+	bool is_stuck;
 	bool is_leak_reported; /* was warned about */
 	bool is_probe_due;     /* hsmpool_validate() asked for it */
 	/* The module gave this session's handle out again: it is dead, and closing it
@@ -114,14 +116,16 @@ struct hsmpool {
 	struct hp_pool_options options;
 	struct hp_module *module;
 	uint64_t epoch;
-	struct hsmpool_session *entries; /* options.max_sessions of them, never moved */
+	struct hsmpool_session *entries; /* entry_count of them, never moved */
+	uint32_t entry_count;            /* max-sessions and stuck-reserve */
 	int64_t tick_ns;                 /* how often upkeep looks */
 
 	pthread_mutex_t lock;
 	/* guarded by lock, all below */
 	struct hp_token token;
 	uint32_t count[HP_ENTRY_STATE_COUNT];
-	uint32_t limit;         /* max_sessions, or what the token reports */
+	uint32_t stuck;         /* entries that is_stuck */
+	uint32_t limit;         /* entry_count, or what the token reports */
 	uint32_t learned_limit; /* what C_OpenSession taught; limit if nothing */
 	int64_t learned_ns;
 	struct hp_entry_list idle;     /* the anchor is the oldest */
@@ -132,7 +136,8 @@ struct hsmpool {
 	 * it waits for. Not always the head: that changes with each session returned. */
 	struct hp_waiter *watcher;
 	uint32_t waiters;
-	uint32_t inside; /* threads between hp_pool_enter and _leave */
+	uint32_t inside;  /* threads between hp_pool_enter and _leave */
+	uint32_t closers; /* of them, those of drain.c */
 	bool is_paused;
 	bool is_closed;
 	bool is_kept;      /* constant after open: the keeper knows it */
@@ -182,7 +187,12 @@ struct hsmpool {
 void hp_entry_set_state_locked(struct hsmpool_session *e, enum hp_entry_state state);
 /* Real sessions that exist or are about to: everything but EMPTY. */
 uint32_t hp_pool_occupied_locked(const hsmpool *pool);
+/* How many there may be now: hung ones are replaced as far as stuck-reserve goes. */
 uint32_t hp_pool_limit_locked(const hsmpool *pool);
+/* An entry is in this state and its owner does not hang. */
+bool hp_pool_has_live_locked(const hsmpool *pool, enum hp_entry_state state);
+/* Its call hangs: others take its place and its role. */
+void hp_entry_quarantine_locked(struct hsmpool_session *e);
 bool hp_entry_fits(const hsmpool *pool, const struct hsmpool_session *e,
 		   enum hp_want want);
 /* It would have to be closed and opened anew to serve that. */
@@ -214,7 +224,7 @@ void hp_entry_opened_locked(struct hsmpool_session *e, int64_t now);
 void hp_entry_emptied_locked(struct hsmpool_session *e, enum hp_close_reason reason);
 /* Its owner learned that it is dead: it is closed when released. */
 void hp_entry_condemn(struct hsmpool_session *e);
-/* Known dead, whatever the module says of its handle. */
+/* Known dead, or as good as dead, whatever the module says of its handle. */
 bool hp_entry_is_dead_locked(const struct hsmpool_session *e);
 /* C_CloseSession, also of a session said to be dead (a wrong report must not leak it),
  * unless its handle is another's by now. */
@@ -310,6 +320,15 @@ hsmpool_status hp_pool_obtain_pin(hsmpool *pool, const char *label,
 /* The one that succeeded, if there is one. to has HP_POOL_PIN_CAP bytes. */
 bool hp_pool_copy_kept_pin(hsmpool *pool, struct hp_secret *to);
 bool hp_pool_state_is_ours(const hsmpool *pool, CK_STATE state);
+
+/* --- watch.c: leaks and hangs ------------------------------------------------------- */
+/* Report borrows that last, and quarantine sessions whose call hangs. Logs. */
+void hp_pool_watch(hsmpool *pool, int64_t now);
+
+/* --- drain.c: closing what is not lent ---------------------------------------------- */
+/* All of it, the anchor last, or without the anchor if the pool is only paused. False:
+ * not all was closed at until_ns, because a call hangs. The pool is entered. */
+bool hp_pool_close_unlent(hsmpool *pool, int64_t until_ns);
 
 /* --- upkeep.c: what is due, and doing it ------------------------------------------- */
 /* Decide under the lock what to do; entries that need module calls are put in TESTING

@@ -51,24 +51,22 @@ static hsmpool_status as_down(hsmpool_error *err)
 static hsmpool_status check_token_flags(struct hsmpool_session *e, const char *label,
 					CK_RV *rv, hsmpool_error *err)
 {
-	struct hp_token token;
-	hp_pool_token(e->pool, &token);
-	token.slot = e->session.slot;
-	*rv = hp_token_refresh(&token);
+	CK_TOKEN_INFO info;
+	*rv = hp_session_token_info(&e->session, &info);
 	if (*rv != CKR_OK) {
 		hp_rv_fail(err, *rv, "read the state of token '%s'", label);
 		return as_down(err);
 	}
-	HP_CHECK(!(token.info.flags & CKF_USER_PIN_LOCKED), err, HSMPOOL_ERR_AUTH,
+	HP_CHECK(!(info.flags & CKF_USER_PIN_LOCKED), err, HSMPOOL_ERR_AUTH,
 		 "the user PIN of token '%s' is locked: the security officer must set a "
 		 "new one",
 		 label);
-	HP_CHECK(!(token.info.flags & CKF_USER_PIN_FINAL_TRY), err, HSMPOOL_ERR_AUTH,
+	HP_CHECK(!(info.flags & CKF_USER_PIN_FINAL_TRY), err, HSMPOOL_ERR_AUTH,
 		 "token '%s' has one PIN try left, which is not spent automatically: log "
 		 "in by "
 		 "hand with the right PIN first",
 		 label);
-	if (token.info.flags & CKF_USER_PIN_COUNT_LOW)
+	if (info.flags & CKF_USER_PIN_COUNT_LOW)
 		HP_LOG(WARNING, "pin-count-low",
 		       "a wrong PIN was given to token '%s' since the last login", label);
 	return HSMPOOL_OK;

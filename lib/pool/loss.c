@@ -35,10 +35,8 @@ static CK_RV probe_session_info(struct hsmpool_session *e)
 
 static CK_RV probe_token_info(struct hsmpool_session *e)
 {
-	struct hp_token token;
-	hp_pool_token(e->pool, &token);
-	token.slot = e->session.slot;
-	return hp_token_refresh(&token);
+	CK_TOKEN_INFO info;
+	return hp_session_token_info(&e->session, &info);
 }
 
 /* Tokens without a generator pass: they answered. */

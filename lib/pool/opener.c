@@ -91,8 +91,12 @@ static hsmpool_status open_session(struct hsmpool_session *e, bool read_write, C
 	pthread_mutex_lock(&pool->lock);
 	bool must_resolve = pool->must_resolve;
 	pthread_mutex_unlock(&pool->lock);
-	if (must_resolve)
-		HP_TRY(hp_pool_resolve_token(pool, err));
+	if (must_resolve) {
+		hp_session_begin_errand(&e->session);
+		hsmpool_status status = hp_pool_resolve_token(pool, err);
+		hp_session_end_errand(&e->session);
+		HP_TRY(status);
+	}
 	struct hp_token token;
 	hp_pool_token(pool, &token);
 	bool is_only_read_write = pool->options.session_mode == HP_SESSIONS_READ_WRITE ||

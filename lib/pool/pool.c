@@ -189,19 +189,20 @@ static void set_up(hsmpool *pool)
 	struct hp_pool_options *options = &pool->options;
 	bool is_rw = options->session_mode == HP_SESSIONS_READ_WRITE;
 	CK_ULONG reported = hp_token_session_limit(&pool->token, is_rw);
-	pool->limit = options->max_sessions;
+	pool->limit = pool->entry_count;
 	if (reported > 0 && reported < pool->limit)
 		pool->limit = (uint32_t)reported;
 	pool->learned_limit = pool->limit;
-	if (options->min_sessions > pool->limit)
-		options->min_sessions = pool->limit;
+	uint32_t most = hp_pool_limit_locked(pool);
+	if (options->min_sessions > most)
+		options->min_sessions = most;
 	pool->epoch = hp_process_epoch();
 	pool->generation = 1;
 	pool->user = CKU_USER;
 	pool->login = options->pin_source ? HP_LOGIN_OUT : HP_LOGIN_NONE;
 	pool->tick_ns = choose_tick(options);
-	pool->count[HP_ENTRY_EMPTY] = options->max_sessions;
-	for (uint32_t i = 0; i < options->max_sessions; i++)
+	pool->count[HP_ENTRY_EMPTY] = pool->entry_count;
+	for (uint32_t i = 0; i < pool->entry_count; i++)
 		pool->entries[i].pool = pool;
 	pool->refill_order.pool = pool;
 	pthread_mutex_init(&pool->lock, NULL);
@@ -247,15 +248,16 @@ static hsmpool_status open_on(hsmpool **out, const struct hp_pool_options *optio
 {
 	*out = NULL;
 	hsmpool *pool = calloc(1, sizeof *pool);
-	struct hsmpool_session *entries = calloc(options->max_sessions, sizeof *entries);
+	uint32_t entry_count = options->max_sessions + options->stuck_reserve;
+	struct hsmpool_session *entries = calloc(entry_count, sizeof *entries);
 	if (!pool || !entries) {
 		free(pool);
 		free(entries);
 		return hp_fail(err, HSMPOOL_ERR_SYSTEM,
-			       "no memory for a pool of %u sessions",
-			       options->max_sessions);
+			       "no memory for a pool of %u sessions", entry_count);
 	}
 	pool->entries = entries;
+	pool->entry_count = entry_count;
 	hsmpool_status status = copy_options(&pool->options, options, err);
 	if (status == HSMPOOL_OK)
 		status = find_module_and_token(pool, slot, err);
@@ -272,7 +274,7 @@ static hsmpool_status open_on(hsmpool **out, const struct hp_pool_options *optio
 		return status;
 	}
 	HP_LOG(NOTICE, "pool-opened", "pool of %u to %u sessions on slot %lu of %s",
-	       pool->options.min_sessions, pool->limit, pool->token.slot,
+	       pool->options.min_sessions, hp_pool_limit_locked(pool), pool->token.slot,
 	       pool->module->path);
 	*out = pool;
 	return HSMPOOL_OK;
@@ -293,36 +295,6 @@ hsmpool_status hp_pool_open_slot(hsmpool **out, const struct hp_pool_options *op
 
 /* --- pausing, closing -----------------------------------------------------------------
  */
-
-static struct hsmpool_session *find_unlent(hsmpool *pool, bool keep_anchor)
-{
-	struct hsmpool_session *newest[] = { pool->idle.newest, pool->attached.newest };
-	for (size_t i = 0; i < HP_ARRAY_LEN(newest); i++)
-		for (struct hsmpool_session *e = newest[i]; e; e = e->older)
-			if (!keep_anchor || !e->is_anchor)
-				return e;
-	return NULL;
-}
-
-/* Close what is not lent, the anchor last, or not at all if keep_anchor. */
-static void close_unlent(hsmpool *pool, bool keep_anchor)
-{
-	for (;;) {
-		pthread_mutex_lock(&pool->lock);
-		struct hsmpool_session *e = find_unlent(pool, true);
-		if (!e && !keep_anchor)
-			e = find_unlent(pool, false);
-		if (e) {
-			hp_entry_unlist_locked(e);
-			hp_entry_count_return_locked(e, hp_now_ns());
-			hp_entry_set_state_locked(e, HP_ENTRY_CLOSING);
-		}
-		pthread_mutex_unlock(&pool->lock);
-		if (!e)
-			return;
-		hp_entry_close(e, HP_CLOSE_OTHER);
-	}
-}
 
 /* Wait until no borrower has a session, nor is about to. */
 static hsmpool_status quiesce(hsmpool *pool, int64_t until, hsmpool_error *err)
@@ -356,9 +328,11 @@ hsmpool_status hsmpool_pause(hsmpool *pool, hsmpool_deadline deadline, hsmpool_e
 	pool->is_paused = true;
 	pthread_mutex_unlock(&pool->lock);
 	HP_LOG(NOTICE, "pool-paused", "no session is lent until resume");
-	hsmpool_status status = quiesce(pool, hp_pool_deadline(pool, deadline), err);
-	if (status == HSMPOOL_OK)
-		close_unlent(pool, true);
+	int64_t until = hp_pool_deadline(pool, deadline);
+	hsmpool_status status = quiesce(pool, until, err);
+	if (status == HSMPOOL_OK && !hp_pool_close_unlent(pool, until))
+		status = hp_fail(err, HSMPOOL_ERR_TIMEOUT,
+				 "the module had not closed every session in time");
 	hp_pool_leave(pool);
 	return status;
 }
@@ -402,20 +376,23 @@ void hp_pool_shut(hsmpool *pool)
 
 static void name_leftovers(hsmpool *pool)
 {
-	for (uint32_t i = 0; i < pool->options.max_sessions; i++) {
+	for (uint32_t i = 0; i < pool->entry_count; i++) {
 		struct hsmpool_session *e = &pool->entries[i];
 		pthread_mutex_lock(&pool->lock);
-		bool is_left = e->state == HP_ENTRY_USED || e->state == HP_ENTRY_TESTING;
+		enum hp_entry_state state = e->state;
+		bool is_hung = e->is_stuck || e->session.call_since_ns;
 		const char *tag = e->tag ? e->tag : "?";
 		int thread = e->thread;
 		double age = (double)(hp_now_ns() - e->borrowed_ns) / (double)HP_SECOND;
 		pthread_mutex_unlock(&pool->lock);
-		if (is_left)
+		if (state == HP_ENTRY_USED && !is_hung)
 			HP_LOG(ERROR, "close-leftover",
 			       "session %u is still lent to thread %d for '%s' since "
-			       "%.1f s: "
-			       "left open",
+			       "%.1f s: left open",
 			       i, thread, tag, age);
+		else if (state != HP_ENTRY_EMPTY)
+			HP_LOG(ERROR, "close-leftover",
+			       "session %u: a call of the module hangs: left open", i);
 	}
 }
 
@@ -435,7 +412,7 @@ static void free_in_child(hsmpool *pool)
 static bool drain(hsmpool *pool)
 {
 	int64_t until = hp_now_ns() + pool->options.close_grace;
-	close_unlent(pool, false);
+	hp_pool_close_unlent(pool, until);
 	pthread_mutex_lock(&pool->lock);
 	while ((hp_pool_is_busy_locked(pool) || pool->jobs || pool->inside) &&
 	       hp_cond_wait_until(&pool->quiet, &pool->lock, until))

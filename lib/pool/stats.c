@@ -18,27 +18,28 @@ void hp_histogram_add(uint64_t *buckets, int64_t ns)
 	buckets[bucket]++;
 }
 
-static uint32_t count_stuck_locked(const hsmpool *pool)
+/* Of those in this state the ones whose calls do not hang: these are counted apart. */
+static uint32_t count_live_locked(const hsmpool *pool, enum hp_entry_state state)
 {
-	uint32_t stuck = 0;
-	for (uint32_t i = 0; i < pool->options.max_sessions; i++) {
+	uint32_t live = pool->count[state];
+	for (uint32_t i = 0; pool->stuck && i < pool->entry_count; i++) {
 		const struct hsmpool_session *e = &pool->entries[i];
-		stuck += e->is_stuck && e->state == HP_ENTRY_USED;
+		live -= e->is_stuck && e->state == state;
 	}
-	return stuck;
+	return live;
 }
 
 static void snapshot_locked(hsmpool *pool, hsmpool_stats *out)
 {
 	int64_t now = hp_now_ns();
 	*out = pool->stats;
-	out->stuck = count_stuck_locked(pool);
+	out->stuck = pool->stuck;
 	out->idle = pool->count[HP_ENTRY_IDLE];
-	out->used = pool->count[HP_ENTRY_USED] - out->stuck;
-	out->testing = pool->count[HP_ENTRY_TESTING];
+	out->used = count_live_locked(pool, HP_ENTRY_USED);
+	out->testing = count_live_locked(pool, HP_ENTRY_TESTING);
 	out->attached = pool->count[HP_ENTRY_ATTACHED];
-	out->closing = pool->count[HP_ENTRY_CLOSING];
-	out->opening = pool->count[HP_ENTRY_OPENING];
+	out->closing = count_live_locked(pool, HP_ENTRY_CLOSING);
+	out->opening = count_live_locked(pool, HP_ENTRY_OPENING);
 	out->open = out->idle + out->used + out->testing + out->stuck + out->closing +
 		    out->attached;
 	out->limit = hp_pool_limit_locked(pool);

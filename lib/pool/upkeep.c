@@ -13,70 +13,6 @@
 #include "base/error.h"
 #include "observe/log.h"
 
-/* --- watching: leaks and hangs ------------------------------------------------------ */
-
-/* What to say about a borrow that lasts, collected under the lock, logged after. */
-struct sighting {
-	const char *tag;
-	int thread;
-	int64_t age_ns;
-	unsigned index;
-	bool is_leak, is_stuck;
-};
-
-static bool watch_locked(struct hsmpool_session *e, int64_t now,
-			 struct sighting *sighting)
-{
-	hsmpool *pool = e->pool;
-	if (e->state != HP_ENTRY_USED && e->state != HP_ENTRY_TESTING)
-		return false;
-	int64_t call_since =
-		atomic_load_explicit(&e->session.call_since_ns, memory_order_relaxed);
-	*sighting = (struct sighting){
-		.tag = e->tag,
-		.thread = e->thread,
-		.age_ns = now - e->borrowed_ns,
-		.index = (unsigned)(e - pool->entries),
-	};
-	if (!e->is_stuck && call_since && now - call_since > pool->options.stuck_after)
-		e->is_stuck = sighting->is_stuck = true;
-	if (e->state == HP_ENTRY_USED && !e->is_leak_reported &&
-	    pool->options.leak_warn && sighting->age_ns > pool->options.leak_warn) {
-		e->is_leak_reported = sighting->is_leak = true;
-		pool->stats.leaks_suspected++;
-	}
-	return sighting->is_stuck || sighting->is_leak;
-}
-
-static void tell(const struct sighting *sighting)
-{
-	const char *tag = sighting->tag ? sighting->tag : "?";
-	double age = (double)sighting->age_ns / (double)HP_SECOND;
-	if (sighting->is_stuck)
-		HP_LOG(WARNING, "call-stuck",
-		       "session %u: thread %d is inside one call of the module since "
-		       "long ('%s', borrowed %.1f s ago); the session will be closed when it "
-		       "returns",
-		       sighting->index, sighting->thread, tag, age);
-	else
-		HP_LOG(WARNING, "borrow-overdue",
-		       "session %u: thread %d borrowed it for '%s' %.1f s ago and has "
-		       "not returned it",
-		       sighting->index, sighting->thread, tag, age);
-}
-
-static void watch(hsmpool *pool, int64_t now)
-{
-	for (uint32_t i = 0; i < pool->options.max_sessions; i++) {
-		struct sighting sighting;
-		pthread_mutex_lock(&pool->lock);
-		bool is_news = watch_locked(&pool->entries[i], now, &sighting);
-		pthread_mutex_unlock(&pool->lock);
-		if (is_news)
-			tell(&sighting);
-	}
-}
-
 /* --- deciding ----------------------------------------------------------------------- */
 
 static void add_job_locked(struct hsmpool_session **jobs, struct hsmpool_session *e)
@@ -102,22 +38,10 @@ static struct hsmpool_session *find_probe_due(hsmpool *pool, int64_t now)
 	return NULL;
 }
 
-/* Those whose probe hangs apart. */
-static bool is_testing_locked(const hsmpool *pool)
-{
-	if (pool->count[HP_ENTRY_TESTING] == 0)
-		return false;
-	for (uint32_t i = 0; i < pool->options.max_sessions; i++)
-		if (pool->entries[i].state == HP_ENTRY_TESTING &&
-		    !pool->entries[i].is_stuck)
-			return true;
-	return false;
-}
-
 static void decide_probe_locked(hsmpool *pool, int64_t now, struct hsmpool_session **jobs)
 {
 	struct hsmpool_session *e = find_probe_due(pool, now);
-	if (!e || is_testing_locked(pool) || pool->waiters > 0)
+	if (!e || hp_pool_has_live_locked(pool, HP_ENTRY_TESTING) || pool->waiters > 0)
 		return;
 	hp_entry_unlist_locked(e);
 	hp_entry_set_state_locked(e, HP_ENTRY_TESTING);
@@ -179,8 +103,9 @@ static bool must_open_locked(const hsmpool *pool, int64_t now)
 	bool is_wanted = open < pool->options.min_sessions ||
 			 (pool->waiters > 0 && !pool->idle.newest);
 	return is_wanted && open < hp_pool_limit_locked(pool) &&
-	       now >= pool->next_open_ns && pool->count[HP_ENTRY_OPENING] == 0 &&
-	       !pool->is_paused && !pool->is_closed && pool->login != HP_LOGIN_LATCHED;
+	       now >= pool->next_open_ns &&
+	       !hp_pool_has_live_locked(pool, HP_ENTRY_OPENING) && !pool->is_paused &&
+	       !pool->is_closed && pool->login != HP_LOGIN_LATCHED;
 }
 
 /* The order has no entry yet: one that lay OPENING in the prober's queue would keep
@@ -207,7 +132,7 @@ static void decide_limit_locked(hsmpool *pool, int64_t now)
 struct hsmpool_session *hp_upkeep_decide(hsmpool *pool, int64_t now)
 {
 	struct hsmpool_session *jobs = NULL;
-	watch(pool, now);
+	hp_pool_watch(pool, now);
 	pthread_mutex_lock(&pool->lock);
 	if (!pool->is_closed) {
 		decide_limit_locked(pool, now);

@@ -70,11 +70,28 @@ static void close_does_not_wait_for_a_hung_call_for_ever(void **state)
 	g->is_uneven = true;
 }
 
+/* Another thread goes on with the others; the hung one is left alone. */
+static void close_closes_what_it_can_past_a_hung_close(void **state)
+{
+	struct ground *g = *state;
+
+	ground_open(g, "max-sessions", "4", "min-sessions", "4", "close-grace", "2s",
+		    NULL);
+	g->mock->hang("C_CloseSession", 1);
+	hsmpool_close(&g->pool);
+	assert_int_equal(ground_counters(g).sessions_now, 1);
+	assert_int_equal(ground_logged("close-leftover", NULL, 0), 1);
+	g->mock->release();
+	eventually(ground_counters(g).sessions_now == 0);
+	g->is_uneven = true;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		GROUND_TEST(close_is_bounded_and_a_late_return_is_harmless),
 		GROUND_TEST(close_does_not_wait_for_a_hung_call_for_ever),
+		GROUND_TEST(close_closes_what_it_can_past_a_hung_close),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -160,11 +160,10 @@ static void a_value_out_of_range_is_refused_by_name(void **state)
 	refused("proxy", "journal-limit", "2GiB", "out of range");
 	refused("pool", "call-timeout", "5s",
 		"call-timeout: only 0 is supported by this version");
-	refused("pool", "stuck-reserve", "1",
-		"stuck-reserve: only 0 is supported by this version");
 	set("pool", "call-timeout", "0");
 	set("pool", "call-timeout", "0s");
 	set("pool", "stuck-reserve", "0");
+	set("pool", "stuck-reserve", "4");
 }
 
 static void a_value_of_the_wrong_kind_is_refused_with_what_is_right(void **state)
