@@ -21,6 +21,7 @@
 #include "base/time.h"
 #include "observe/log.h"
 #include "p11/gate.h"
+#include "p11/instances.h"
 #include "p11/registry.h"
 #include "p11/siblings.h"
 
@@ -154,28 +155,37 @@ static CK_RV initialize_locking(struct hp_module *module,
 
 /*
  * ALREADY_INITIALIZED is the answer of a module that someone else in this process uses
- * (share it, it is theirs to finalise) or of one that a forked child inherited
- * initialised: if that was ours, its state is a dead copy and is made anew.
+ * (share it; theirs to finalise, unless it is another copy of us) or of one that a forked
+ * child inherited initialised: if that was ours, its state is a dead copy and is made
+ * anew.
  */
 static CK_RV initialize(struct hp_module *module, const struct hp_module *inherited,
 			const struct hp_module_start *begin)
 {
+	bool has_users = hp_instances_users(module->fl) > 0;
 	CK_RV rv = initialize_locking(module, begin);
-	bool is_dead_copy = rv == CKR_CRYPTOKI_ALREADY_INITIALIZED && inherited &&
-			    inherited->is_initialised && inherited->is_ours;
+	bool is_dead_copy = rv == CKR_CRYPTOKI_ALREADY_INITIALIZED && !has_users &&
+			    inherited && inherited->is_initialised &&
+			    inherited->is_managed;
 	if (is_dead_copy) {
 		module->fl->C_Finalize(NULL);
 		rv = initialize_locking(module, begin);
 	}
 	module->is_ours = rv == CKR_OK;
+	module->is_managed = module->is_ours || has_users;
 	module->is_initialised = rv == CKR_OK || rv == CKR_CRYPTOKI_ALREADY_INITIALIZED;
+	if (module->is_initialised && module->is_managed)
+		hp_instances_join(module->fl);
 	return module->is_initialised ? CKR_OK : rv;
 }
 
 static void finalize(struct hp_module *module)
 {
-	if (module->is_ours)
-		module->fl->C_Finalize(NULL);
+	if (module->is_managed) {
+		hp_instances_leave(module->fl);
+		if (hp_instances_users(module->fl) == 0)
+			module->fl->C_Finalize(NULL);
+	}
 	module->is_initialised = false;
 	module->is_ours = false;
 }
@@ -342,7 +352,7 @@ hsmpool_status hp_module_open(struct hp_module **out, const char *name_or_path,
 /* The last reference is gone. With the change lock held. */
 static void stop(struct hp_module *module)
 {
-	if (!module->is_ours) {
+	if (!module->is_managed) {
 		module->is_initialised = false;
 		return;
 	}
@@ -355,7 +365,8 @@ static void stop(struct hp_module *module)
 	}
 	finalize(module);
 	hp_gate_open(module);
-	HP_LOG(INFO, "module-finalised", "module %s: finalised", module->path);
+	HP_LOG(INFO, "module-finalised", "module %s: finalised, or left to another user",
+	       module->path);
 }
 
 bool hp_module_restart(struct hp_module *module, hsmpool_status *status,
@@ -365,7 +376,8 @@ bool hp_module_restart(struct hp_module *module, hsmpool_status *status,
 	if (!hp_registry_begin_change())
 		return false;
 	hp_registry_lock();
-	bool is_sole_user = module->references == 1 && module->is_ours;
+	bool is_sole_user = module->references == 1 && module->is_managed &&
+			    hp_instances_users(module->fl) == 1;
 	hp_registry_unlock();
 	if (is_sole_user)
 		stop(module);

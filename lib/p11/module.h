@@ -47,7 +47,8 @@ struct hp_module {
 	bool is_serialised;     /* the module refused CKF_OS_LOCKING_OK */
 	/* Changed inside the gate only, so a fork sees them as the module is. */
 	bool is_initialised;
-	bool is_ours;     /* we initialised it, so we may finalise it */
+	bool is_ours;     /* we initialised it */
+	bool is_managed;  /* we or another copy of us: its last user finalises it */
 	bool is_poisoned; /* forked with a call inside: never call it again */
 	/* What fork's prepare handler did here; guarded by the registry's lock. */
 	enum { HP_FORK_PASSED, HP_FORK_CLOSED, HP_FORK_TIMED_OUT } fork;
@@ -70,7 +71,8 @@ struct hp_module {
  * refused. overrides are those of the first opener.
  *
  * CKR_CRYPTOKI_ALREADY_INITIALIZED in the process that never forked since: someone
- * else in the process uses it; we use it too and do not finalise it. In a forked child
+ * else in the process uses it; we use it too and do not finalise it, unless that is
+ * another copy of us (p11/instances.h), which is gone before we are. In a forked child
  * whose parent's instance was ours: C_Finalize and C_Initialize.
  */
 hsmpool_status hp_module_open(struct hp_module **out, const char *name_or_path,
@@ -89,8 +91,9 @@ hsmpool_status hp_module_open_as(struct hp_module **out, const char *name_or_pat
 				 const char *env, const struct hp_rv_overrides *overrides,
 				 const struct hp_module_start *start, hsmpool_error *err);
 
-/* Drop the reference; the last one finalises what is ours, unless a call is stuck
- * inside (after a bounded wait) or this is a forked child. Never dlcloses. */
+/* Drop the reference; the last one finalises what is managed by us, unless another copy
+ * of us uses it, a call is stuck inside (after a bounded wait) or this is a forked child.
+ * Never dlcloses. */
 void hp_module_close(struct hp_module **module);
 
 /*

@@ -10,13 +10,13 @@
 
 #include "base/time.h"
 #include "p11/gate.h"
+#include "p11/instances.h"
 
 #define FORK_PATIENCE   (5 * HP_SECOND)
 #define FORK_IMPATIENCE (50 * HP_MS) /* with a call that hangs since an earlier fork */
 #define CHANGE_PATIENCE (60 * HP_SECOND)
 
 static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_mutex_t change_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct hp_module *modules; /* guarded by list_lock */
 
 /* Of the thread that forks; inherited by the child, whose only thread it is. */
@@ -73,12 +73,12 @@ static void after_fork_in_child(void)
 		pthread_mutex_init(&m->serial, NULL);
 	}
 	pthread_mutex_init(&list_lock, NULL);
-	pthread_mutex_init(&change_lock, NULL);
+	hp_instances_renew_in_child();
 }
 
 bool hp_registry_watch_forks(void)
 {
-	static bool is_watching; /* guarded by change_lock; true in children too */
+	static bool is_watching; /* guarded by the change lock; true in children too */
 	if (!is_watching)
 		is_watching = hp_registry_watch_forks_again();
 	return is_watching;
@@ -124,11 +124,11 @@ struct hp_module *hp_registry_find_inherited(const void *dl)
 
 bool hp_registry_begin_change(void)
 {
-	return hp_mutex_lock_until(&change_lock,
+	return hp_mutex_lock_until(hp_instances_lock(),
 				   hp_time_add(hp_now_ns(), CHANGE_PATIENCE));
 }
 
 void hp_registry_end_change(void)
 {
-	pthread_mutex_unlock(&change_lock);
+	pthread_mutex_unlock(hp_instances_lock());
 }

@@ -31,9 +31,9 @@ struct hp_module *hp_registry_find(const void *dl);
 struct hp_module *hp_registry_find_inherited(const void *dl);
 
 /*
- * Opening and closing modules, one at a time: held over the module's own C_Initialize
- * and C_Finalize, so the wait for it is bounded. False: another thread hangs there.
- * Taken before the registry's lock.
+ * Opening and closing modules, one at a time, in all copies of us in this process: held
+ * over the module's own C_Initialize and C_Finalize, so the wait for it is bounded.
+ * False: another thread hangs there. Taken before the registry's lock.
  */
 bool hp_registry_begin_change(void);
 void hp_registry_end_change(void);

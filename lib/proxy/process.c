@@ -312,9 +312,9 @@ static CK_RV start_up(const CK_C_INITIALIZE_ARGS *args)
 			hp_choice_forbid_threads();
 		status = open_module(&start, &err);
 	}
-	/* Its owner may finalise it at any moment; no thread that the program does not
-	 * know of must be inside then. */
-	if (status == HSMPOOL_OK && has_module && !process.module->is_ours)
+	/* Its owner, unless that is another copy of us, may finalise it at any moment; no
+	 * thread that the program does not know of must be inside then. */
+	if (status == HSMPOOL_OK && has_module && !process.module->is_managed)
 		hp_choice_forbid_threads();
 	if (status == HSMPOOL_OK)
 		return CKR_OK;

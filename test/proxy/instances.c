@@ -4,6 +4,8 @@
 
 #include <dlfcn.h>
 #include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,7 +28,10 @@ int __lsan_is_turned_off(void)
 /* Another file, so the loader takes it for another library. */
 static CK_FUNCTION_LIST *load_copy(void)
 {
+	static CK_FUNCTION_LIST *loaded;
 	char path[400];
+	if (loaded)
+		return loaded;
 	snprintf(path, sizeof(path), "%s/copy.so", softhsm.dir);
 	FILE *from = fopen(module_path(), "rb"), *to = fopen(path, "wb");
 	assert_true(from && to);
@@ -35,7 +40,8 @@ static CK_FUNCTION_LIST *load_copy(void)
 		assert_int_equal(fwrite(block, 1, len, to), len);
 	fclose(from);
 	assert_int_equal(fclose(to), 0);
-	return module_load_other(path);
+	loaded = module_load_other(path);
+	return loaded;
 }
 
 static CK_RV digest_by(CK_FUNCTION_LIST *p11, CK_SESSION_HANDLE session)
@@ -46,6 +52,12 @@ static CK_RV digest_by(CK_FUNCTION_LIST *p11, CK_SESSION_HANDLE session)
 	CK_RV rv = p11->C_DigestInit(session, &mechanism);
 	return rv != CKR_OK ? rv
 			    : p11->C_Digest(session, input, sizeof(input), digest, &len);
+}
+
+static bool vendor_is_initialised(void)
+{
+	CK_INFO info;
+	return module_load_other(softhsm.module)->C_GetInfo(&info) == CKR_OK;
 }
 
 static void two_instances_share_the_vendors_module(void **state)
@@ -68,15 +80,132 @@ static void two_instances_share_the_vendors_module(void **state)
 	assert_rv(copy->C_Finalize(NULL), CKR_OK);
 	assert_rv(digest_by(module_load(), ours), CKR_OK);
 	assert_int_equal(module_state(ours), CKS_RW_USER_FUNCTIONS);
-	/* The one that came first takes the vendor's module along: no crash. */
+	/* Nor does the one that came first: the last one takes the vendor's module along.
+	 */
 	assert_rv(copy->C_Initialize(NULL), CKR_OK);
 	assert_rv(copy->C_OpenSession(slot, RW, NULL, NULL, &theirs), CKR_OK);
 	module_end();
-	assert_rv(digest_by(copy, theirs), CKR_DEVICE_ERROR);
-	assert_rv(copy->C_Finalize(NULL), CKR_OK);
+	assert_rv(digest_by(copy, theirs), CKR_OK);
 	module_begin();
 	assert_rv(digest_by(module_load(), module_session(RW)), CKR_OK);
 	module_end();
+	assert_true(vendor_is_initialised());
+	assert_rv(copy->C_Finalize(NULL), CKR_OK);
+	assert_false(vendor_is_initialised());
+}
+
+/* --- an application's threads inside --------------------------------------------------
+ */
+
+struct worker {
+	pthread_t thread;
+	CK_FUNCTION_LIST *copy;
+	CK_SESSION_HANDLE session;
+	_Atomic unsigned done;
+	_Atomic bool stop;
+	CK_RV rv;
+};
+
+static void *digest_until_told(void *argument)
+{
+	struct worker *w = argument;
+	while (!atomic_load(&w->stop) && w->rv == CKR_OK) {
+		w->rv = digest_by(w->copy, w->session);
+		atomic_fetch_add(&w->done, 1);
+	}
+	atomic_fetch_add(&w->done, 1000000); /* nobody waits for one that has ended */
+	return NULL;
+}
+
+static void await_progress(struct worker *w)
+{
+	unsigned before = atomic_load(&w->done);
+	while (atomic_load(&w->done) < before + 20)
+		sched_yield();
+}
+
+static void threads_in_one_instance_outlast_the_other(void **state)
+{
+	struct worker workers[3] = { 0 };
+	(void)state;
+	module_configure(&softhsm, NULL, NULL);
+	CK_FUNCTION_LIST *copy = load_copy();
+	module_begin();
+	assert_rv(copy->C_Initialize(NULL), CKR_OK);
+	CK_SLOT_ID slot = module_slot();
+	for (int i = 0; i < 3; i++) {
+		struct worker *w = &workers[i];
+		w->copy = copy;
+		assert_rv(copy->C_OpenSession(slot, RW, NULL, NULL, &w->session), CKR_OK);
+		pthread_create(&w->thread, NULL, digest_until_told, w);
+	}
+	for (int round = 0; round < 10; round++) {
+		assert_rv(module_digest(module_session(RW)), CKR_OK);
+		await_progress(&workers[round % 3]);
+		module_end();
+		await_progress(&workers[round % 3]);
+		module_begin();
+	}
+	for (int i = 0; i < 3; i++) {
+		atomic_store(&workers[i].stop, true);
+		pthread_join(workers[i].thread, NULL);
+		assert_rv(workers[i].rv, CKR_OK);
+	}
+	module_end();
+	assert_rv(copy->C_Finalize(NULL), CKR_OK);
+	assert_false(vendor_is_initialised());
+}
+
+/* The library, which this program contains, is an instance too. */
+static void the_library_and_the_module_share_the_vendors_module(void **state)
+{
+	(void)state;
+	module_configure(&softhsm, NULL, NULL);
+	hsmpool *pool = fixture_open(&softhsm);
+	module_begin();
+	assert_rv(module_digest(module_session(RW)), CKR_OK);
+	hsmpool_close(&pool);
+	assert_rv(module_digest(module_session(RW)), CKR_OK);
+	pool = fixture_open(&softhsm);
+	module_end();
+	assert_true(vendor_is_initialised());
+	hsmpool_close(&pool);
+	assert_false(vendor_is_initialised());
+}
+
+static bool work_in_child(CK_FUNCTION_LIST *one, CK_FUNCTION_LIST *other, CK_SLOT_ID slot)
+{
+	CK_SESSION_HANDLE first, second;
+	return one->C_Initialize(NULL) == CKR_OK && other->C_Initialize(NULL) == CKR_OK &&
+	       one->C_OpenSession(slot, RW, NULL, NULL, &first) == CKR_OK &&
+	       other->C_OpenSession(slot, RW, NULL, NULL, &second) == CKR_OK &&
+	       digest_by(one, first) == CKR_OK && one->C_Finalize(NULL) == CKR_OK &&
+	       digest_by(other, second) == CKR_OK && other->C_Finalize(NULL) == CKR_OK &&
+	       !vendor_is_initialised();
+}
+
+/* The uses of the parent are not the child's, whichever instance it asks first. */
+static void both_instances_work_in_a_forked_child(void **state)
+{
+	(void)state;
+	module_configure(&softhsm, "token = pkcs11:token=" FIXTURE_TOKEN, NULL);
+	CK_FUNCTION_LIST *copy = load_copy();
+	module_begin();
+	assert_rv(copy->C_Initialize(NULL), CKR_OK);
+	CK_SLOT_ID slot = module_slot();
+	for (int i = 0; i < 2; i++) {
+		int status = 0;
+		pid_t child = fork();
+		if (child == 0) {
+			alarm(30);
+			_exit(!work_in_child(i ? copy : module_load(),
+					     i ? module_load() : copy, slot));
+		}
+		assert_int_equal(waitpid(child, &status, 0), child);
+		assert_int_equal(status, 0);
+	}
+	module_end();
+	assert_rv(copy->C_Finalize(NULL), CKR_OK);
 }
 
 /* --- unloading
@@ -165,6 +294,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(two_instances_share_the_vendors_module),
+		cmocka_unit_test(threads_in_one_instance_outlast_the_other),
+		cmocka_unit_test(the_library_and_the_module_share_the_vendors_module),
+		cmocka_unit_test(both_instances_work_in_a_forked_child),
 		cmocka_unit_test(unloading_the_module_does_not_take_it_away),
 		cmocka_unit_test(the_process_may_end_at_any_moment),
 	};
