@@ -70,6 +70,14 @@ HSMPOOL_API void hsmpool_validate(hsmpool *pool);
  * last one without bound. */
 #define HSMPOOL_HISTOGRAM_BUCKETS 26
 
+/* Whether the token answers: it does, or has not failed for long; it does nothing but
+ * fail, and callers are refused; likewise, and it is being tried whether it is back. */
+typedef enum hsmpool_breaker {
+	HSMPOOL_BREAKER_CLOSED = 0,
+	HSMPOOL_BREAKER_OPEN = 1,
+	HSMPOOL_BREAKER_HALF_OPEN = 2,
+} hsmpool_breaker;
+
 /*
  * A snapshot of the pool's figures. Set size to sizeof(hsmpool_stats) before the
  * call; fields that a newer header added are left alone for older callers.
@@ -119,6 +127,13 @@ typedef struct hsmpool_stats {
 	uint64_t wait_ns[HSMPOOL_HISTOGRAM_BUCKETS]; /* of borrows that waited */
 	uint64_t held_ns[HSMPOOL_HISTOGRAM_BUCKETS]; /* from borrow to return */
 	uint64_t hung_calls; /* calls that took longer than stuck-after */
+	/* the ladder of recovery */
+	uint32_t breaker; /* an hsmpool_breaker */
+	uint64_t breaker_opened;
+	uint64_t lost_sessions; /* losses noticed: of a session, others in doubt */
+	uint64_t lost_logins;
+	uint64_t lost_tokens;     /* of all sessions; the token was looked for again */
+	uint64_t module_restarts; /* C_Finalize and C_Initialize */
 } hsmpool_stats;
 
 HSMPOOL_API void hsmpool_get_stats(hsmpool *pool, hsmpool_stats *stats);

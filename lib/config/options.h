@@ -44,8 +44,13 @@ struct hp_pool_options {
 	int64_t max_lifetime; /* 0: never */
 	int64_t stuck_after;
 	uint32_t stuck_reserve;
-	int64_t call_timeout; /* 0: calls run in the caller's thread */
-	int64_t leak_warn;    /* 0: never */
+	int64_t call_timeout;  /* 0: calls run in the caller's thread */
+	int64_t breaker_after; /* 0: never opens */
+	uint32_t breaker_failures;
+	int64_t breaker_probe;
+	int64_t breaker_probe_max;
+	bool module_restart;
+	int64_t leak_warn; /* 0: never */
 	int64_t close_grace;
 	enum hp_key_copies key_copies;
 	bool fair;

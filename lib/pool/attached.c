@@ -76,7 +76,7 @@ struct hp_session *hp_pool_take_up(hsmpool *pool, struct hp_lease *lease, const 
 		return NULL;
 	pthread_mutex_lock(&pool->lock);
 	bool is_ours =
-		e->state == HP_ENTRY_ATTACHED && e->ticket == ticket && !pool->is_paused;
+		e->state == HP_ENTRY_ATTACHED && e->ticket == ticket && !pool->holds;
 	bool is_dead = is_ours && hp_entry_is_dead_locked(e);
 	if (is_ours) {
 		hp_entry_unlist_locked(e);

@@ -89,7 +89,7 @@ static bool may_open_locked(const hsmpool *pool, enum hp_want want, int64_t now)
 	return !hp_pool_has_live_locked(pool, HP_ENTRY_OPENING) &&
 	       pool->count[HP_ENTRY_EMPTY] > 0 &&
 	       hp_pool_occupied_locked(pool) < hp_pool_limit_locked(pool) &&
-	       now >= pool->next_open_ns;
+	       now >= hp_breaker_next_try_locked(pool);
 }
 
 /* Why a slow borrow ended. */
@@ -100,6 +100,7 @@ enum outcome {
 	TOO_MANY, /* waiters */
 	CLOSED,
 	LATCHED,
+	DOWN, /* the breaker is open */
 };
 
 static bool try_take_locked(hsmpool *pool, struct hp_waiter *w, int64_t now,
@@ -116,6 +117,7 @@ static bool try_take_locked(hsmpool *pool, struct hp_waiter *w, int64_t now,
 	}
 	if (may_open_locked(pool, w->want, now) &&
 	    (*e = hp_entry_claim_empty_locked(pool))) {
+		hp_breaker_begin_try_locked(pool, now);
 		(*e)->is_lent = true;
 		(*e)->tag = w->tag;
 		(*e)->thread = w->thread;
@@ -149,7 +151,11 @@ static bool decide_locked(hsmpool *pool, struct hp_waiter *w, int64_t now,
 	*outcome = LATCHED;
 	if (hp_pool_is_latched_locked(pool, now))
 		return true;
-	if (!pool->is_paused && try_take_locked(pool, w, now, e, outcome))
+	/* Who waited when it opened waits on. */
+	*outcome = DOWN;
+	if (!w->is_queued && hp_breaker_refuses_locked(pool, w->since_ns, now))
+		return true;
+	if (!pool->holds && try_take_locked(pool, w, now, e, outcome))
 		return true;
 	*outcome = TIMED_OUT;
 	if (now >= w->deadline_ns)
@@ -170,11 +176,11 @@ static int64_t wake_time_locked(hsmpool *pool, struct hp_waiter *w, int64_t now)
 		w->attached_wake_ns = hp_attached_watch_time_locked(pool, now);
 	if (w->attached_wake_ns < wake_ns)
 		wake_ns = w->attached_wake_ns;
-	bool awaits_backoff = pool->first == w && pool->next_open_ns > 0 &&
+	int64_t next_try_ns = hp_breaker_next_try_locked(pool);
+	bool awaits_backoff = pool->first == w && next_try_ns > 0 &&
 			      !hp_pool_has_live_locked(pool, HP_ENTRY_OPENING) &&
 			      hp_pool_occupied_locked(pool) < hp_pool_limit_locked(pool);
-	return awaits_backoff && pool->next_open_ns < wake_ns ? pool->next_open_ns
-							      : wake_ns;
+	return awaits_backoff && next_try_ns < wake_ns ? next_try_ns : wake_ns;
 }
 
 /* Who leaves the queue wakes the next: what it was woken for may still be there, and
@@ -186,7 +192,8 @@ static void pass_on_locked(hsmpool *pool, int64_t now)
 		return;
 	if (pool->attached.oldest && !pool->watcher)
 		hp_waiters_watch_attached_locked(pool, now);
-	if (pool->next_open_ns > now || may_open_locked(pool, pool->first->want, now))
+	if (hp_breaker_next_try_locked(pool) > now ||
+	    may_open_locked(pool, pool->first->want, now))
 		hp_waiters_wake_head_locked(pool);
 }
 
@@ -228,7 +235,7 @@ static void count_refusal(hsmpool *pool, enum outcome outcome, hsmpool_deadline 
 	pthread_mutex_lock(&pool->lock);
 	if (outcome == TIMED_OUT && deadline != HSMPOOL_NO_WAIT)
 		pool->stats.borrow_timeouts++;
-	else if (outcome == TIMED_OUT || outcome == TOO_MANY)
+	else if (outcome == TIMED_OUT || outcome == TOO_MANY || outcome == DOWN)
 		pool->stats.borrow_rejected++;
 	pthread_mutex_unlock(&pool->lock);
 }
@@ -257,6 +264,10 @@ static hsmpool_status borrow_once(hsmpool *pool, struct hp_waiter *w, bool *is_f
 		return fail_closed(err);
 	case LATCHED:
 		return fail_latched(pool, err);
+	case DOWN:
+		if (pool->is_kept)
+			hp_keeper_wake();
+		return hp_breaker_fail(pool, err);
 	case TOO_MANY:
 		return fail_too_many(pool, err);
 	case TIMED_OUT:
@@ -329,7 +340,8 @@ hsmpool_status hp_pool_borrow(hsmpool *pool, enum hp_want want, const char *tag,
 	struct hsmpool_session *e = NULL;
 	int64_t now = hp_now_ns();
 	pthread_mutex_lock(&pool->lock);
-	if (!pool->is_paused && !pool->is_closed && pool->login != HP_LOGIN_LATCHED)
+	if (!pool->holds && !pool->is_closed && pool->login != HP_LOGIN_LATCHED &&
+	    pool->breaker.state == HP_BREAKER_CLOSED)
 		e = hp_idle_find_locked(pool, want);
 	if (e && !hp_waiters_may_be_passed_locked(pool, e, now))
 		e = NULL;
@@ -403,6 +415,7 @@ static void release_at(struct hsmpool_session *e, bool is_alive, bool is_hot, in
 	if (is_hot)
 		e->idle_since_ns = now;
 	if (is_alive) {
+		hp_breaker_note_success_locked(pool);
 		e->last_ok_ns = now;
 		e->probe_ns = 0;
 		e->is_probe_due = false;
@@ -414,8 +427,10 @@ static void release_at(struct hsmpool_session *e, bool is_alive, bool is_hot, in
 	else
 		hp_pool_put_locked(e, now, is_hot);
 	hp_pool_tell_if_quiet_locked(pool);
+	bool has_news = pool->breaker.must_tell;
 	bool is_keeperless = !pool->options.keeper && now >= pool->next_upkeep_ns;
-	if (is_keeperless)
+	bool stays = is_keeperless || has_news;
+	if (stays)
 		hp_pool_enter_locked(pool);
 	pthread_mutex_unlock(&pool->lock);
 
@@ -425,10 +440,12 @@ static void release_at(struct hsmpool_session *e, bool is_alive, bool is_hot, in
 		       tag ? tag : "?", (double)held_ns / (double)HP_SECOND);
 	if (retires)
 		hp_entry_close(e, reason);
-	if (is_keeperless) {
+	if (has_news)
+		hp_breaker_tell(pool);
+	if (is_keeperless)
 		hp_upkeep_inline(pool, now);
+	if (stays)
 		hp_pool_leave(pool);
-	}
 }
 
 void hp_entry_release(struct hsmpool_session *e, bool is_alive, bool is_hot)

@@ -36,7 +36,7 @@ static void close_all(hsmpool *pool)
 {
 	for (;;) {
 		pthread_mutex_lock(&pool->lock);
-		bool is_wanted = pool->is_closed || pool->is_paused;
+		bool is_wanted = pool->is_closed || pool->holds;
 		struct hsmpool_session *e = is_wanted ? next_locked(pool) : NULL;
 		if (e) {
 			hp_entry_unlist_locked(e);

@@ -323,7 +323,7 @@ bool hp_pool_is_busy_locked(const hsmpool *pool)
 
 void hp_pool_tell_if_quiet_locked(hsmpool *pool)
 {
-	if ((pool->is_paused || pool->is_closed) && !hp_pool_is_busy_locked(pool))
+	if ((pool->holds || pool->is_closed) && !hp_pool_is_busy_locked(pool))
 		pthread_cond_broadcast(&pool->quiet);
 }
 
@@ -361,6 +361,9 @@ void hp_entry_opened_locked(struct hsmpool_session *e, int64_t now)
 	mark_aliases(e);
 	e->session.generation = pool->generation;
 	pool->stats.opened++;
+	/* A token that is back is not made to wait for what it was before. */
+	if (pool->open_failures_in_row > 0)
+		pool->next_login_ns = 0;
 	pool->open_failures_in_row = 0;
 	pool->next_open_ns = 0;
 	struct hsmpool_session *anchor = hp_anchor_find_locked(pool);

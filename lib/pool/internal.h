@@ -50,6 +50,22 @@ enum hp_loss {
 	HP_LOSS_TOKEN,   /* every session is dead: close them, find the token again */
 };
 
+/* Whether borrowers may hope for the token; breaker.c. */
+enum hp_breaker_state {
+	/* It answers, or has not failed for long: borrowers wait and try. */
+	HP_BREAKER_CLOSED,
+	/* It does nothing but fail: who comes is refused at once. */
+	HP_BREAKER_OPEN,
+	/* Likewise, while one thread looks whether it is back. */
+	HP_BREAKER_HALF_OPEN,
+};
+
+/* What keeps sessions from being lent, as bits. */
+enum {
+	HP_HOLD_PAUSE = 1u << 0,   /* hsmpool_pause() */
+	HP_HOLD_RESTART = 1u << 1, /* the module is about to be restarted */
+};
+
 /* Why a real session was closed. */
 enum hp_close_reason {
 	HP_CLOSE_IDLE,
@@ -111,6 +127,23 @@ struct hp_waiter {
 	struct hp_waiter *before, *after;
 };
 
+/* Guarded by pool->lock. */
+struct hp_breaker {
+	enum hp_breaker_state state;
+	uint32_t failures; /* of the token, in a row */
+	int64_t failing_since_ns;
+	CK_RV reason; /* of the last failure; its text, if it had one */
+	bool has_text;
+	hsmpool_error error;
+	int64_t opened_ns;
+	int64_t next_probe_ns;   /* OPEN: when to try */
+	int64_t next_wanted_ns;  /* and when somebody asks for it */
+	int64_t trying_since_ns; /* HALF_OPEN */
+	uint32_t probes_failed;  /* since it opened */
+	bool is_wanted;          /* somebody was refused since the last try */
+	bool must_tell;          /* the log does not know yet */
+};
+
 struct hsmpool {
 	/* constant after open */
 	struct hp_pool_options options;
@@ -138,7 +171,7 @@ struct hsmpool {
 	uint32_t waiters;
 	uint32_t inside;  /* threads between hp_pool_enter and _leave */
 	uint32_t closers; /* of them, those of drain.c */
-	bool is_paused;
+	unsigned holds;   /* HP_HOLD_*: no session is lent */
 	bool is_closed;
 	bool is_kept;      /* constant after open: the keeper knows it */
 	bool must_resolve; /* the slot may have moved */
@@ -148,7 +181,8 @@ struct hsmpool {
 	int64_t validate_before_ns; /* proofs of life before this do not count */
 	int64_t next_open_ns;       /* backoff after failures to open */
 	uint32_t open_failures_in_row;
-	hsmpool_error open_failure;          /* the last of these */
+	hsmpool_error open_failure; /* the last of these */
+	struct hp_breaker breaker;
 	int64_t next_retire_ns;              /* pacing of max-lifetime */
 	int64_t next_upkeep_ns;              /* keeper = no: when a return does upkeep */
 	uint32_t jobs;                       /* that the prober has or will get */
@@ -291,6 +325,29 @@ hsmpool_status hp_entry_prepare(struct hsmpool_session *e, enum hp_want want,
 /* The slot where the token is now; module calls, so without the lock. */
 hsmpool_status hp_pool_resolve_token(hsmpool *pool, hsmpool_error *err);
 
+/* --- breaker.c --------------------------------------------------------------------- */
+/* The token failed; err, which says how, may be NULL. */
+void hp_breaker_note_failure_locked(hsmpool *pool, CK_RV rv, const hsmpool_error *err);
+void hp_breaker_close_locked(hsmpool *pool);
+/* The token did something as it should. */
+static inline void hp_breaker_note_success_locked(hsmpool *pool)
+{
+	if (__builtin_expect(pool->breaker.failures != 0, 0))
+		hp_breaker_close_locked(pool);
+}
+/* Is a borrower that asked at since_ns refused? */
+bool hp_breaker_refuses_locked(hsmpool *pool, int64_t since_ns, int64_t now);
+/* When a borrower may try to open a session; HP_FOREVER: not before others did. */
+int64_t hp_breaker_next_try_locked(const hsmpool *pool);
+/* Is it for upkeep to try now? */
+bool hp_breaker_is_due_locked(const hsmpool *pool, int64_t now);
+/* A try begins; and is over, if it neither failed nor succeeded. */
+void hp_breaker_begin_try_locked(hsmpool *pool, int64_t now);
+void hp_breaker_end_try_locked(hsmpool *pool);
+hsmpool_status hp_breaker_fail(hsmpool *pool, hsmpool_error *err);
+/* Log what changed. */
+void hp_breaker_tell(hsmpool *pool);
+
 /* --- loss.c ------------------------------------------------------------------------ */
 /* What a CK_RV from a session means for it and for the pool. */
 struct hp_judgement {
@@ -334,6 +391,8 @@ bool hp_pool_close_unlent(hsmpool *pool, int64_t until_ns);
 /* Decide under the lock what to do; entries that need module calls are put in TESTING
  * or CLOSING and linked by next_job. */
 struct hsmpool_session *hp_upkeep_decide(hsmpool *pool, int64_t now);
+/* When to decide again, at the latest. */
+int64_t hp_upkeep_tick(hsmpool *pool);
 /* Do one of them. */
 void hp_upkeep_do(struct hsmpool_session *e);
 /* keeper = no: decide and do, if it is time, on the thread that returns a session. */

@@ -131,11 +131,12 @@ static int64_t look_after_all_locked(void)
 	keeper.round++;
 	for (hsmpool *pool; (pool = next_unseen_locked());) {
 		keeper.looking_at = pool;
-		tick = pool->tick_ns < tick ? pool->tick_ns : tick;
 		pthread_mutex_unlock(&keeper.lock);
 		if (was_suspended)
 			hsmpool_validate(pool);
 		struct hsmpool_session *jobs = hp_upkeep_decide(pool, hp_now_ns());
+		int64_t its_tick = hp_upkeep_tick(pool);
+		tick = its_tick < tick ? its_tick : tick;
 		pthread_mutex_lock(&keeper.lock);
 		queue_jobs_locked(jobs);
 		keeper.looking_at = NULL;

@@ -272,10 +272,12 @@ static void settle_locked(hsmpool *pool, hsmpool_status status, bool is_paced,
 	} else {
 		pool->login = HP_LOGIN_OUT;
 		pool->login_failure = *err;
-		if (is_paced)
+		if (is_paced) {
+			hp_breaker_note_failure_locked(pool, err->ck_rv, err);
 			pool->next_login_ns =
 				hp_now_ns() +
 				hp_pool_backoff(pool->login_failures_in_row++);
+		}
 	}
 	pthread_cond_broadcast(&pool->login_done);
 }

@@ -156,6 +156,10 @@ void hp_pool_note_loss_locked(hsmpool *pool, enum hp_loss loss)
 		pool->dead_generation = pool->generation;
 		pool->must_resolve = true;
 	}
+	uint64_t *counter[] = { [HP_LOSS_LOGIN] = &pool->stats.lost_logins,
+				[HP_LOSS_SESSION] = &pool->stats.lost_sessions,
+				[HP_LOSS_TOKEN] = &pool->stats.lost_tokens };
+	++*counter[loss];
 	pool->generation++;
 	pool->lost_ns = hp_now_ns();
 	if (loss != HP_LOSS_SESSION && pool->login == HP_LOGIN_IN)
@@ -175,6 +179,8 @@ void hp_pool_note_loss(hsmpool *pool, enum hp_loss loss, uint64_t generation, CK
 	bool is_news = generation == pool->generation && !pool->is_closed;
 	if (is_news)
 		hp_pool_note_loss_locked(pool, loss);
+	if (loss != HP_LOSS_LOGIN)
+		hp_breaker_note_failure_locked(pool, rv, NULL);
 	pthread_mutex_unlock(&pool->lock);
 	if (is_news) {
 		char name[32];

@@ -14,7 +14,8 @@
 #include "observe/log.h"
 
 #define BACKOFF_FIRST_NS (100 * HP_MS)
-#define BACKOFF_MOST_NS  (2 * HP_SECOND)
+/* With the opening and the login it takes, less than a second after the token is back. */
+#define BACKOFF_MOST_NS (300 * HP_MS)
 
 int64_t hp_pool_backoff(uint32_t failures_before)
 {
@@ -77,6 +78,7 @@ static void note_open_failure_locked(hsmpool *pool, bool read_write, CK_RV rv,
 	if ((class == HP_RV_CALLER && read_write) ||
 	    (class == HP_RV_CAPACITY && have > 0))
 		return;
+	hp_breaker_note_failure_locked(pool, rv, err);
 	pool->next_open_ns = hp_now_ns() + hp_pool_backoff(pool->open_failures_in_row++);
 	if (err)
 		pool->open_failure = *err;
@@ -140,6 +142,7 @@ hsmpool_status hp_entry_open(struct hsmpool_session *e, bool read_write,
 	pthread_cond_broadcast(&pool->quiet);
 	pthread_mutex_unlock(&pool->lock);
 
+	hp_breaker_tell(pool);
 	if (has_learned)
 		HP_LOG(WARNING, "limit-learned",
 		       "the token gives no more sessions: going on with %u", limit);

@@ -301,11 +301,11 @@ static hsmpool_status quiesce(hsmpool *pool, int64_t until, hsmpool_error *err)
 {
 	bool is_in_time = true;
 	pthread_mutex_lock(&pool->lock);
-	while (hp_pool_is_busy_locked(pool) && pool->is_paused && !pool->is_closed &&
-	       is_in_time)
+	while (hp_pool_is_busy_locked(pool) && (pool->holds & HP_HOLD_PAUSE) &&
+	       !pool->is_closed && is_in_time)
 		is_in_time = hp_cond_wait_until(&pool->quiet, &pool->lock, until);
 	bool is_quiet = !hp_pool_is_busy_locked(pool);
-	bool is_resumed = !pool->is_paused;
+	bool is_resumed = !(pool->holds & HP_HOLD_PAUSE);
 	bool is_closed = pool->is_closed;
 	pthread_mutex_unlock(&pool->lock);
 	HP_CHECK(!is_closed, err, HSMPOOL_ERR_CLOSED, "the pool is being closed");
@@ -325,7 +325,7 @@ hsmpool_status hsmpool_pause(hsmpool *pool, hsmpool_deadline deadline, hsmpool_e
 	HP_TRY(hp_pool_check_usable(pool, err));
 	pthread_mutex_lock(&pool->lock);
 	hp_pool_enter_locked(pool);
-	pool->is_paused = true;
+	pool->holds |= HP_HOLD_PAUSE;
 	pthread_mutex_unlock(&pool->lock);
 	HP_LOG(NOTICE, "pool-paused", "no session is lent until resume");
 	int64_t until = hp_pool_deadline(pool, deadline);
@@ -342,7 +342,7 @@ void hsmpool_resume(hsmpool *pool)
 	if (hp_pool_check_usable(pool, NULL) != HSMPOOL_OK)
 		return;
 	pthread_mutex_lock(&pool->lock);
-	pool->is_paused = false;
+	pool->holds &= ~HP_HOLD_PAUSE;
 	hp_waiters_wake_all_locked(pool);
 	pthread_cond_broadcast(&pool->quiet);
 	pthread_mutex_unlock(&pool->lock);

@@ -18,6 +18,11 @@ void hp_histogram_add(uint64_t *buckets, int64_t ns)
 	buckets[bucket]++;
 }
 
+_Static_assert((int)HP_BREAKER_CLOSED == (int)HSMPOOL_BREAKER_CLOSED &&
+		       (int)HP_BREAKER_OPEN == (int)HSMPOOL_BREAKER_OPEN &&
+		       (int)HP_BREAKER_HALF_OPEN == (int)HSMPOOL_BREAKER_HALF_OPEN,
+	       "the public states are ours");
+
 /* Of those in this state the ones whose calls do not hang: these are counted apart. */
 static uint32_t count_live_locked(const hsmpool *pool, enum hp_entry_state state)
 {
@@ -44,7 +49,8 @@ static void snapshot_locked(hsmpool *pool, hsmpool_stats *out)
 		    out->attached;
 	out->limit = hp_pool_limit_locked(pool);
 	out->waiters = pool->waiters;
-	out->paused = pool->is_paused;
+	out->paused = (pool->holds & HP_HOLD_PAUSE) != 0;
+	out->breaker = pool->breaker.state;
 	out->oldest_wait_ns = pool->first ? (uint64_t)(now - pool->first->since_ns) : 0;
 	out->generation = pool->generation;
 	out->last_error = pool->last_error;

@@ -38,16 +38,21 @@ static struct hsmpool_session *find_probe_due(hsmpool *pool, int64_t now)
 	return NULL;
 }
 
-static void decide_probe_locked(hsmpool *pool, int64_t now, struct hsmpool_session **jobs)
+static void test_locked(struct hsmpool_session *e, int64_t now,
+			struct hsmpool_session **jobs)
 {
-	struct hsmpool_session *e = find_probe_due(pool, now);
-	if (!e || hp_pool_has_live_locked(pool, HP_ENTRY_TESTING) || pool->waiters > 0)
-		return;
 	hp_entry_unlist_locked(e);
 	hp_entry_set_state_locked(e, HP_ENTRY_TESTING);
 	e->borrowed_ns = now;
 	e->tag = "revalidation";
 	add_job_locked(jobs, e);
+}
+
+static void decide_probe_locked(hsmpool *pool, int64_t now, struct hsmpool_session **jobs)
+{
+	struct hsmpool_session *e = find_probe_due(pool, now);
+	if (e && !hp_pool_has_live_locked(pool, HP_ENTRY_TESTING) && pool->waiters == 0)
+		test_locked(e, now, jobs);
 }
 
 static bool may_retire(const struct hsmpool_session *e)
@@ -100,11 +105,12 @@ static void decide_retire_locked(hsmpool *pool, int64_t now,
 static bool must_open_locked(const hsmpool *pool, int64_t now)
 {
 	uint32_t open = hp_pool_occupied_locked(pool);
+	bool is_try = pool->breaker.state == HP_BREAKER_HALF_OPEN;
 	bool is_wanted = open < pool->options.min_sessions ||
 			 (pool->waiters > 0 && !pool->idle.newest);
-	return is_wanted && open < hp_pool_limit_locked(pool) &&
-	       now >= pool->next_open_ns &&
-	       !hp_pool_has_live_locked(pool, HP_ENTRY_OPENING) && !pool->is_paused &&
+	return (is_try || (is_wanted && now >= hp_breaker_next_try_locked(pool))) &&
+	       open < hp_pool_limit_locked(pool) &&
+	       !hp_pool_has_live_locked(pool, HP_ENTRY_OPENING) && !pool->holds &&
 	       !pool->is_closed && pool->login != HP_LOGIN_LATCHED;
 }
 
@@ -114,6 +120,21 @@ static void decide_open_locked(hsmpool *pool, int64_t now, struct hsmpool_sessio
 {
 	if (must_open_locked(pool, now))
 		add_job_locked(jobs, &pool->refill_order);
+}
+
+/* Whether a token that failed for long is back: any session that is left tells, else a
+ * new one. */
+static void decide_try_locked(hsmpool *pool, int64_t now, struct hsmpool_session **jobs)
+{
+	if (pool->holds || !hp_breaker_is_due_locked(pool, now))
+		return;
+	hp_breaker_begin_try_locked(pool, now);
+	if (pool->idle.oldest)
+		test_locked(pool->idle.oldest, now, jobs);
+	else
+		decide_open_locked(pool, now, jobs);
+	if (!*jobs)
+		hp_breaker_end_try_locked(pool);
 }
 
 /* A limit that the token taught is tried again, one session at a time. */
@@ -137,6 +158,8 @@ struct hsmpool_session *hp_upkeep_decide(hsmpool *pool, int64_t now)
 	if (!pool->is_closed) {
 		decide_limit_locked(pool, now);
 		/* What a busy prober has not done yet must not pile up. */
+		if (pool->jobs_waiting == 0)
+			decide_try_locked(pool, now, &jobs);
 		if (pool->jobs_waiting == 0) {
 			decide_retire_locked(pool, now, &jobs);
 			decide_probe_locked(pool, now, &jobs);
@@ -144,11 +167,24 @@ struct hsmpool_session *hp_upkeep_decide(hsmpool *pool, int64_t now)
 		}
 		/* What was pinned may be free by now; and a safety net. */
 		hp_waiters_offer_attached_locked(pool, now);
-		if (pool->idle.newest && pool->first && !pool->is_paused)
+		if (pool->idle.newest && pool->first && !pool->holds)
 			hp_waiters_wake_all_locked(pool);
 	}
 	pthread_mutex_unlock(&pool->lock);
 	return jobs;
+}
+
+/* A token that fails is looked at more often than one that works. */
+#define TICK_IN_TROUBLE (100 * HP_MS)
+
+int64_t hp_upkeep_tick(hsmpool *pool)
+{
+	int64_t probe = pool->options.breaker_probe;
+	int64_t tick = probe < TICK_IN_TROUBLE ? probe : TICK_IN_TROUBLE;
+	pthread_mutex_lock(&pool->lock);
+	bool has_trouble = pool->breaker.failures > 0;
+	pthread_mutex_unlock(&pool->lock);
+	return has_trouble && tick < pool->tick_ns ? tick : pool->tick_ns;
 }
 
 /* --- doing -------------------------------------------------------------------------- */
@@ -214,6 +250,14 @@ static void revalidate(struct hsmpool_session *e)
 		hp_entry_close(e, HP_CLOSE_BROKEN);
 }
 
+static bool has_failed(hsmpool *pool)
+{
+	pthread_mutex_lock(&pool->lock);
+	bool has_failed = pool->breaker.failures > 0;
+	pthread_mutex_unlock(&pool->lock);
+	return has_failed;
+}
+
 static void refill(hsmpool *pool)
 {
 	hsmpool_error err;
@@ -229,7 +273,12 @@ static void refill(hsmpool *pool)
 	if (!e || hp_entry_open(e, false, &err) != HSMPOOL_OK)
 		return;
 	int64_t deadline = hp_time_add(now, pool->options.borrow_timeout);
-	if (hp_entry_prepare(e, HP_WANT_ANY, deadline, &err) == HSMPOOL_OK)
+	if (hp_entry_prepare(e, HP_WANT_ANY, deadline, &err) != HSMPOOL_OK)
+		return;
+	/* That it opens is not yet a proof for a token that failed. */
+	if (has_failed(pool))
+		revalidate(e);
+	else
 		hp_entry_release(e, true, false);
 }
 
@@ -247,6 +296,10 @@ void hp_upkeep_do(struct hsmpool_session *e)
 		revalidate(e);
 	else if (state == HP_ENTRY_CLOSING)
 		hp_entry_close(e, reason);
+	pthread_mutex_lock(&pool->lock);
+	hp_breaker_end_try_locked(pool);
+	pthread_mutex_unlock(&pool->lock);
+	hp_breaker_tell(pool);
 	pthread_mutex_lock(&pool->lock);
 	if (--pool->jobs == 0)
 		pthread_cond_broadcast(&pool->quiet);

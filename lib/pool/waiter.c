@@ -74,7 +74,7 @@ void hp_pool_put_locked(struct hsmpool_session *e, int64_t now, bool is_hot)
 {
 	hsmpool *pool = e->pool;
 	struct hp_waiter *w =
-		pool->first && !pool->is_paused ? first_to_serve(pool, e, now) : NULL;
+		pool->first && !pool->holds ? first_to_serve(pool, e, now) : NULL;
 	if (w && (pool->options.fair || now - w->since_ns > STARVING_NS)) {
 		hand_over(e, w, now);
 		return;
@@ -106,8 +106,7 @@ void hp_waiters_wake_for_idle_locked(hsmpool *pool)
 /* Each to the first waiter that it fits: an attached session is never better kept. */
 void hp_waiters_offer_attached_locked(hsmpool *pool, int64_t now)
 {
-	for (struct hp_waiter *w = pool->first, *after; w && !pool->is_paused;
-	     w = after) {
+	for (struct hp_waiter *w = pool->first, *after; w && !pool->holds; w = after) {
 		after = w->after;
 		struct hsmpool_session *e =
 			hp_attached_find_locked(pool, w->want, now, false);

@@ -73,6 +73,12 @@ static const struct figure {
 	WIDE("logins", logins),
 	WIDE("login-failures", login_failures),
 	WIDE("retries", retries),
+	NARROW("breaker", breaker),
+	WIDE("breaker-opened", breaker_opened),
+	WIDE("lost-sessions", lost_sessions),
+	WIDE("lost-logins", lost_logins),
+	WIDE("lost-tokens", lost_tokens),
+	WIDE("module-restarts", module_restarts),
 };
 
 /* All that is shown, collected before anything is printed. */
