@@ -273,7 +273,7 @@ hsmpool_status hp_token_look(struct hp_module *module, const struct hp_uri *uri,
 	return find_once(module, uri, out, &is_missing, err);
 }
 
-static bool is_same_token(const CK_TOKEN_INFO *a, const CK_TOKEN_INFO *b)
+bool hp_token_is_same(const CK_TOKEN_INFO *a, const CK_TOKEN_INFO *b)
 {
 	return memcmp(a->serialNumber, b->serialNumber, sizeof(a->serialNumber)) == 0 &&
 	       memcmp(a->label, b->label, sizeof(a->label)) == 0 &&
@@ -289,7 +289,7 @@ hsmpool_status hp_token_find_again(struct hp_token *token, hsmpool_error *err)
 	const struct candidate *match = NULL;
 	size_t found = 0;
 	for (size_t i = 0; i < count; i++) {
-		if (!is_same_token(&all[i].info, &token->info))
+		if (!hp_token_is_same(&all[i].info, &token->info))
 			continue;
 		found++;
 		/* Where one token shows in two slots, stay where it was. */

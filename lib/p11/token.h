@@ -34,6 +34,9 @@ hsmpool_status hp_token_look(struct hp_module *module, const struct hp_uri *uri,
 /* After a loss: the slot where the same serial, label and model are now. */
 hsmpool_status hp_token_find_again(struct hp_token *token, hsmpool_error *err);
 
+/* Of one token? By serial, label and model. */
+bool hp_token_is_same(const CK_TOKEN_INFO *a, const CK_TOKEN_INFO *b);
+
 /* Read CK_TOKEN_INFO anew (flags change with PIN tries). */
 CK_RV hp_token_refresh(struct hp_token *token);
 

@@ -10,6 +10,7 @@
 #include "pool/internal.h"
 
 #include <string.h>
+#include "base/memory.h"
 #include "observe/log.h"
 
 bool hp_pool_expects_login(hsmpool *pool, uint64_t *generation)
@@ -138,6 +139,19 @@ struct hp_judgement hp_session_judge(struct hsmpool_session *e, CK_RV rv)
 	default:
 		return judge_class(class);
 	}
+}
+
+enum hp_rv_class hp_pool_judge(struct hp_session *session, CK_RV rv)
+{
+	return hp_session_judge(HP_CONTAINER_OF(session, struct hsmpool_session, session),
+				rv)
+		.class;
+}
+
+CK_RV hp_pool_look(struct hp_session *session)
+{
+	return probe_session_info(
+		HP_CONTAINER_OF(session, struct hsmpool_session, session));
 }
 
 void hp_pool_note_error_locked(hsmpool *pool, CK_RV rv)

@@ -39,6 +39,16 @@ hsmpool_status hp_pool_resolve_token(hsmpool *pool, hsmpool_error *err)
 	return HSMPOOL_OK;
 }
 
+bool hp_pool_follow_token(hsmpool *pool)
+{
+	struct hp_token before, after;
+	hp_pool_token(pool, &before);
+	if (hp_pool_resolve_token(pool, NULL) != HSMPOOL_OK)
+		return false;
+	hp_pool_token(pool, &after);
+	return after.slot != before.slot;
+}
+
 /* C_OpenSession, and a look at the session: some modules hand out dead ones. */
 static CK_RV open_and_look(struct hp_session *s, hsmpool *pool, CK_SLOT_ID slot,
 			   bool read_write)

@@ -49,6 +49,13 @@ hsmpool_status hp_pool_borrow(hsmpool *pool, enum hp_want want, const char *tag,
  */
 enum hp_rv_class hp_pool_return(struct hp_session *session, CK_RV rv);
 
+/* What hp_pool_return() would make of rv, the session kept. May ask the session. */
+enum hp_rv_class hp_pool_judge(struct hp_session *session, CK_RV rv);
+
+/* A light look at a borrowed session, before something that is done once at most: does it
+ * live, and is it logged in as it should be? */
+CK_RV hp_pool_look(struct hp_session *session);
+
 /* Give back with a plain verdict (raw borrow, aborted multi-part). */
 void hp_pool_return_verdict(struct hp_session *session, hsmpool_verdict verdict);
 
@@ -81,6 +88,9 @@ uint64_t hp_pool_generation(const hsmpool *pool);
 
 /* A copy of what is known of the token (slot, CK_TOKEN_INFO); module is the pool's. */
 void hp_pool_token(hsmpool *pool, struct hp_token *out);
+
+/* The token may not be in its slot any more: find where it is. True: it is elsewhere. */
+bool hp_pool_follow_token(hsmpool *pool);
 
 /* The absolute deadline that the caller's stands for. */
 int64_t hp_pool_deadline(const hsmpool *pool, hsmpool_deadline deadline);

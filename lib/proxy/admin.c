@@ -67,8 +67,10 @@ static CK_RV init_pin(struct hp_vsession *vs, struct pins *pins)
 {
 	if (!hp_login_allows_admin())
 		return CKR_ACTION_PROHIBITED;
-	CK_RV rv = hp_operation_aside(vs, HP_WANT_READ_WRITE, "C_InitPIN", run_init_pin,
-				      pins);
+	CK_RV rv = hp_operation_aside(vs, &(struct hp_aside){ .function = HP_FN_C_InitPIN,
+							      .want = HP_WANT_READ_WRITE,
+							      .run = run_init_pin,
+							      .user = pins });
 	if (rv == CKR_OK)
 		hp_pool_pin_changed(vs->pool, CKU_USER, pins->new_pin, pins->new_len);
 	return rv;
@@ -113,8 +115,10 @@ static CK_RV set_pin(struct hp_vsession *vs, struct pins *pins)
 	if (!vs->is_read_write)
 		return refuse_read_only(vs->slot, pins);
 	bool is_so = hp_vslot_login(vs->slot) == HP_VLOGIN_SO;
-	CK_RV rv =
-		hp_operation_aside(vs, HP_WANT_READ_WRITE, "C_SetPIN", run_set_pin, pins);
+	CK_RV rv = hp_operation_aside(vs, &(struct hp_aside){ .function = HP_FN_C_SetPIN,
+							      .want = HP_WANT_READ_WRITE,
+							      .run = run_set_pin,
+							      .user = pins });
 	if (rv == CKR_OK)
 		hp_pool_pin_changed(vs->pool, is_so ? CKU_SO : CKU_USER, pins->new_pin,
 				    pins->new_len);

@@ -12,88 +12,120 @@
 #include <stdlib.h>
 #include "base/memory.h"
 
-typedef CK_RV (*aside_fn)(struct hp_session *s, void *user);
+/* --- one try ------------------------------------------------------------------------ */
 
-/* --- calls that are no operation ---------------------------------------------------- */
-
-/* On the attached session: what is active on it goes on, unless the session is lost. */
-static CK_RV run_attached(struct hp_vsession *vs, struct hp_session *s, aside_fn run,
-			  void *user, enum hp_rv_class *class)
+/* What is to be done once at most is not given to a session that is dead already. */
+static CK_RV look_first(struct hp_session *s, const struct hp_aside *aside)
 {
-	bool was_unsure = s->is_unsure;
-	CK_RV rv = run(s, user);
-	s->is_unsure = was_unsure;
-	*class = hp_rv_class(&s->module->overrides, rv);
-	if (hp_class_is_loss(*class) && hp_operations_outlast(vs, *class))
-		*class = HP_RV_CALLER;
-	if (!hp_class_is_loss(*class)) {
-		hp_operations_leave(vs, s);
+	if (hp_function_retry(aside->function) != HP_RETRY_NEVER)
+		return CKR_OK;
+	CK_RV rv = hp_pool_look(s);
+	enum hp_rv_class class = hp_rv_class(&s->module->overrides, rv);
+	return hp_class_is_loss(class) ? rv : CKR_OK;
+}
+
+static CK_RV look_and_run(struct hp_session *s, const struct hp_aside *aside,
+			  struct hp_failure *failure)
+{
+	CK_RV rv = look_first(s, aside);
+	failure->rv = rv;
+	if (rv != CKR_OK)
 		return rv;
-	}
-	*class = hp_operations_give_up(vs, s, rv);
+	failure->rv = rv = aside->run(s, aside->user);
+	failure->is_submitted = aside->is_submitted ? *aside->is_submitted : true;
 	return rv;
 }
+
+static bool is_outdated(const struct hp_vsession *vs, uint64_t generation)
+{
+	return generation != hp_pool_generation(vs->pool);
+}
+
+/* On the attached session: what is active on it goes on, unless the session is lost. */
+static CK_RV run_attached(struct hp_vsession *vs, struct hp_session *s,
+			  const struct hp_aside *aside, struct hp_failure *failure)
+{
+	bool was_unsure = s->is_unsure;
+	uint64_t generation = s->generation;
+	CK_RV rv = look_and_run(s, aside, failure);
+	s->is_unsure = was_unsure;
+	failure->class = hp_rv_class(&s->module->overrides, rv);
+	/* That an operation is active, or is not, is about those of vs. */
+	if (hp_operations_outlast(vs, failure->class) || failure->class == HP_RV_OP_LOST)
+		failure->class = HP_RV_CALLER;
+	else if (rv != CKR_OK)
+		failure->class = hp_pool_judge(s, rv);
+	failure->is_outdated = is_outdated(vs, generation);
+	if (hp_failure_is_loss(failure))
+		failure->class = hp_operations_give_up(vs, s, rv);
+	else
+		hp_operations_leave(vs, s);
+	return rv;
+}
+
+static CK_RV run_borrowed(struct hp_vsession *vs, struct hp_session *s,
+			  const struct hp_aside *aside, struct hp_failure *failure)
+{
+	uint64_t generation = s->generation;
+	CK_RV rv = look_and_run(s, aside, failure);
+	failure->class = hp_pool_return(s, rv);
+	failure->is_outdated = is_outdated(vs, generation);
+	/* Somebody else's leftover kept it from running. */
+	if (rv == CKR_OPERATION_ACTIVE)
+		failure->is_submitted = false;
+	else if (failure->class == HP_RV_OP_LOST)
+		failure->class = HP_RV_CALLER;
+	return rv;
+}
+
+/* --- calls that are no operation ---------------------------------------------------- */
 
 static enum hp_want clean(enum hp_want want)
 {
 	return want == HP_WANT_READ_WRITE ? HP_WANT_CLEAN_READ_WRITE : HP_WANT_CLEAN;
 }
 
-static CK_RV run_aside(struct hp_vsession *vs, enum hp_want want, const char *tag,
-		       aside_fn run, void *user, bool repeats)
+static CK_RV run_once(struct hp_attempt *attempt, const struct hp_aside *aside,
+		      enum hp_want want, struct hp_failure *failure)
 {
-	struct hp_attempt attempt = { .vs = vs, .tag = tag };
+	struct hp_vsession *vs = attempt->vs;
+	struct hp_session *s = hp_operations_take_up(attempt);
+	bool is_attached = s != NULL || aside->needs_operations;
+	CK_RV rv = CKR_OK;
+	if (aside->needs_operations)
+		rv = hp_operations_attach(attempt, HP_KINDS_ALL, HP_WANT_CLEAN, &s);
+	else if (!s)
+		rv = hp_attempt_borrow(attempt, want, &s);
+	if (rv != CKR_OK)
+		return rv;
+	return is_attached ? run_attached(vs, s, aside, failure)
+			   : run_borrowed(vs, s, aside, failure);
+}
+
+CK_RV hp_operation_aside(struct hp_vsession *vs, const struct hp_aside *aside)
+{
+	struct hp_attempt attempt = { .vs = vs,
+				      .tag = hp_function_name(aside->function) };
+	enum hp_want want = aside->want;
 	for (;;) {
-		enum hp_rv_class class;
-		struct hp_session *s = hp_operations_take_up(&attempt);
-		bool is_attached = s != NULL;
-		CK_RV rv = s ? CKR_OK : hp_attempt_borrow(&attempt, want, &s);
-		if (rv != CKR_OK)
+		struct hp_failure failure = { .function = aside->function };
+		CK_RV rv = run_once(&attempt, aside, want, &failure);
+		if (rv == CKR_OK)
 			return rv;
-		if (is_attached) {
-			rv = run_attached(vs, s, run, user, &class);
-		} else {
-			rv = run(s, user);
-			class = hp_pool_return(s, rv);
-		}
-		bool is_lost = hp_class_is_loss(class);
-		bool did_not_run = rv == CKR_OPERATION_ACTIVE && !is_attached;
-		if (attempt.tries >= HP_MOST_TRIES ||
-		    !(did_not_run || (is_lost && repeats)))
-			return is_lost ? hp_answer_to_loss(rv) : rv;
-		if (did_not_run)
+		bool repeats = attempt.tries < HP_MOST_TRIES &&
+			       hp_retry_is_allowed(&failure) &&
+			       (!aside->restore || aside->restore(aside->user));
+		if (!repeats)
+			return hp_class_is_loss(failure.class) ? hp_answer_to_loss(rv)
+							       : rv;
+		if (rv == CKR_OPERATION_ACTIVE)
 			want = clean(want); /* others may have leftovers too */
 		hp_pool_count_retry(vs->pool);
 	}
 }
 
-CK_RV hp_operation_aside(struct hp_vsession *vs, enum hp_want want, const char *tag,
-			 aside_fn run, void *user)
-{
-	return run_aside(vs, want, tag, run, user, false);
-}
-
-CK_RV hp_operation_aside_again(struct hp_vsession *vs, enum hp_want want, const char *tag,
-			       aside_fn run, void *user)
-{
-	return run_aside(vs, want, tag, run, user, true);
-}
-
 /* --- calls about what is active ------------------------------------------------------
  */
-
-/* All active operations live on one session; run; on it stays what was there. */
-static CK_RV run_on_all(struct hp_vsession *vs, const char *tag, aside_fn run, void *user)
-{
-	struct hp_attempt attempt = { .vs = vs, .tag = tag };
-	struct hp_session *s = hp_operations_take_up(&attempt);
-	CK_RV rv = hp_operations_attach(&attempt, HP_KINDS_ALL, HP_WANT_CLEAN, &s);
-	if (rv != CKR_OK)
-		return rv;
-	enum hp_rv_class class;
-	rv = run_attached(vs, s, run, user, &class);
-	return hp_class_is_loss(class) ? hp_answer_to_loss(rv) : rv;
-}
 
 struct context_login {
 	struct hp_operations *ops;
@@ -121,13 +153,25 @@ CK_RV hp_operation_context_login(struct hp_vsession *vs, const CK_BYTE *pin,
 	struct context_login login = { .ops = vs->operations,
 				       .pin = pin,
 				       .len = pin_len };
-	return run_on_all(vs, "context-login", run_context_login, &login);
+	return hp_operation_aside(vs, &(struct hp_aside){ .function = HP_FN_C_Login,
+							  .run = run_context_login,
+							  .user = &login,
+							  .needs_operations = true });
 }
 
 struct state_bytes {
 	CK_BYTE *data;
 	CK_ULONG *len;
+	CK_ULONG given_len;
 };
+
+static bool restore_state_len(void *user)
+{
+	const struct state_bytes *state = user;
+	if (state->len)
+		*state->len = state->given_len;
+	return true;
+}
 
 static CK_RV run_save(struct hp_session *s, void *user)
 {
@@ -137,8 +181,15 @@ static CK_RV run_save(struct hp_session *s, void *user)
 
 CK_RV hp_operation_save(struct hp_vsession *vs, CK_BYTE *state, CK_ULONG *state_len)
 {
-	struct state_bytes bytes = { .data = state, .len = state_len };
-	return run_on_all(vs, "save-state", run_save, &bytes);
+	struct state_bytes bytes = { .data = state,
+				     .len = state_len,
+				     .given_len = state_len ? *state_len : 0 };
+	return hp_operation_aside(
+		vs, &(struct hp_aside){ .function = HP_FN_C_GetOperationState,
+					.run = run_save,
+					.user = &bytes,
+					.restore = restore_state_len,
+					.needs_operations = true });
 }
 
 struct restoration {
@@ -151,14 +202,21 @@ struct restoration {
 static CK_RV run_restore(struct hp_session *s, void *user)
 {
 	struct restoration *r = user;
+	struct hp_operations *ops = r->vs->operations;
 	CK_OBJECT_HANDLE real[2] = { CK_INVALID_HANDLE, CK_INVALID_HANDLE };
 	CK_RV rv = CKR_OK;
 	for (unsigned i = 0; i < 2 && rv == CKR_OK; i++)
 		if (r->keys[i] != CK_INVALID_HANDLE)
 			rv = hp_object_real(r->vs, s, r->keys[i], &real[i]);
-	return rv == CKR_OK
-		       ? hp_set_operation_state(s, r->state, r->len, real[0], real[1])
-		       : rv;
+	if (rv == CKR_OK)
+		rv = hp_set_operation_state(s, r->state, r->len, real[0], real[1]);
+	if (rv != CKR_OK)
+		return rv;
+	/* What was active may have been replaced: ask the module from now on. */
+	hp_operations_end(ops, HP_KINDS_ALL);
+	ops->lingering = HP_KINDS_ALL;
+	ops->is_restored = true;
+	return CKR_OK;
 }
 
 CK_RV hp_operation_restore(struct hp_vsession *vs, const CK_BYTE *state,
@@ -171,28 +229,13 @@ CK_RV hp_operation_restore(struct hp_vsession *vs, const CK_BYTE *state,
 		.len = state_len,
 		.keys = { encryption_key, authentication_key },
 	};
-	struct hp_attempt attempt = { .vs = vs, .tag = "restore-state" };
-	struct hp_operations *ops = hp_operations_of(vs);
-	if (!ops)
+	if (!hp_operations_of(vs))
 		return CKR_HOST_MEMORY;
-	struct hp_session *s = hp_operations_take_up(&attempt);
-	CK_RV rv = hp_operations_attach(&attempt, HP_KINDS_ALL, HP_WANT_CLEAN, &s);
-	if (rv != CKR_OK)
-		return rv;
-	rv = run_restore(s, &r);
-	enum hp_rv_class class = hp_rv_class(&s->module->overrides, rv);
-	if (hp_class_is_loss(class)) {
-		class = hp_operations_give_up(vs, s, rv);
-		return hp_class_is_loss(class) ? hp_answer_to_loss(rv) : rv;
-	}
-	if (rv == CKR_OK) {
-		/* What was active may have been replaced: ask the module from now on. */
-		hp_operations_end(ops, HP_KINDS_ALL);
-		ops->lingering = HP_KINDS_ALL;
-		ops->is_restored = true;
-	}
-	hp_operations_leave(vs, s);
-	return rv;
+	return hp_operation_aside(
+		vs, &(struct hp_aside){ .function = HP_FN_C_SetOperationState,
+					.run = run_restore,
+					.user = &r,
+					.needs_operations = true });
 }
 
 /* --- the end ------------------------------------------------------------------------ */

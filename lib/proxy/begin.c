@@ -18,6 +18,16 @@ static struct hp_operation *operation_of(struct hp_operations *ops, enum hp_kind
 	return ops->of[kind];
 }
 
+static const enum hp_function functions[HP_KIND_COUNT] = {
+	[HP_KIND_ENCRYPT] = HP_FN_C_EncryptInit,
+	[HP_KIND_DECRYPT] = HP_FN_C_DecryptInit,
+	[HP_KIND_DIGEST] = HP_FN_C_DigestInit,
+	[HP_KIND_SIGN] = HP_FN_C_SignInit,
+	[HP_KIND_SIGN_RECOVER] = HP_FN_C_SignRecoverInit,
+	[HP_KIND_VERIFY] = HP_FN_C_VerifyInit,
+	[HP_KIND_VERIFY_RECOVER] = HP_FN_C_VerifyRecoverInit,
+};
+
 /* What an Init was asked with, and what came of it on one session. */
 struct beginning {
 	enum hp_kind kind;
@@ -104,30 +114,36 @@ static void note_cancelled(struct hp_operations *ops, struct hp_session *s,
 	ops->lingering &= ~HP_KIND_BIT(kind);
 }
 
-/* After an Init that failed on s, which is left or given up: is it worth another try? */
+/* After an Init that failed on s, which is left or given up: is it worth another try?
+ * Nothing ran, so any loss is. */
 static bool settle_refusal(struct hp_vsession *vs, struct hp_session *s,
 			   const struct beginning *b, CK_RV *rv)
 {
-	struct hp_operations *ops = vs->operations;
-	enum hp_rv_class class = hp_rv_class(&s->module->overrides, *rv);
+	const struct hp_operations *ops = vs->operations;
 	bool is_ours = ops->live | ops->lingering;
-	/* Somebody else's leftover, or our own. */
-	bool is_leftover = *rv == CKR_OPERATION_ACTIVE && !is_ours;
-	bool is_stale = class == HP_RV_STALE_HANDLE && !b->is_key_unknown && !is_ours;
-	bool is_lost = hp_class_is_loss(class) && !hp_operations_outlast(vs, class);
-	if (!is_leftover && !is_stale && !is_lost) {
+	struct hp_failure failure = {
+		.function = functions[b->kind],
+		.rv = *rv,
+		.class = hp_rv_class(&s->module->overrides, *rv),
+		.is_outdated = b->generation != hp_pool_generation(vs->pool),
+	};
+	if (failure.class == HP_RV_OP_LOST) {
+		/* Somebody else's leftover, or our own. */
+		if (*rv != CKR_OPERATION_ACTIVE || is_ours)
+			failure.class = HP_RV_CALLER;
+	} else if (hp_operations_outlast(vs, failure.class) ||
+		   (failure.class == HP_RV_STALE_HANDLE && b->is_key_unknown)) {
+		failure.class = HP_RV_CALLER;
+	} else {
+		failure.class = hp_pool_judge(s, *rv);
+	}
+	if (!hp_retry_is_allowed(&failure)) {
 		hp_operations_leave(vs, s);
 		return false;
 	}
-	hsmpool *pool = vs->pool;
-	class = hp_operations_give_up(vs, s, *rv);
-	if (class == HP_RV_STALE_HANDLE)
-		return b->generation != hp_pool_generation(pool);
-	if (class == HP_RV_OP_LOST || hp_class_is_loss(class)) {
-		*rv = hp_answer_to_loss(*rv);
-		return true;
-	}
-	return false;
+	hp_operations_give_up(vs, s, *rv);
+	*rv = hp_answer_to_loss(*rv);
+	return true;
 }
 
 /* A virtual search counts as an operation where the module counts a real one. A missing
@@ -149,6 +165,9 @@ CK_RV hp_operation_begin(struct hp_vsession *vs, enum hp_kind kind,
 		return CKR_OPERATION_ACTIVE;
 	struct hp_attempt attempt = { .vs = vs, .tag = hp_kind_name(kind) };
 	struct beginning b = { .kind = kind, .mechanism = mechanism, .key = key };
+	struct hp_mechanism_before as_given;
+	hp_mechanism_save(&as_given, mechanism);
+	ops->lost &= ~HP_KIND_BIT(kind);
 	/* Where a leftover would be noticed, a session that may have one will do. */
 	enum hp_want want = vs->slot->is_exclusive ? HP_WANT_ANY : HP_WANT_CLEAN;
 	for (;;) {
@@ -171,6 +190,7 @@ CK_RV hp_operation_begin(struct hp_vsession *vs, enum hp_kind kind,
 		if (!settle_refusal(vs, s, &b, &rv) || attempt.tries >= HP_MOST_TRIES)
 			return rv;
 		want = HP_WANT_CLEAN; /* others may have leftovers too, and keep them */
+		hp_mechanism_restore(&as_given, mechanism);
 		hp_pool_count_retry(vs->pool);
 	}
 }

@@ -20,7 +20,8 @@ CK_RV hp_C_Encrypt(CK_SESSION_HANDLE session, CK_BYTE *in, CK_ULONG in_len, CK_B
 		   CK_ULONG *out_len)
 {
 	static const enum hp_kind kind = HP_KIND_ENCRYPT;
-	struct hp_call call = { .run = run_encrypt,
+	struct hp_call call = { .function = HP_FN_C_Encrypt,
+				.run = run_encrypt,
 				.in = in,
 				.in_len = in_len,
 				.out = out,
@@ -37,7 +38,8 @@ CK_RV hp_C_EncryptUpdate(CK_SESSION_HANDLE session, CK_BYTE *in, CK_ULONG in_len
 			 CK_BYTE *out, CK_ULONG *out_len)
 {
 	static const enum hp_kind kind = HP_KIND_ENCRYPT;
-	struct hp_call call = { .run = run_encrypt_update,
+	struct hp_call call = { .function = HP_FN_C_EncryptUpdate,
+				.run = run_encrypt_update,
 				.in = in,
 				.in_len = in_len,
 				.out = out,
@@ -53,7 +55,8 @@ static CK_RV run_encrypt_final(struct hp_session *s, struct hp_call *call)
 CK_RV hp_C_EncryptFinal(CK_SESSION_HANDLE session, CK_BYTE *out, CK_ULONG *out_len)
 {
 	static const enum hp_kind kind = HP_KIND_ENCRYPT;
-	struct hp_call call = { .run = run_encrypt_final,
+	struct hp_call call = { .function = HP_FN_C_EncryptFinal,
+				.run = run_encrypt_final,
 				.out = out,
 				.out_len = out_len };
 	return hp_operation_step_on(session, &kind, 1, HP_PART_FINAL, &call);
@@ -74,7 +77,8 @@ CK_RV hp_C_Decrypt(CK_SESSION_HANDLE session, CK_BYTE *in, CK_ULONG in_len, CK_B
 		   CK_ULONG *out_len)
 {
 	static const enum hp_kind kind = HP_KIND_DECRYPT;
-	struct hp_call call = { .run = run_decrypt,
+	struct hp_call call = { .function = HP_FN_C_Decrypt,
+				.run = run_decrypt,
 				.in = in,
 				.in_len = in_len,
 				.out = out,
@@ -91,7 +95,8 @@ CK_RV hp_C_DecryptUpdate(CK_SESSION_HANDLE session, CK_BYTE *in, CK_ULONG in_len
 			 CK_BYTE *out, CK_ULONG *out_len)
 {
 	static const enum hp_kind kind = HP_KIND_DECRYPT;
-	struct hp_call call = { .run = run_decrypt_update,
+	struct hp_call call = { .function = HP_FN_C_DecryptUpdate,
+				.run = run_decrypt_update,
 				.in = in,
 				.in_len = in_len,
 				.out = out,
@@ -107,7 +112,8 @@ static CK_RV run_decrypt_final(struct hp_session *s, struct hp_call *call)
 CK_RV hp_C_DecryptFinal(CK_SESSION_HANDLE session, CK_BYTE *out, CK_ULONG *out_len)
 {
 	static const enum hp_kind kind = HP_KIND_DECRYPT;
-	struct hp_call call = { .run = run_decrypt_final,
+	struct hp_call call = { .function = HP_FN_C_DecryptFinal,
+				.run = run_decrypt_final,
 				.out = out,
 				.out_len = out_len };
 	return hp_operation_step_on(session, &kind, 1, HP_PART_FINAL, &call);

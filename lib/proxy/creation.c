@@ -30,7 +30,6 @@ static CK_RV translate(struct hp_session *s, struct hp_creation *c)
 	if (rv == CKR_OK && c->mechanism)
 		rv = hp_mechanism_real(c->vs, s, c->mechanism, &c->call,
 				       &c->real_mechanism);
-	c->was_lost = rv != CKR_OK && rv != CKR_MECHANISM_PARAM_INVALID;
 	return rv;
 }
 
@@ -53,7 +52,6 @@ static CK_RV asks_for_token(struct hp_session *s, struct hp_creation *c,
 		return CKR_OK;
 	CK_RV rv = hp_object_facts(c->vs, s, c->base, &real, &facts);
 	*is_token = facts.is_token;
-	c->was_lost = rv != CKR_OK;
 	return rv;
 }
 
@@ -225,6 +223,7 @@ static CK_RV run_creation(struct hp_session *s, void *user)
 	bool is_token[2] = { false, false };
 	bool is_clear[2] = { true, true };
 	c->rv = CKR_OK;
+	c->is_submitted = false;
 	CK_RV rv = translate(s, c);
 	for (unsigned i = 0; rv == CKR_OK && i < c->objects; i++)
 		rv = asks_for_token(s, c, &c->want[i], &is_token[i], &is_clear[i]);
@@ -252,12 +251,10 @@ static CK_RV run_creation(struct hp_session *s, void *user)
 
 CK_RV hp_creation_run(struct hp_creation *c)
 {
-	for (unsigned tries = 1;; tries++) {
-		c->was_lost = false;
-		CK_RV rv =
-			hp_operation_aside(c->vs, HP_WANT_ANY, c->tag, run_creation, c);
-		bool may_repeat = c->was_lost && !c->is_submitted && tries < 2;
-		if (rv == CKR_OK || !may_repeat)
-			return rv == CKR_OK ? c->rv : rv;
-	}
+	CK_RV rv = hp_operation_aside(
+		c->vs, &(struct hp_aside){ .function = c->function,
+					   .run = run_creation,
+					   .user = c,
+					   .is_submitted = &c->is_submitted });
+	return rv == CKR_OK ? c->rv : rv;
 }

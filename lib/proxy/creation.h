@@ -12,6 +12,7 @@
 
 #include "proxy/mechanism.h"
 #include "proxy/object.h"
+#include "proxy/retry.h"
 
 /* One object to be made: the application's template and where its handle goes. */
 struct hp_wanted {
@@ -22,7 +23,7 @@ struct hp_wanted {
 
 struct hp_creation {
 	struct hp_vsession *vs;
-	const char *tag;
+	enum hp_function function;
 	unsigned objects; /* 1, or 2 of a pair */
 	struct hp_wanted want[2];
 	CK_MECHANISM *mechanism; /* the application's, or NULL */
@@ -47,8 +48,7 @@ struct hp_creation {
 	CK_OBJECT_HANDLE real_base;
 	/* of the run */
 	bool is_submitted;
-	bool was_lost; /* before it was submitted */
-	CK_RV rv;      /* our own, where it is no verdict on the session */
+	CK_RV rv; /* our own, where it is no verdict on the session */
 	struct hp_mechanism_call call;
 };
 

@@ -20,7 +20,8 @@ CK_RV hp_C_Digest(CK_SESSION_HANDLE session, CK_BYTE *in, CK_ULONG in_len, CK_BY
 		  CK_ULONG *out_len)
 {
 	static const enum hp_kind kind = HP_KIND_DIGEST;
-	struct hp_call call = { .run = run_digest,
+	struct hp_call call = { .function = HP_FN_C_Digest,
+				.run = run_digest,
 				.in = in,
 				.in_len = in_len,
 				.out = out,
@@ -36,7 +37,10 @@ static CK_RV run_digest_update(struct hp_session *s, struct hp_call *call)
 CK_RV hp_C_DigestUpdate(CK_SESSION_HANDLE session, CK_BYTE *in, CK_ULONG in_len)
 {
 	static const enum hp_kind kind = HP_KIND_DIGEST;
-	struct hp_call call = { .run = run_digest_update, .in = in, .in_len = in_len };
+	struct hp_call call = { .function = HP_FN_C_DigestUpdate,
+				.run = run_digest_update,
+				.in = in,
+				.in_len = in_len };
 	return hp_operation_step_on(session, &kind, 1, HP_PART_UPDATE, &call);
 }
 
@@ -48,7 +52,10 @@ static CK_RV run_digest_key(struct hp_session *s, struct hp_call *call)
 CK_RV hp_C_DigestKey(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE key)
 {
 	static const enum hp_kind kind = HP_KIND_DIGEST;
-	struct hp_call call = { .run = run_digest_key, .key = key, .real_key = key };
+	struct hp_call call = { .function = HP_FN_C_DigestKey,
+				.run = run_digest_key,
+				.key = key,
+				.real_key = key };
 	return hp_operation_step_on(session, &kind, 1, HP_PART_KEY, &call);
 }
 
@@ -60,6 +67,9 @@ static CK_RV run_digest_final(struct hp_session *s, struct hp_call *call)
 CK_RV hp_C_DigestFinal(CK_SESSION_HANDLE session, CK_BYTE *out, CK_ULONG *out_len)
 {
 	static const enum hp_kind kind = HP_KIND_DIGEST;
-	struct hp_call call = { .run = run_digest_final, .out = out, .out_len = out_len };
+	struct hp_call call = { .function = HP_FN_C_DigestFinal,
+				.run = run_digest_final,
+				.out = out,
+				.out_len = out_len };
 	return hp_operation_step_on(session, &kind, 1, HP_PART_FINAL, &call);
 }

@@ -15,7 +15,8 @@ CK_RV hp_C_DigestEncryptUpdate(CK_SESSION_HANDLE session, CK_BYTE *in, CK_ULONG 
 			       CK_BYTE *out, CK_ULONG *out_len)
 {
 	static const enum hp_kind kinds[] = { HP_KIND_ENCRYPT, HP_KIND_DIGEST };
-	struct hp_call call = { .run = run_digest_encrypt_update,
+	struct hp_call call = { .function = HP_FN_C_DigestEncryptUpdate,
+				.run = run_digest_encrypt_update,
 				.in = in,
 				.in_len = in_len,
 				.out = out,
@@ -33,7 +34,8 @@ CK_RV hp_C_DecryptDigestUpdate(CK_SESSION_HANDLE session, CK_BYTE *in, CK_ULONG 
 			       CK_BYTE *out, CK_ULONG *out_len)
 {
 	static const enum hp_kind kinds[] = { HP_KIND_DECRYPT, HP_KIND_DIGEST };
-	struct hp_call call = { .run = run_decrypt_digest_update,
+	struct hp_call call = { .function = HP_FN_C_DecryptDigestUpdate,
+				.run = run_decrypt_digest_update,
 				.in = in,
 				.in_len = in_len,
 				.out = out,
@@ -51,7 +53,8 @@ CK_RV hp_C_SignEncryptUpdate(CK_SESSION_HANDLE session, CK_BYTE *in, CK_ULONG in
 			     CK_BYTE *out, CK_ULONG *out_len)
 {
 	static const enum hp_kind kinds[] = { HP_KIND_ENCRYPT, HP_KIND_SIGN };
-	struct hp_call call = { .run = run_sign_encrypt_update,
+	struct hp_call call = { .function = HP_FN_C_SignEncryptUpdate,
+				.run = run_sign_encrypt_update,
 				.in = in,
 				.in_len = in_len,
 				.out = out,
@@ -69,7 +72,8 @@ CK_RV hp_C_DecryptVerifyUpdate(CK_SESSION_HANDLE session, CK_BYTE *in, CK_ULONG 
 			       CK_BYTE *out, CK_ULONG *out_len)
 {
 	static const enum hp_kind kinds[] = { HP_KIND_DECRYPT, HP_KIND_VERIFY };
-	struct hp_call call = { .run = run_decrypt_verify_update,
+	struct hp_call call = { .function = HP_FN_C_DecryptVerifyUpdate,
+				.run = run_decrypt_verify_update,
 				.in = in,
 				.in_len = in_len,
 				.out = out,

@@ -94,7 +94,7 @@ CK_RV hp_C_GenerateKey(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism,
 	}
 	struct hp_creation c = {
 		.vs = vs,
-		.tag = "generate key",
+		.function = HP_FN_C_GenerateKey,
 		.objects = 1,
 		.want = { { template, count, key } },
 		.mechanism = mechanism,
@@ -121,7 +121,7 @@ CK_RV hp_C_GenerateKeyPair(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism,
 	}
 	struct hp_creation c = {
 		.vs = vs,
-		.tag = "generate key pair",
+		.function = HP_FN_C_GenerateKeyPair,
 		.objects = 2,
 		.want = { { public_template, public_count, public_key },
 			  { private_template, private_count, private_key } },
@@ -201,7 +201,7 @@ CK_RV hp_C_UnwrapKey(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism,
 	}
 	struct hp_creation c = {
 		.vs = vs,
-		.tag = "unwrap key",
+		.function = HP_FN_C_UnwrapKey,
 		.objects = 1,
 		.want = { { template, count, key } },
 		.mechanism = mechanism,
@@ -242,7 +242,7 @@ CK_RV hp_C_DeriveKey(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism,
 	}
 	struct hp_creation c = {
 		.vs = vs,
-		.tag = "derive key",
+		.function = HP_FN_C_DeriveKey,
 		.objects = 1,
 		.want = { { template, count, key } },
 		.mechanism = mechanism,
@@ -265,6 +265,9 @@ struct wrap_call {
 	CK_OBJECT_HANDLE wrapping_key, key;
 	CK_BYTE *out;
 	CK_ULONG *out_len;
+	/* before the first try */
+	CK_ULONG given_len;
+	struct hp_mechanism_before before;
 };
 
 static CK_RV run_wrap(struct hp_session *s, void *user)
@@ -285,7 +288,15 @@ static CK_RV run_wrap(struct hp_session *s, void *user)
 	return hp_wrap_key(s, mechanism, wrapping_key, key, call->out, call->out_len);
 }
 
-/* It changes nothing on the token, so it may be repeated after a loss. */
+static bool restore_wrap(void *user)
+{
+	struct wrap_call *call = user;
+	if (call->out_len)
+		*call->out_len = call->given_len;
+	hp_mechanism_restore(&call->before, call->mechanism);
+	return true;
+}
+
 CK_RV hp_C_WrapKey(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism,
 		   CK_OBJECT_HANDLE wrapping_key, CK_OBJECT_HANDLE key, CK_BYTE *wrapped,
 		   CK_ULONG *wrapped_len)
@@ -303,8 +314,13 @@ CK_RV hp_C_WrapKey(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism,
 		.key = key,
 		.out = wrapped,
 		.out_len = wrapped_len,
+		.given_len = wrapped_len ? *wrapped_len : 0,
 	};
-	CK_RV rv = hp_operation_aside_again(vs, HP_WANT_ANY, "wrap key", run_wrap, &call);
+	hp_mechanism_save(&call.before, mechanism);
+	CK_RV rv = hp_operation_aside(vs, &(struct hp_aside){ .function = HP_FN_C_WrapKey,
+							      .run = run_wrap,
+							      .user = &call,
+							      .restore = restore_wrap });
 	hp_vsession_give(vs);
 	return rv;
 }

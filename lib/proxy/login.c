@@ -13,6 +13,7 @@
 #include "proxy/login.h"
 
 #include "observe/log.h"
+#include "p11/slot.h"
 #include "proxy/calls.h"
 #include "proxy/object.h"
 #include "proxy/operation.h"
@@ -30,12 +31,31 @@ struct login {
 	CK_USER_TYPE user;
 	const CK_BYTE *pin;
 	CK_ULONG pin_len;
+	bool is_submitted;
 };
 
+/* As far as the token tells: it marks a PIN's counter that is not full. */
+static bool was_no_try_spent(struct hp_session *s, CK_USER_TYPE user)
+{
+	CK_TOKEN_INFO info;
+	CK_FLAGS counted =
+		user == CKU_SO
+			? CKF_SO_PIN_COUNT_LOW | CKF_SO_PIN_FINAL_TRY | CKF_SO_PIN_LOCKED
+			: CKF_USER_PIN_COUNT_LOW | CKF_USER_PIN_FINAL_TRY |
+				  CKF_USER_PIN_LOCKED;
+	return hp_slot_token_info(s->module, s->slot, &info) == CKR_OK &&
+	       !(info.flags & counted);
+}
+
+/* A PIN is given to the token once for each call of the application's. That the session
+ * was dead already is no try, if the token bears it out. */
 static CK_RV run_login(struct hp_session *s, void *user)
 {
-	const struct login *login = user;
-	return hp_pool_login_as(s, login->user, login->pin, login->pin_len);
+	struct login *login = user;
+	CK_RV rv = hp_pool_login_as(s, login->user, login->pin, login->pin_len);
+	bool is_dead = hp_rv_class(&s->module->overrides, rv) == HP_RV_SESSION_DEAD;
+	login->is_submitted = !is_dead || !was_no_try_spent(s, login->user);
+	return rv;
 }
 
 static CK_RV run_logout(struct hp_session *s, void *user)
@@ -61,17 +81,36 @@ static CK_RV run_login_again(struct hp_session *s, void *user)
 
 static CK_RV log_in_for_real(struct hp_vsession *vs, struct login *login)
 {
-	return hp_operation_aside(vs, HP_WANT_ANY, "C_Login", run_login, login);
+	return hp_operation_aside(
+		vs, &(struct hp_aside){ .function = HP_FN_C_Login,
+					.run = run_login,
+					.user = login,
+					.is_submitted = &login->is_submitted });
+}
+
+/* A PIN that was refused after a loss is the pool's affair: the application's own reaches
+ * the token. */
+static CK_RV log_in_past_latch(struct hp_vsession *vs, struct login *login)
+{
+	CK_RV rv = CKR_USER_NOT_LOGGED_IN;
+	for (unsigned tries = 0; tries < 2 && rv == CKR_USER_NOT_LOGGED_IN; tries++) {
+		if (hp_pool_forget_latched(vs->pool))
+			hp_vslot_set_login(vs->slot, HP_VLOGIN_PUBLIC);
+		rv = log_in_for_real(vs, login);
+	}
+	return rv;
 }
 
 static CK_RV log_out_for_real(struct hp_vsession *vs)
 {
-	return hp_operation_aside(vs, HP_WANT_ANY, "C_Logout", run_logout, NULL);
+	return hp_operation_aside(
+		vs, &(struct hp_aside){ .function = HP_FN_C_Logout, .run = run_logout });
 }
 
 static CK_RV log_in_again(struct hp_vsession *vs)
 {
-	return hp_operation_aside(vs, HP_WANT_ANY, "C_Login", run_login_again, NULL);
+	return hp_operation_aside(vs, &(struct hp_aside){ .function = HP_FN_C_Login,
+							  .run = run_login_again });
 }
 
 /* Without a virtual session. */
@@ -107,14 +146,13 @@ static enum hp_vlogin vlogin_of(CK_USER_TYPE user)
 static CK_RV log_in(struct hp_vsession *vs, struct login *login)
 {
 	struct hp_vslot *slot = vs->slot;
-	if (hp_pool_forget_latched(vs->pool))
-		hp_vslot_set_login(slot, HP_VLOGIN_PUBLIC);
-	CK_RV rv = log_in_for_real(vs, login);
+	CK_RV rv = log_in_past_latch(vs, login);
 	bool is_left_over = rv == CKR_USER_ALREADY_LOGGED_IN &&
 			    hp_vslot_login(slot) == HP_VLOGIN_PUBLIC;
 	if (is_left_over && hp_proxy_module()->is_ours)
-		rv = hp_operation_aside(vs, HP_WANT_ANY, "C_Login", run_fresh_login,
-					login);
+		rv = hp_operation_aside(vs, &(struct hp_aside){ .function = HP_FN_C_Login,
+								.run = run_fresh_login,
+								.user = login });
 	/* Where others use the module too, it was never logged out. */
 	if (rv == CKR_OK || is_left_over)
 		hp_vslot_set_login(slot, vlogin_of(login->user));

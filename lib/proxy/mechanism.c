@@ -434,3 +434,84 @@ void hp_mechanism_copy_wipe(struct hp_mechanism_copy *copy)
 	copy->heap = NULL;
 	copy->ck = (CK_MECHANISM){ 0 };
 }
+
+/* --- as it was before --------------------------------------------------------------- */
+
+/* Only what is read before the module has accepted it anyway (the nonce), or is an IV of
+ * a block: of other lengths nothing is known yet. */
+void hp_mechanism_save(struct hp_mechanism_before *before, const CK_MECHANISM *given)
+{
+	const struct layout *layout = structure_of(given);
+	before->words_len = before->nonce_len = 0;
+	bool is_iv = given && given->pParameter && is_flat_cipher(given->mechanism) &&
+		     (given->ulParameterLen == 8 || given->ulParameterLen == 16);
+	if (!is_iv && !(layout && layout->has_nonce))
+		return;
+	before->words_len = given->ulParameterLen;
+	memcpy(before->words, given->pParameter, before->words_len);
+	if (!layout)
+		return;
+	const void *nonce = pointer_at(before->words, layout->fields[0].at);
+	size_t len = bytes_of(layout, 0, before->words);
+	if (!nonce || len > HP_NONCE_MOST)
+		return;
+	before->nonce_len = len;
+	memcpy(before->nonce, nonce, len);
+}
+
+/* Nothing is written that is as it was: it may be constant. */
+static void put_back(void *to, const void *from, size_t len)
+{
+	if (len > 0 && memcmp(to, from, len) != 0)
+		memcpy(to, from, len);
+}
+
+void hp_mechanism_restore(const struct hp_mechanism_before *before, CK_MECHANISM *given)
+{
+	if (before->words_len == 0)
+		return;
+	put_back(given->pParameter, before->words, before->words_len);
+	const struct layout *layout = structure_of(given);
+	if (layout && before->nonce_len > 0) {
+		const void *nonce = pointer_at(before->words, layout->fields[0].at);
+		put_back((void *)(uintptr_t)nonce, before->nonce, before->nonce_len);
+	}
+}
+
+/* --- signatures --------------------------------------------------------------------- */
+
+bool hp_mechanism_is_deterministic(CK_MECHANISM_TYPE type)
+{
+	static const CK_MECHANISM_TYPE known[] = {
+		CKM_RSA_PKCS,
+		CKM_RSA_X_509,
+		CKM_MD5_RSA_PKCS,
+		CKM_SHA1_RSA_PKCS,
+		CKM_SHA224_RSA_PKCS,
+		CKM_SHA256_RSA_PKCS,
+		CKM_SHA384_RSA_PKCS,
+		CKM_SHA512_RSA_PKCS,
+		CKM_MD5_HMAC,
+		CKM_SHA_1_HMAC,
+		CKM_SHA224_HMAC,
+		CKM_SHA256_HMAC,
+		CKM_SHA384_HMAC,
+		CKM_SHA512_HMAC,
+		CKM_SHA_1_HMAC_GENERAL,
+		CKM_SHA224_HMAC_GENERAL,
+		CKM_SHA256_HMAC_GENERAL,
+		CKM_SHA384_HMAC_GENERAL,
+		CKM_SHA512_HMAC_GENERAL,
+		CKM_AES_MAC,
+		CKM_AES_MAC_GENERAL,
+		CKM_AES_CMAC,
+		CKM_AES_CMAC_GENERAL,
+		CKM_DES3_MAC,
+		CKM_DES3_CMAC,
+		CKM_EDDSA,
+	};
+	for (size_t i = 0; i < HP_ARRAY_LEN(known); i++)
+		if (known[i] == type)
+			return true;
+	return false;
+}

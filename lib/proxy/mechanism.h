@@ -47,6 +47,23 @@ struct hp_mechanism_copy {
 void hp_mechanism_copy(struct hp_mechanism_copy *copy, const CK_MECHANISM *given);
 void hp_mechanism_copy_wipe(struct hp_mechanism_copy *copy);
 
+/*
+ * What a module may write to, at an Init or when it wraps: the IV, and where it says how
+ * long that is. Saved before the first try, and put back before the next.
+ */
+#define HP_NONCE_MOST 64
+struct hp_mechanism_before {
+	CK_ULONG words_len; /* of words: the parameter itself */
+	CK_ULONG words[HP_MECHANISM_WORDS];
+	size_t nonce_len;
+	CK_BYTE nonce[HP_NONCE_MOST];
+};
+void hp_mechanism_save(struct hp_mechanism_before *before, const CK_MECHANISM *given);
+void hp_mechanism_restore(const struct hp_mechanism_before *before, CK_MECHANISM *given);
+
+/* Is the same signed alike each time? (RSA without random padding, MACs.) */
+bool hp_mechanism_is_deterministic(CK_MECHANISM_TYPE type);
+
 /* Whether the module is asked to make up the nonce (none, or nothing but zeros): what
  * it makes up differs each time. */
 bool hp_mechanism_leaves_nonce(const CK_MECHANISM *given);

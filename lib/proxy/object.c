@@ -255,8 +255,9 @@ void hp_objects_of_session_destroy(struct hp_vsession *vs)
 	CK_OBJECT_HANDLE handle;
 	if (hp_table_first_of(vs) == CK_INVALID_HANDLE)
 		return;
-	hp_operation_aside_again(vs, HP_WANT_ANY, "destroy session objects", destroy_all,
-				 vs);
+	hp_operation_aside(vs, &(struct hp_aside){ .function = HP_FN_C_CloseSession,
+						   .run = destroy_all,
+						   .user = vs });
 	/* Without a session they stay on the module, and their owner open, but nobody
 	 * knows them any more. */
 	while ((handle = hp_table_first_of(vs)) != CK_INVALID_HANDLE)

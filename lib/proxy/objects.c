@@ -63,7 +63,7 @@ CK_RV hp_C_CreateObject(CK_SESSION_HANDLE session, CK_ATTRIBUTE *template, CK_UL
 	}
 	struct hp_creation c = {
 		.vs = vs,
-		.tag = "create object",
+		.function = HP_FN_C_CreateObject,
 		.objects = 1,
 		.want = { { template, count, object } },
 		.submit = submit_object,
@@ -111,7 +111,7 @@ CK_RV hp_C_CopyObject(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object,
 	}
 	struct hp_creation c = {
 		.vs = vs,
-		.tag = "copy object",
+		.function = HP_FN_C_CopyObject,
 		.objects = 1,
 		.want = { { template, count, copy } },
 		.has_base = true,
@@ -135,8 +135,8 @@ struct object_call {
 	CK_ULONG count;
 	CK_ULONG *size;
 	bool is_submitted;
-	bool was_lost;
-	CK_RV rv; /* our own, where it is no verdict on the session */
+	struct hp_lengths lengths; /* before the first try */
+	CK_RV rv;                  /* our own, where it is no verdict on the session */
 };
 
 static CK_RV run_get_size(struct hp_session *s, void *user)
@@ -156,8 +156,10 @@ CK_RV hp_C_GetObjectSize(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object,
 		return hp_get_object_size(&none, object, size);
 	}
 	struct object_call call = { .vs = vs, .object = object, .size = size };
-	CK_RV rv = hp_operation_aside_again(vs, HP_WANT_ANY, "get object size",
-					    run_get_size, &call);
+	CK_RV rv = hp_operation_aside(
+		vs, &(struct hp_aside){ .function = HP_FN_C_GetObjectSize,
+					.run = run_get_size,
+					.user = &call });
 	hp_vsession_give(vs);
 	return rv;
 }
@@ -169,8 +171,19 @@ static CK_RV run_get_attributes(struct hp_session *s, void *user)
 	struct object_call *call = user;
 	CK_OBJECT_HANDLE real;
 	CK_RV rv = hp_object_real(call->vs, s, call->object, &real);
-	return rv == CKR_OK ? hp_get_attributes(s, real, call->template, call->count)
-			    : rv;
+	if (rv != CKR_OK)
+		return rv;
+	if (real != CK_INVALID_HANDLE && !call->lengths.is_saved)
+		hp_lengths_save(&call->lengths, call->template, call->count);
+	call->is_submitted = true;
+	return hp_get_attributes(s, real, call->template, call->count);
+}
+
+static bool restore_lengths(void *user)
+{
+	struct object_call *call = user;
+	return !call->is_submitted ||
+	       hp_lengths_restore(&call->lengths, call->template, call->count);
 }
 
 CK_RV hp_C_GetAttributeValue(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object,
@@ -184,8 +197,11 @@ CK_RV hp_C_GetAttributeValue(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object,
 	struct object_call call = {
 		.vs = vs, .object = object, .template = template, .count = count
 	};
-	CK_RV rv = hp_operation_aside_again(vs, HP_WANT_ANY, "get attributes",
-					    run_get_attributes, &call);
+	CK_RV rv = hp_operation_aside(
+		vs, &(struct hp_aside){ .function = HP_FN_C_GetAttributeValue,
+					.run = run_get_attributes,
+					.user = &call,
+					.restore = restore_lengths });
 	hp_vsession_give(vs);
 	return rv;
 }
@@ -199,7 +215,6 @@ static CK_RV find_to_change(struct hp_session *s, struct object_call *call,
 	CK_RV rv = call->vs->is_read_write
 			   ? hp_object_real(call->vs, s, call->object, real)
 			   : hp_object_facts(call->vs, s, call->object, real, &facts);
-	call->was_lost = rv != CKR_OK;
 	if (*real != CK_INVALID_HANDLE && facts.is_token)
 		call->rv = CKR_SESSION_READ_ONLY;
 	return rv;
@@ -210,6 +225,7 @@ static CK_RV run_set_attributes(struct hp_session *s, void *user)
 	struct object_call *call = user;
 	CK_OBJECT_HANDLE real = CK_INVALID_HANDLE;
 	call->rv = CKR_OK;
+	call->is_submitted = false;
 	CK_RV rv = find_to_change(s, call, &real);
 	if (rv != CKR_OK || (call->rv != CKR_OK && call->template))
 		return rv;
@@ -220,8 +236,12 @@ static CK_RV run_set_attributes(struct hp_session *s, void *user)
 	}
 	call->is_submitted = true;
 	rv = hp_set_attributes(s, real, call->template, call->count);
+	if (rv != CKR_OK)
+		return rv;
+	/* What it is now is read at once: after a loss it would be too late. */
 	hp_object_changed(call->object);
-	return rv;
+	hp_object_real(call->vs, s, call->object, &real);
+	return CKR_OK;
 }
 
 static CK_RV run_destroy(struct hp_session *s, void *user)
@@ -229,6 +249,7 @@ static CK_RV run_destroy(struct hp_session *s, void *user)
 	struct object_call *call = user;
 	CK_OBJECT_HANDLE real = CK_INVALID_HANDLE;
 	call->rv = CKR_OK;
+	call->is_submitted = false;
 	CK_RV rv = find_to_change(s, call, &real);
 	if (rv != CKR_OK || call->rv != CKR_OK)
 		return rv;
@@ -239,16 +260,15 @@ static CK_RV run_destroy(struct hp_session *s, void *user)
 	return rv;
 }
 
-/* A change is not repeated once it reached the module. */
-static CK_RV run_change(struct object_call *call, const char *tag,
+static CK_RV run_change(struct object_call *call, enum hp_function function,
 			CK_RV (*run)(struct hp_session *s, void *user))
 {
-	for (unsigned tries = 1;; tries++) {
-		CK_RV rv = hp_operation_aside(call->vs, HP_WANT_ANY, tag, run, call);
-		bool may_repeat = call->was_lost && !call->is_submitted && tries < 2;
-		if (rv == CKR_OK || !may_repeat)
-			return rv == CKR_OK ? call->rv : rv;
-	}
+	CK_RV rv = hp_operation_aside(
+		call->vs, &(struct hp_aside){ .function = function,
+					      .run = run,
+					      .user = call,
+					      .is_submitted = &call->is_submitted });
+	return rv == CKR_OK ? call->rv : rv;
 }
 
 CK_RV hp_C_SetAttributeValue(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object,
@@ -262,7 +282,7 @@ CK_RV hp_C_SetAttributeValue(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object,
 	struct object_call call = {
 		.vs = vs, .object = object, .template = template, .count = count
 	};
-	CK_RV rv = run_change(&call, "set attributes", run_set_attributes);
+	CK_RV rv = run_change(&call, HP_FN_C_SetAttributeValue, run_set_attributes);
 	hp_vsession_give(vs);
 	return rv;
 }
@@ -275,7 +295,7 @@ CK_RV hp_C_DestroyObject(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object)
 		return hp_destroy_object(&none, object);
 	}
 	struct object_call call = { .vs = vs, .object = object };
-	CK_RV rv = run_change(&call, "destroy object", run_destroy);
+	CK_RV rv = run_change(&call, HP_FN_C_DestroyObject, run_destroy);
 	hp_vsession_give(vs);
 	return rv;
 }

@@ -6,14 +6,15 @@
  * once more. Must not: choose sessions (replay.c), know functions of PKCS#11 by name. The
  * module's answer is the application's, but for a session's death, which it must not see.
  *
- * Once the call that ends an operation was submitted, the operation is over whatever
- * comes: nothing is ever submitted twice.
+ * Once the call that ends an operation was submitted and lost, it is submitted again only
+ * if its row says so (retry.h); else the operation is over.
  */
 #include "proxy/operations.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include "proxy/process.h"
+#include "proxy/retry.h"
 
 /* --- state ------------------------------------------------------------------------- */
 
@@ -57,31 +58,9 @@ bool hp_operation_any_active(const struct hp_vsession *vs)
 
 /* --- classes ----------------------------------------------------------------------- */
 
-bool hp_class_is_loss(enum hp_rv_class class)
-{
-	switch (class) {
-	case HP_RV_SESSION_DEAD:
-	case HP_RV_LOGIN_LOST:
-	case HP_RV_TOKEN_GONE:
-	case HP_RV_DEVICE:
-	case HP_RV_AMBIGUOUS:
-	case HP_RV_MODULE_DEAD:
-		return true;
-	default:
-		return false;
-	}
-}
-
-/* Leaves no doubt, so that there is nothing to be asked of this session any more. */
-static bool is_plain_loss(enum hp_rv_class class)
-{
-	return hp_class_is_loss(class) && class != HP_RV_LOGIN_LOST &&
-	       class != HP_RV_AMBIGUOUS;
-}
-
 bool hp_operations_outlast(const struct hp_vsession *vs, enum hp_rv_class class)
 {
-	return !is_plain_loss(class) && vs->operations &&
+	return !hp_class_is_plain_loss(class) && vs->operations &&
 	       hp_operations_are_pinned(vs->operations);
 }
 
@@ -110,6 +89,10 @@ struct step {
 	/* Where the journals of kinds stood before, and whether they took the input. */
 	struct hp_journal_mark marks[2];
 	bool is_added[2];
+	/* Before the first try. The input, if the output may be written over it. */
+	CK_ULONG out_len;
+	bool has_kept;
+	struct hp_journal kept;
 };
 
 static bool has_input(const struct step *step)
@@ -128,6 +111,37 @@ static bool is_question(const struct step *step)
 {
 	bool has_output = step->part == HP_PART_STREAM || step->call->out_len;
 	return has_output && !step->call->out;
+}
+
+/* May what the module writes change what it was to read? */
+static bool overlaps(const struct hp_call *call)
+{
+	return call->in && call->out && call->out_len &&
+	       call->in < call->out + *call->out_len &&
+	       call->out < call->in + call->in_len;
+}
+
+/* Before the first try, for another one. */
+static void keep_arguments(struct step *step)
+{
+	const struct hp_proxy_options *options = hp_proxy_options();
+	struct hp_call *call = step->call;
+	step->out_len = call->out_len ? *call->out_len : 0;
+	if (overlaps(call))
+		step->has_kept =
+			hp_journal_add(&step->kept, call->in, call->in_len, false,
+				       options->journal_limit, options->journal_total);
+}
+
+static void restore_arguments(struct step *step)
+{
+	struct hp_call *call = step->call;
+	struct hp_journal_piece piece;
+	size_t at = 0;
+	if (call->out_len)
+		*call->out_len = step->out_len;
+	if (step->has_kept && hp_journal_next(&step->kept, &at, &piece))
+		call->in = piece.data;
 }
 
 /* The record of the i-th kind, if its journal is to be kept up. */
@@ -257,12 +271,39 @@ static void linger(struct hp_vsession *vs, struct hp_session *s, struct step *st
 	hp_operations_leave(vs, s);
 }
 
-/* An update that failed for no fault of its input may be made again elsewhere, if what
- * came before it can be. */
-static bool may_repeat(const struct hp_vsession *vs, const struct step *step)
+/* Of a decryption's end nothing is asked before it is answered: a wrong padding must not
+ * take longer than a right one. The doubt is left to the next call. */
+static bool is_doubt_left(const struct step *step, enum hp_rv_class class)
 {
-	if (step->part == HP_PART_SINGLE || step->part == HP_PART_FINAL)
+	return class == HP_RV_AMBIGUOUS && ends_operation(step) &&
+	       step->kinds[0] == HP_KIND_DECRYPT;
+}
+
+/* Does the module deny an operation that it began, and that has such a part? */
+static bool is_denied(const struct hp_vsession *vs, const struct step *step, CK_RV rv)
+{
+	const struct hp_operations *ops = vs->operations;
+	enum hp_kind kind = step->kinds[0];
+	if (rv != CKR_OPERATION_NOT_INITIALIZED || step->count > 1 ||
+	    !(ops->live & HP_KIND_BIT(kind)))
 		return false;
+	return ops->of[kind]->is_multipart != (step->part == HP_PART_SINGLE);
+}
+
+static enum hp_rv_class judge(struct hp_vsession *vs, struct hp_session *s,
+			      const struct step *step, CK_RV rv)
+{
+	enum hp_rv_class class = hp_rv_class(&s->module->overrides, rv);
+	if (class == HP_RV_OP_LOST)
+		return is_denied(vs, step, rv) ? class : HP_RV_CALLER;
+	if (is_doubt_left(step, class))
+		return HP_RV_CALLER;
+	return hp_pool_judge(s, rv);
+}
+
+/* Can all that this step is part of be begun again? */
+static bool is_whole(const struct hp_vsession *vs, const struct step *step)
+{
 	uint32_t wanted = vs->operations->active & step->mask;
 	for (unsigned i = 0; i < step->count; i++)
 		if ((wanted & HP_KIND_BIT(step->kinds[i])) && !journaled(vs, step, i))
@@ -270,19 +311,26 @@ static bool may_repeat(const struct hp_vsession *vs, const struct step *step)
 	return wanted != 0;
 }
 
-/* The session is lost, or may be. True: try again. */
-static bool settle_loss(struct hp_vsession *vs, struct hp_session *s, struct step *step,
-			CK_RV *rv)
+static void fill_in_signature(const struct hp_vsession *vs, const struct step *step,
+			      struct hp_failure *failure)
 {
-	bool repeats = may_repeat(vs, step);
-	uint32_t mask = step->mask;
+	const struct hp_operation *op = vs->operations->of[step->kinds[0]];
+	failure->sign_retry = hp_pool_options(vs->pool)->sign_retry;
+	failure->is_deterministic =
+		op && hp_mechanism_is_deterministic(op->mechanism.ck.mechanism);
+}
+
+/* The session is lost. True: the call is made again, elsewhere. */
+static bool settle_loss(struct hp_vsession *vs, struct hp_session *s, struct step *step,
+			struct hp_failure *failure, CK_RV *rv)
+{
+	bool is_kept = !overlaps(step->call) || step->has_kept;
+	if (hp_function_retry(failure->function) == HP_RETRY_SIGNATURE)
+		fill_in_signature(vs, step, failure);
+	bool repeats = is_whole(vs, step) && is_kept && hp_retry_is_allowed(failure);
 	if (!repeats)
-		hp_operations_end(vs->operations, mask);
-	enum hp_rv_class class = hp_operations_give_up(vs, s, *rv);
-	if (!hp_class_is_loss(class)) {
-		hp_operations_end(vs->operations, mask);
-		return false;
-	}
+		hp_operations_end(vs->operations, step->mask);
+	hp_operations_give_up(vs, s, *rv);
 	*rv = hp_answer_to_loss(*rv);
 	return repeats;
 }
@@ -299,13 +347,15 @@ static bool settle(struct hp_vsession *vs, struct hp_session *s, struct step *st
 		hp_operations_leave(vs, s);
 		return false;
 	}
-	enum hp_rv_class class = hp_rv_class(&s->module->overrides, *rv);
-	bool ends = step->part == HP_PART_SINGLE || step->part == HP_PART_FINAL;
-	/* After the end was submitted nothing is repeated, and a wrong padding must not
-	 * take longer than a right one: the doubt is left to the next call. */
-	bool is_lost = ends ? is_plain_loss(class) : hp_class_is_loss(class);
-	if (is_lost)
-		return settle_loss(vs, s, step, rv);
+	struct hp_failure failure = {
+		.function = step->call->function,
+		.is_submitted = true,
+		.rv = *rv,
+		.class = judge(vs, s, step, *rv),
+		.is_outdated = s->generation != hp_pool_generation(vs->pool),
+	};
+	if (hp_failure_is_loss(&failure))
+		return settle_loss(vs, s, step, &failure, rv);
 	linger(vs, s, step, *rv);
 	return false;
 }
@@ -341,30 +391,58 @@ static CK_RV run_step(struct hp_vsession *vs, struct hp_session *s, struct step 
 	return call->run(s, call);
 }
 
+/* One that was pinned, and went with its session, since its last call. */
+static bool was_lost(struct hp_vsession *vs, uint32_t kinds)
+{
+	struct hp_operations *ops = vs->operations;
+	if (__builtin_expect(!ops || !(ops->lost & kinds), 1))
+		return false;
+	ops->lost &= ~kinds;
+	return true;
+}
+
+static CK_RV run_steps(struct hp_vsession *vs, struct step *step)
+{
+	struct hp_attempt attempt = { .vs = vs, .tag = hp_kind_name(step->kinds[0]) };
+	for (;;) {
+		if (take_detached(vs, step))
+			return CKR_OK;
+		struct hp_session *s = hp_operations_take_up(&attempt);
+		if (!s && take_detached(vs, step))
+			return CKR_OK;
+		if (was_lost(vs, step->mask)) {
+			if (s)
+				hp_operations_leave(vs, s);
+			return CKR_DEVICE_ERROR;
+		}
+		CK_RV rv = hp_operations_attach(&attempt, step->mask, HP_WANT_CLEAN, &s);
+		if (rv != CKR_OK)
+			return rv;
+		struct hp_operations *ops = vs->operations;
+		if (!ops || !((ops->active | ops->lingering) & step->mask))
+			return ask_in_vain(vs, s, step);
+		if (attempt.is_again)
+			restore_arguments(step);
+		else
+			keep_arguments(step);
+		rv = run_step(vs, s, step);
+		if (!settle(vs, s, step, &rv) || attempt.tries >= HP_MOST_TRIES)
+			return rv;
+		attempt.is_again = true;
+		hp_pool_count_retry(vs->pool);
+	}
+}
+
 CK_RV hp_operation_step(struct hp_vsession *vs, const enum hp_kind *kinds, unsigned count,
 			enum hp_part part, struct hp_call *call)
 {
 	struct step step = { .kinds = kinds, .count = count, .part = part, .call = call };
-	struct hp_attempt attempt = { .vs = vs, .tag = hp_kind_name(kinds[0]) };
 	for (unsigned i = 0; i < count; i++)
 		step.mask |= HP_KIND_BIT(kinds[i]);
-	for (;;) {
-		if (take_detached(vs, &step))
-			return CKR_OK;
-		struct hp_session *s = hp_operations_take_up(&attempt);
-		if (!s && take_detached(vs, &step))
-			return CKR_OK;
-		CK_RV rv = hp_operations_attach(&attempt, step.mask, HP_WANT_CLEAN, &s);
-		if (rv != CKR_OK)
-			return rv;
-		struct hp_operations *ops = vs->operations;
-		if (!ops || !((ops->active | ops->lingering) & step.mask))
-			return ask_in_vain(vs, s, &step);
-		rv = run_step(vs, s, &step);
-		if (!settle(vs, s, &step, &rv) || attempt.tries >= HP_MOST_TRIES)
-			return rv;
-		hp_pool_count_retry(vs->pool);
-	}
+	CK_RV rv = run_steps(vs, &step);
+	if (step.has_kept)
+		hp_journal_drop(&step.kept);
+	return rv;
 }
 
 /* --- by the application's session handle ---------------------------------------------

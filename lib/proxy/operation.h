@@ -15,6 +15,7 @@
 #define HP_PROXY_OPERATION_H
 
 #include "p11/session.h"
+#include "proxy/retry.h"
 #include "proxy/vsession.h"
 
 enum hp_kind {
@@ -30,6 +31,7 @@ enum hp_kind {
 
 /* One call on a real session, with the application's arguments. */
 struct hp_call {
+	enum hp_function function;
 	CK_RV (*run)(struct hp_session *s, struct hp_call *call);
 	/* What run needs; in PKCS#11's order. */
 	const CK_BYTE *in;
@@ -67,16 +69,25 @@ CK_RV hp_operation_begin_on(CK_SESSION_HANDLE session, enum hp_kind kind,
 CK_RV hp_operation_step_on(CK_SESSION_HANDLE session, const enum hp_kind *kinds,
 			   unsigned count, enum hp_part part, struct hp_call *call);
 
-/* A call that belongs to no operation (find, generate, attributes...): on the session
+/*
+ * A call that belongs to no operation (find, generate, attributes...): on the session
  * that the virtual one is attached to if it is, else on a borrowed one; given back with
- * its verdict. want as for hp_pool_borrow(). Run once, but for a leftover of another
- * operation that kept it from running (CKR_OPERATION_ACTIVE): then again elsewhere. */
-CK_RV hp_operation_aside(struct hp_vsession *vs, enum hp_want want, const char *tag,
-			 CK_RV (*run)(struct hp_session *s, void *user), void *user);
-/* The same for calls that only read, which are run again after a loss. */
-CK_RV hp_operation_aside_again(struct hp_vsession *vs, enum hp_want want, const char *tag,
-			       CK_RV (*run)(struct hp_session *s, void *user),
-			       void *user);
+ * its verdict. Run again as far as the row of its function (retry.h) allows.
+ */
+struct hp_aside {
+	enum hp_function function;
+	enum hp_want want;
+	CK_RV (*run)(struct hp_session *s, void *user);
+	void *user;
+	/* Whether run's last try made the call itself, or failed before; NULL: it did. */
+	const bool *is_submitted;
+	/* Before another try: what the first may have written to is made as it was.
+	 * False: it cannot be, so there is no other try. NULL: there is nothing. */
+	bool (*restore)(void *user);
+	/* It is about what is active, which is made live first. */
+	bool needs_operations;
+};
+CK_RV hp_operation_aside(struct hp_vsession *vs, const struct hp_aside *aside);
 
 /* C_GetOperationState, C_SetOperationState. */
 CK_RV hp_operation_save(struct hp_vsession *vs, CK_BYTE *state, CK_ULONG *state_len);

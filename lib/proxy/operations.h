@@ -37,9 +37,12 @@ struct hp_operation {
 
 struct hp_operations {
 	struct hp_lease lease;
+	int64_t pinned_until_ns; /* what is leased; 0: not */
 	uint32_t active;
 	uint32_t live;
 	uint32_t lingering;
+	/* Pinned ones that went with their session: their next call hears of it. */
+	uint32_t lost;
 	/* A restored state: the module alone knows what is active. */
 	bool is_restored;
 	/* Made at the first Init of the kind, and kept. */
@@ -55,6 +58,7 @@ struct hp_attempt {
 	const char *tag;
 	int64_t began_ns; /* 0: not tried yet */
 	unsigned tries;
+	bool is_again; /* the call itself was made before */
 };
 
 /* --- replay.c: the real session ----------------------------------------------------- */
@@ -103,8 +107,6 @@ void hp_operation_pin(struct hp_operation *op);
 /* vs->operations, made if need be; NULL: no memory. */
 struct hp_operations *hp_operations_of(struct hp_vsession *vs);
 
-/* Does this class say that the session, login or token is gone, or may be? */
-bool hp_class_is_loss(enum hp_rv_class class);
 /* After an answer of that class that leaves a doubt: is something active that would be
  * lost with the session, so that the doubt is left to a later call? */
 bool hp_operations_outlast(const struct hp_vsession *vs, enum hp_rv_class class);

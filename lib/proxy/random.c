@@ -26,7 +26,9 @@ CK_RV hp_C_SeedRandom(CK_SESSION_HANDLE session, CK_BYTE *seed, CK_ULONG len)
 	}
 	struct random_call call = { seed, len };
 	CK_RV rv =
-		hp_operation_aside_again(vs, HP_WANT_ANY, "seed random", run_seed, &call);
+		hp_operation_aside(vs, &(struct hp_aside){ .function = HP_FN_C_SeedRandom,
+							   .run = run_seed,
+							   .user = &call });
 	hp_vsession_give(vs);
 	return rv;
 }
@@ -45,8 +47,10 @@ CK_RV hp_C_GenerateRandom(CK_SESSION_HANDLE session, CK_BYTE *out, CK_ULONG len)
 		return hp_generate_random(&none, out, len);
 	}
 	struct random_call call = { out, len };
-	CK_RV rv = hp_operation_aside_again(vs, HP_WANT_ANY, "generate random",
-					    run_generate, &call);
+	CK_RV rv = hp_operation_aside(
+		vs, &(struct hp_aside){ .function = HP_FN_C_GenerateRandom,
+					.run = run_generate,
+					.user = &call });
 	hp_vsession_give(vs);
 	return rv;
 }

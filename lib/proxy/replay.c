@@ -197,10 +197,13 @@ bool hp_operations_are_pinned(const struct hp_operations *ops)
 	return ops->is_restored || unreplayable(ops, ops->live);
 }
 
-/* The session is not ours any more. */
-static void detach(struct hp_operations *ops)
+/* The session is not ours any more. is_lost: it died, so that a pinned operation did not
+ * end by any rule that the application could know. */
+static void detach(struct hp_operations *ops, bool is_lost)
 {
-	hp_operations_end(ops, unreplayable(ops, ops->live));
+	uint32_t ended = unreplayable(ops, ops->live);
+	hp_operations_end(ops, ended);
+	ops->lost |= is_lost ? ended : 0;
 	ops->live = ops->lingering = 0;
 	ops->is_restored = false;
 }
@@ -212,8 +215,9 @@ struct hp_session *hp_operations_take_up(struct hp_attempt *attempt)
 		return NULL;
 	struct hp_session *s =
 		hp_pool_take_up(attempt->vs->pool, &ops->lease, attempt->tag);
+	/* Nobody takes away what is pinned before its time. */
 	if (!s)
-		detach(ops);
+		detach(ops, hp_now_ns() < ops->pinned_until_ns);
 	return s;
 }
 
@@ -224,11 +228,11 @@ void hp_operations_leave(struct hp_vsession *vs, struct hp_session *s)
 		hp_pool_return(s, CKR_OK);
 		return;
 	}
-	int64_t pinned_until_ns = 0;
+	ops->pinned_until_ns = 0;
 	if (hp_operations_are_pinned(ops))
-		pinned_until_ns =
+		ops->pinned_until_ns =
 			hp_time_add(hp_now_ns(), hp_proxy_options()->pin_timeout);
-	hp_pool_leave_attached(s, pinned_until_ns, &ops->lease);
+	hp_pool_leave_attached(s, ops->pinned_until_ns, &ops->lease);
 }
 
 enum hp_rv_class hp_operations_give_up(struct hp_vsession *vs, struct hp_session *s,
@@ -236,7 +240,7 @@ enum hp_rv_class hp_operations_give_up(struct hp_vsession *vs, struct hp_session
 {
 	enum hp_rv_class class = hp_pool_return(s, rv);
 	if (vs->operations)
-		detach(vs->operations);
+		detach(vs->operations, hp_class_is_loss(class));
 	return class;
 }
 

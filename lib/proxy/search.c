@@ -78,8 +78,10 @@ static CK_RV begin(struct hp_vsession *vs, struct search_call *call)
 	HP_AUTO_FREE struct hp_search *search = calloc(1, sizeof(*search));
 	CK_RV rv = CKR_HOST_MEMORY;
 	if (search)
-		rv = hp_operation_aside_again(vs, HP_WANT_ANY, "find objects", run_search,
-					      call);
+		rv = hp_operation_aside(
+			vs, &(struct hp_aside){ .function = HP_FN_C_FindObjectsInit,
+						.run = run_search,
+						.user = call });
 	if (rv != CKR_OK) {
 		free(call->result.handles);
 		return rv;
@@ -133,8 +135,10 @@ static CK_RV ask_for_next(struct hp_vsession *vs, CK_OBJECT_HANDLE *found, CK_UL
 			  CK_ULONG *len)
 {
 	struct search_call call = { .found = found, .cap = cap, .len = len };
-	CK_RV rv = hp_operation_aside_again(vs, HP_WANT_ANY, "find objects", run_next,
-					    &call);
+	CK_RV rv = hp_operation_aside(vs,
+				      &(struct hp_aside){ .function = HP_FN_C_FindObjects,
+							  .run = run_next,
+							  .user = &call });
 	return rv == CKR_OK ? call.rv : rv;
 }
 
@@ -208,8 +212,10 @@ CK_RV hp_C_FindObjectsFinal(CK_SESSION_HANDLE session)
 		hp_search_abandon(vs);
 	} else {
 		struct search_call call = { 0 };
-		rv = hp_operation_aside_again(vs, HP_WANT_ANY, "find objects", run_final,
-					      &call);
+		rv = hp_operation_aside(
+			vs, &(struct hp_aside){ .function = HP_FN_C_FindObjectsFinal,
+						.run = run_final,
+						.user = &call });
 		rv = rv == CKR_OK ? call.rv : rv;
 	}
 	hp_vsession_give(vs);

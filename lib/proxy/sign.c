@@ -20,7 +20,8 @@ CK_RV hp_C_Sign(CK_SESSION_HANDLE session, CK_BYTE *in, CK_ULONG in_len, CK_BYTE
 		CK_ULONG *out_len)
 {
 	static const enum hp_kind kind = HP_KIND_SIGN;
-	struct hp_call call = { .run = run_sign,
+	struct hp_call call = { .function = HP_FN_C_Sign,
+				.run = run_sign,
 				.in = in,
 				.in_len = in_len,
 				.out = out,
@@ -36,7 +37,10 @@ static CK_RV run_sign_update(struct hp_session *s, struct hp_call *call)
 CK_RV hp_C_SignUpdate(CK_SESSION_HANDLE session, CK_BYTE *in, CK_ULONG in_len)
 {
 	static const enum hp_kind kind = HP_KIND_SIGN;
-	struct hp_call call = { .run = run_sign_update, .in = in, .in_len = in_len };
+	struct hp_call call = { .function = HP_FN_C_SignUpdate,
+				.run = run_sign_update,
+				.in = in,
+				.in_len = in_len };
 	return hp_operation_step_on(session, &kind, 1, HP_PART_UPDATE, &call);
 }
 
@@ -48,7 +52,10 @@ static CK_RV run_sign_final(struct hp_session *s, struct hp_call *call)
 CK_RV hp_C_SignFinal(CK_SESSION_HANDLE session, CK_BYTE *out, CK_ULONG *out_len)
 {
 	static const enum hp_kind kind = HP_KIND_SIGN;
-	struct hp_call call = { .run = run_sign_final, .out = out, .out_len = out_len };
+	struct hp_call call = { .function = HP_FN_C_SignFinal,
+				.run = run_sign_final,
+				.out = out,
+				.out_len = out_len };
 	return hp_operation_step_on(session, &kind, 1, HP_PART_FINAL, &call);
 }
 
@@ -67,7 +74,8 @@ CK_RV hp_C_SignRecover(CK_SESSION_HANDLE session, CK_BYTE *in, CK_ULONG in_len,
 		       CK_BYTE *out, CK_ULONG *out_len)
 {
 	static const enum hp_kind kind = HP_KIND_SIGN_RECOVER;
-	struct hp_call call = { .run = run_sign_recover,
+	struct hp_call call = { .function = HP_FN_C_SignRecover,
+				.run = run_sign_recover,
 				.in = in,
 				.in_len = in_len,
 				.out = out,
@@ -90,7 +98,8 @@ CK_RV hp_C_Verify(CK_SESSION_HANDLE session, CK_BYTE *in, CK_ULONG in_len,
 		  CK_BYTE *signature, CK_ULONG signature_len)
 {
 	static const enum hp_kind kind = HP_KIND_VERIFY;
-	struct hp_call call = { .run = run_verify,
+	struct hp_call call = { .function = HP_FN_C_Verify,
+				.run = run_verify,
 				.in = in,
 				.in_len = in_len,
 				.signature = signature,
@@ -106,7 +115,10 @@ static CK_RV run_verify_update(struct hp_session *s, struct hp_call *call)
 CK_RV hp_C_VerifyUpdate(CK_SESSION_HANDLE session, CK_BYTE *in, CK_ULONG in_len)
 {
 	static const enum hp_kind kind = HP_KIND_VERIFY;
-	struct hp_call call = { .run = run_verify_update, .in = in, .in_len = in_len };
+	struct hp_call call = { .function = HP_FN_C_VerifyUpdate,
+				.run = run_verify_update,
+				.in = in,
+				.in_len = in_len };
 	return hp_operation_step_on(session, &kind, 1, HP_PART_UPDATE, &call);
 }
 
@@ -119,7 +131,8 @@ CK_RV hp_C_VerifyFinal(CK_SESSION_HANDLE session, CK_BYTE *signature,
 		       CK_ULONG signature_len)
 {
 	static const enum hp_kind kind = HP_KIND_VERIFY;
-	struct hp_call call = { .run = run_verify_final,
+	struct hp_call call = { .function = HP_FN_C_VerifyFinal,
+				.run = run_verify_final,
 				.signature = signature,
 				.signature_len = signature_len };
 	return hp_operation_step_on(session, &kind, 1, HP_PART_FINAL, &call);
@@ -141,7 +154,8 @@ CK_RV hp_C_VerifyRecover(CK_SESSION_HANDLE session, CK_BYTE *signature,
 			 CK_ULONG signature_len, CK_BYTE *out, CK_ULONG *out_len)
 {
 	static const enum hp_kind kind = HP_KIND_VERIFY_RECOVER;
-	struct hp_call call = { .run = run_verify_recover,
+	struct hp_call call = { .function = HP_FN_C_VerifyRecover,
+				.run = run_verify_recover,
 				.signature = signature,
 				.signature_len = signature_len,
 				.out = out,

@@ -98,6 +98,53 @@ static struct hp_vslot *find_or_add(CK_SLOT_ID real)
 	return slot;
 }
 
+/* --- where a token is by now -------------------------------------------------------- */
+
+static bool is_gone(CK_RV rv)
+{
+	return hp_rv_class(&hp_proxy_module()->overrides, rv) == HP_RV_TOKEN_GONE;
+}
+
+/* The slot's pool looks for its token. False: there is none, or it is where it was. Who
+ * is about to change the slot will see for himself. */
+static bool follow_token(struct hp_vslot *slot)
+{
+	if (!has_pool(slot) || pthread_mutex_trylock(&slot->change) != 0)
+		return false;
+	bool has_moved = slot->pool && hp_pool_follow_token(slot->pool);
+	pthread_mutex_unlock(&slot->change);
+	return has_moved;
+}
+
+/* What the module says of the slot's token, wherever that is: after a restart it may have
+ * moved, and no session was needed yet that would have noticed. */
+static CK_RV read_token(struct hp_vslot *slot, CK_TOKEN_INFO *info)
+{
+	struct hp_token token;
+	struct hp_module *module = hp_proxy_module();
+	CK_RV rv = hp_slot_token_info(module, hp_vslot_real_id(slot), info);
+	if (rv != CKR_OK && !is_gone(rv))
+		return rv;
+	pthread_mutex_lock(&slot->lock);
+	hsmpool *pool = slot->pool;
+	if (pool)
+		hp_pool_token(pool, &token);
+	pthread_mutex_unlock(&slot->lock);
+	bool is_there = !pool || (rv == CKR_OK && hp_token_is_same(info, &token.info));
+	if (!is_there && follow_token(slot))
+		rv = hp_slot_token_info(module, hp_vslot_real_id(slot), info);
+	return rv;
+}
+
+/* Before real ids are given their numbers. */
+static void follow_all_tokens(void)
+{
+	CK_TOKEN_INFO info;
+	for (struct hp_vslot *slot = atomic_load(&first_slot); slot; slot = slot->next)
+		if (has_pool(slot))
+			read_token(slot, &info);
+}
+
 /* --- which of the module's slots are shown ------------------------------------------ */
 
 static bool is_shown(CK_SLOT_ID real)
@@ -135,6 +182,13 @@ static CK_SLOT_ID id_to_ask(CK_SLOT_ID id)
 {
 	struct hp_vslot *slot = hp_vslot_find(id);
 	return slot ? hp_vslot_real_id(slot) : HP_NO_SLOT;
+}
+
+/* After the module said that there is no such slot, or no token. */
+static bool follow_by_id(CK_SLOT_ID id)
+{
+	struct hp_vslot *slot = hp_vslot_find(id);
+	return slot && follow_token(slot);
 }
 
 /* --- the pool ----------------------------------------------------------------------- */
@@ -343,6 +397,7 @@ CK_RV hp_C_GetSlotList(CK_BBOOL token_present, CK_SLOT_ID *list, CK_ULONG *count
 	CK_RV rv = list_shown(token_present, list, count);
 	if (rv != CKR_OK || !list)
 		return rv;
+	follow_all_tokens();
 	for (CK_ULONG i = 0; i < *count; i++) {
 		struct hp_vslot *slot = find_or_add(list[i]);
 		if (!slot)
@@ -356,7 +411,11 @@ CK_RV hp_C_GetSlotInfo(CK_SLOT_ID slot, CK_SLOT_INFO *info)
 {
 	if (!hp_proxy_module())
 		return CKR_SLOT_ID_INVALID;
-	return hp_slot_info(hp_proxy_module(), id_to_ask(slot), info);
+	CK_RV rv = hp_slot_info(hp_proxy_module(), id_to_ask(slot), info);
+	bool is_empty = rv == CKR_OK && !(info->flags & CKF_TOKEN_PRESENT);
+	if ((is_empty || is_gone(rv)) && follow_by_id(slot))
+		rv = hp_slot_info(hp_proxy_module(), id_to_ask(slot), info);
+	return rv;
 }
 
 /* Sessions are ours: what the module counts is the pool's, what it allows is no limit
@@ -382,9 +441,12 @@ CK_RV hp_C_GetTokenInfo(CK_SLOT_ID id, CK_TOKEN_INFO *info)
 	if (!hp_proxy_module())
 		return CKR_SLOT_ID_INVALID;
 	struct hp_vslot *slot = hp_vslot_find(id);
-	CK_SLOT_ID real = slot ? hp_vslot_real_id(slot) : HP_NO_SLOT;
-	CK_RV rv = hp_slot_token_info(hp_proxy_module(), real, info);
-	if (rv != CKR_OK || !slot)
+	if (!slot || !info)
+		return hp_slot_token_info(hp_proxy_module(),
+					  slot ? hp_vslot_real_id(slot) : HP_NO_SLOT,
+					  info);
+	CK_RV rv = read_token(slot, info);
+	if (rv != CKR_OK)
 		return rv;
 	show_virtual_sessions(slot, info);
 	if (hp_proxy_logs_in_automatically())
@@ -396,6 +458,12 @@ CK_RV hp_C_GetMechanismList(CK_SLOT_ID slot, CK_MECHANISM_TYPE *list, CK_ULONG *
 {
 	if (!hp_proxy_module())
 		return CKR_SLOT_ID_INVALID;
+	CK_ULONG room = count ? *count : 0;
+	CK_RV rv = hp_slot_mechanisms(hp_proxy_module(), id_to_ask(slot), list, count);
+	if (!is_gone(rv) || !follow_by_id(slot))
+		return rv;
+	if (count)
+		*count = room;
 	return hp_slot_mechanisms(hp_proxy_module(), id_to_ask(slot), list, count);
 }
 
@@ -404,5 +472,9 @@ CK_RV hp_C_GetMechanismInfo(CK_SLOT_ID slot, CK_MECHANISM_TYPE type,
 {
 	if (!hp_proxy_module())
 		return CKR_SLOT_ID_INVALID;
-	return hp_slot_mechanism_info(hp_proxy_module(), id_to_ask(slot), type, info);
+	CK_RV rv = hp_slot_mechanism_info(hp_proxy_module(), id_to_ask(slot), type, info);
+	if (is_gone(rv) && follow_by_id(slot))
+		rv = hp_slot_mechanism_info(hp_proxy_module(), id_to_ask(slot), type,
+					    info);
+	return rv;
 }

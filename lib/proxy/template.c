@@ -77,3 +77,58 @@ CK_ATTRIBUTE *hp_attributes_with(const CK_ATTRIBUTE *template, CK_ULONG count,
 	copy[(*new_count)++] = (CK_ATTRIBUTE){ type, (void *)value, sizeof(*value) };
 	return copy;
 }
+
+/* --- lengths ------------------------------------------------------------------------ */
+
+/* A template in a template, as long as its length says; 0: it is none. */
+static CK_ULONG inner_count(const CK_ATTRIBUTE *attribute)
+{
+	bool is_template = attribute->type == CKA_WRAP_TEMPLATE ||
+			   attribute->type == CKA_UNWRAP_TEMPLATE ||
+			   attribute->type == CKA_DERIVE_TEMPLATE;
+	if (!is_template || !attribute->pValue ||
+	    attribute->ulValueLen % sizeof(CK_ATTRIBUTE) != 0)
+		return 0;
+	return attribute->ulValueLen / sizeof(CK_ATTRIBUTE);
+}
+
+/* False: there are too many. */
+static bool save_some(struct hp_lengths *lengths, const CK_ATTRIBUTE *template,
+		      CK_ULONG count, size_t *at)
+{
+	if (count > HP_LENGTHS_MOST - *at)
+		return false;
+	for (CK_ULONG i = 0; i < count; i++)
+		lengths->of[(*at)++] = template[i].ulValueLen;
+	return true;
+}
+
+void hp_lengths_save(struct hp_lengths *lengths, const CK_ATTRIBUTE *template,
+		     CK_ULONG count)
+{
+	size_t at = 0;
+	lengths->is_saved = template && save_some(lengths, template, count, &at);
+	for (CK_ULONG i = 0; lengths->is_saved && i < count; i++)
+		lengths->is_saved = save_some(lengths, template[i].pValue,
+					      inner_count(&template[i]), &at);
+}
+
+static void restore_some(const struct hp_lengths *lengths, CK_ATTRIBUTE *template,
+			 CK_ULONG count, size_t *at)
+{
+	for (CK_ULONG i = 0; i < count; i++)
+		template[i].ulValueLen = lengths->of[(*at)++];
+}
+
+/* The outer ones first: they say how many inner ones there are. */
+bool hp_lengths_restore(const struct hp_lengths *lengths, CK_ATTRIBUTE *template,
+			CK_ULONG count)
+{
+	size_t at = 0;
+	if (!lengths->is_saved)
+		return false;
+	restore_some(lengths, template, count, &at);
+	for (CK_ULONG i = 0; i < count; i++)
+		restore_some(lengths, template[i].pValue, inner_count(&template[i]), &at);
+	return true;
+}

@@ -29,4 +29,20 @@ CK_ATTRIBUTE *hp_attributes_with(const CK_ATTRIBUTE *template, CK_ULONG count,
 				 CK_ATTRIBUTE_TYPE type, const CK_BBOOL *value,
 				 CK_ULONG *new_count);
 
+/*
+ * The lengths of a template that a module may have written to, those of templates in it
+ * too: saved before a call, put back before it is made again.
+ */
+#define HP_LENGTHS_MOST 64
+struct hp_lengths {
+	bool is_saved;
+	CK_ULONG of[HP_LENGTHS_MOST];
+};
+/* Not if there are too many. */
+void hp_lengths_save(struct hp_lengths *lengths, const CK_ATTRIBUTE *template,
+		     CK_ULONG count);
+/* False: they were not saved. */
+bool hp_lengths_restore(const struct hp_lengths *lengths, CK_ATTRIBUTE *template,
+			CK_ULONG count);
+
 #endif
