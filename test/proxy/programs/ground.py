@@ -246,6 +246,12 @@ def listens(port):
         return probe.connect_ex(('127.0.0.1', port)) == 0
 
 
+def listens_at(path):
+    """A socket is in its folder a moment before anybody listens to it."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
+
+
 def expect(condition, text):
     if not condition:
         raise AssertionError(str(text))

@@ -3,7 +3,7 @@
 """OpenSSH: ssh-keygen reads the keys, an agent signs with them."""
 from pathlib import Path
 
-from ground import PIN, compare, end, equal, needs, run, sides, wait_until
+from ground import PIN, compare, end, equal, listens_at, needs, run, sides, wait_until
 
 
 def ssh_keys(text):
@@ -35,7 +35,7 @@ def with_agent(side):
     """An agent takes the keys, signs with them, and gives them up."""
     real = Path(side.module).resolve()
     agent = side.start('ssh-agent', '-D', '-a', side / 'agent', '-P', f'{side.module},{real}')
-    wait_until((side / 'agent').exists, 'agent')
+    wait_until(lambda: listens_at(side / 'agent'), 'agent')
     # ssh-add asks for the PIN by a program; the agent takes no token without one.
     side.file('ask', f'#!/bin/sh\necho {PIN}\n').chmod(0o700)
     env = {'SSH_AUTH_SOCK': str(side / 'agent'), 'SSH_ASKPASS': str(side / 'ask'),

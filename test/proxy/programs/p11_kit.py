@@ -4,8 +4,8 @@
 import os
 import re
 
-from ground import (PIN, ROOT, TOKEN, Skip, compare, end, equal, expect, find, found_file, needs,
-                    run, sides, wait_until)
+from ground import (PIN, ROOT, TOKEN, Skip, compare, end, equal, expect, find, found_file,
+                    listens_at, needs, run, sides, wait_until)
 
 
 def as_somebody(side):
@@ -56,7 +56,7 @@ def a_server_passes_calls_on():
     def story(side):
         server = side.start(find('p11-kit'), 'server', '-f', '-n', side / 'socket',
                             '--provider', side.module, f'pkcs11:token={TOKEN}')
-        wait_until((side / 'socket').exists, 'socket of p11-kit server')
+        wait_until(lambda: listens_at(side / 'socket'), 'socket of p11-kit server')
         side.file('data', b'd' * 32)
         signatures = []
         for _ in range(3):
