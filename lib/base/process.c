@@ -17,12 +17,8 @@
 #include <time.h>
 #include <unistd.h>
 
-struct epoch_page {
-	_Atomic uint64_t epoch; /* 0: not drawn yet in this process */
-};
-
-static _Atomic(struct epoch_page *) current_page;
-static struct epoch_page last_resort; /* no mapping: in the data segment */
+_Atomic(struct hp_epoch_page *) hp_epoch_page;
+static struct hp_epoch_page last_resort; /* no mapping: in the data segment */
 
 /* How many epochs this line of ancestors has drawn; inherited, unlike the page. */
 static _Atomic uint32_t epochs_drawn;
@@ -30,29 +26,29 @@ static _Atomic uint32_t epochs_drawn;
 /* Only where the kernel cannot wipe: misses raw clones, nothing better exists. */
 static void forget_epoch_in_child(void)
 {
-	struct epoch_page *page = atomic_load(&current_page);
+	struct hp_epoch_page *page = atomic_load(&hp_epoch_page);
 	if (page)
 		atomic_store(&page->epoch, 0);
 }
 
-static struct epoch_page *map_page(size_t size)
+static struct hp_epoch_page *map_page(size_t size)
 {
 	void *map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
 			 -1, 0);
 	return map == MAP_FAILED ? NULL : map;
 }
 
-static struct epoch_page *make_page(void)
+static struct hp_epoch_page *make_page(void)
 {
 	size_t size = (size_t)sysconf(_SC_PAGESIZE);
-	struct epoch_page *made = map_page(size);
+	struct hp_epoch_page *made = map_page(size);
 	bool wiped_by_kernel = made && madvise(made, size, MADV_WIPEONFORK) == 0;
 	if (!wiped_by_kernel)
 		pthread_atfork(NULL, NULL, forget_epoch_in_child); /* idempotent */
 
-	struct epoch_page *page = made ? made : &last_resort;
-	struct epoch_page *winner = NULL;
-	if (atomic_compare_exchange_strong(&current_page, &winner, page))
+	struct hp_epoch_page *page = made ? made : &last_resort;
+	struct hp_epoch_page *winner = NULL;
+	if (atomic_compare_exchange_strong(&hp_epoch_page, &winner, page))
 		return page;
 	if (made)
 		munmap(made, size);
@@ -63,7 +59,7 @@ static struct epoch_page *make_page(void)
  * The upper half counts along the line of ancestors, so no epoch equals an ancestor's;
  * the lower half is random, so brothers differ too.
  */
-static uint64_t draw_epoch(struct epoch_page *page)
+static uint64_t draw_epoch(struct hp_epoch_page *page)
 {
 	uint32_t random = 0;
 	if (getrandom(&random, sizeof(random), GRND_NONBLOCK) != sizeof(random)) {
@@ -79,14 +75,14 @@ static uint64_t draw_epoch(struct epoch_page *page)
 	return winner;
 }
 
-uint64_t hp_process_epoch(void)
+uint64_t hp_process_epoch_first(void)
 {
-	struct epoch_page *page =
-		atomic_load_explicit(&current_page, memory_order_acquire);
-	if (__builtin_expect(page == NULL, 0))
+	struct hp_epoch_page *page =
+		atomic_load_explicit(&hp_epoch_page, memory_order_acquire);
+	if (!page)
 		page = make_page();
 	uint64_t epoch = atomic_load_explicit(&page->epoch, memory_order_acquire);
-	if (__builtin_expect(epoch == 0, 0))
+	if (epoch == 0)
 		epoch = draw_epoch(page);
 	return epoch;
 }
