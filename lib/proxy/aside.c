@@ -245,11 +245,10 @@ CK_RV hp_operation_restore(struct hp_vsession *vs, const CK_BYTE *state,
 static void settle_doubt(struct hp_vsession *vs, struct hp_session *s)
 {
 	struct hp_operations *ops = vs->operations;
-	CK_MECHANISM unknown = { .mechanism = ~0ul };
 	if (!ops->lingering || !vs->slot->is_exclusive)
 		return;
 	ops->lingering = 0;
-	s->is_unsure = hp_digest_init(s, &unknown) == CKR_OPERATION_ACTIVE;
+	s->is_unsure = hp_session_is_occupied(s);
 }
 
 /* A session that must be closed to be clean, but owns session objects, waits until they

@@ -93,6 +93,9 @@ struct step {
 	CK_ULONG out_len;
 	bool has_kept;
 	struct hp_journal kept;
+	/* The book of its session before. */
+	uint32_t was_active;
+	bool was_unsure;
 };
 
 static bool has_input(const struct step *step)
@@ -257,8 +260,46 @@ static void settle_ok(struct hp_vsession *vs, struct hp_session *s, struct step 
 	hp_operations_leave(vs, s);
 }
 
-/* By the standard they are over; the module may see it otherwise. That it says there is
- * no operation proves nothing: SoftHSM2 says so to a part of one that has no parts. */
+bool hp_session_is_occupied(struct hp_session *s)
+{
+	CK_MECHANISM mechanism = { CKM_RSA_PKCS, NULL, 0 };
+	bool was_unsure = s->is_unsure;
+	CK_RV rv = hp_sign_init(s, &mechanism, CK_INVALID_HANDLE);
+	s->is_unsure = was_unsure;
+	return rv == CKR_OPERATION_ACTIVE;
+}
+
+/* A wrong padding must not take longer than a right one: after the end of a decryption
+ * the module is asked no more, unless it looked at no data. */
+static bool may_ask_module(const struct hp_vsession *vs, const struct hp_session *s,
+			   const struct step *step, CK_RV rv)
+{
+	const uint32_t signatures =
+		HP_KIND_BIT(HP_KIND_SIGN) | HP_KIND_BIT(HP_KIND_SIGN_RECOVER);
+	/* It would keep the session from all others. */
+	bool is_in_the_way = (step->mask & signatures) && s->objects > 0;
+	bool is_oracle = (step->mask & HP_KIND_BIT(HP_KIND_DECRYPT)) &&
+			 rv != CKR_ARGUMENTS_BAD && rv != CKR_OPERATION_NOT_INITIALIZED &&
+			 rv != CKR_FUNCTION_NOT_SUPPORTED;
+	return vs->slot->is_exclusive && (vs->operations->live & step->mask) &&
+	       !is_oracle && !is_in_the_way;
+}
+
+/* By the standard an error ends the operation. Whether the module thinks so too it says
+ * where it has one at a time: one that it keeps goes on, here and on any session. */
+static void settle_error(struct hp_vsession *vs, struct hp_session *s,
+			 const struct step *step)
+{
+	if (hp_session_is_occupied(s))
+		s->active = step->was_active;
+	else
+		hp_operations_end(vs->operations, step->mask);
+	s->is_unsure = step->was_unsure;
+	hp_operations_leave(vs, s);
+}
+
+/* Elsewhere nobody can tell. That the module says there is no operation proves nothing:
+ * SoftHSM2 says so to a part of one that has no parts. */
 static void linger(struct hp_vsession *vs, struct hp_session *s, struct step *step,
 		   CK_RV rv)
 {
@@ -356,7 +397,10 @@ static bool settle(struct hp_vsession *vs, struct hp_session *s, struct step *st
 	};
 	if (hp_failure_is_loss(&failure))
 		return settle_loss(vs, s, step, &failure, rv);
-	linger(vs, s, step, *rv);
+	if (may_ask_module(vs, s, step, *rv))
+		settle_error(vs, s, step);
+	else
+		linger(vs, s, step, *rv);
 	return false;
 }
 
@@ -381,6 +425,8 @@ static CK_RV ask_in_vain(struct hp_vsession *vs, struct hp_session *s, struct st
 static CK_RV run_step(struct hp_vsession *vs, struct hp_session *s, struct step *step)
 {
 	struct hp_call *call = step->call;
+	step->was_active = s->active;
+	step->was_unsure = s->is_unsure;
 	if (has_input(step))
 		add_input(vs, step);
 	if (step->part == HP_PART_KEY) {

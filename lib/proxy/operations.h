@@ -107,6 +107,10 @@ void hp_operation_pin(struct hp_operation *op);
 /* vs->operations, made if need be; NULL: no memory. */
 struct hp_operations *hp_operations_of(struct hp_vsession *vs);
 
+/* Is an operation active on a session of a module that has one at a time? Asked by an
+ * Init that cannot succeed. */
+bool hp_session_is_occupied(struct hp_session *s);
+
 /* After an answer of that class that leaves a doubt: is something active that would be
  * lost with the session, so that the doubt is left to a later call? */
 bool hp_operations_outlast(const struct hp_vsession *vs, enum hp_rv_class class);

@@ -711,8 +711,8 @@ static void a_second_init_finds_the_first_active_even_if_taken_away(void **state
 	ground_end(g);
 }
 
-/* SoftHSM2 keeps an operation active over wrong arguments, and so does the proxy while
- * the session is there. */
+/* SoftHSM2 keeps an operation active over wrong arguments, and so does the proxy, on any
+ * session. */
 static void what_the_module_keeps_active_stays_active(void **state)
 {
 	struct ground *g = *state;
@@ -721,23 +721,36 @@ static void what_the_module_keeps_active_stays_active(void **state)
 	CK_MECHANISM mac = { .mechanism = CKM_SHA256_HMAC };
 	ground_begin(g, 1, NULL, NULL);
 	CK_SESSION_HANDLE s = g->main;
-	assert_rv(g->p11->C_SignInit(s, &mac, g->hmac), CKR_OK);
-	assert_rv(g->p11->C_Sign(s, in, 16, out, NULL), CKR_ARGUMENTS_BAD);
-	if (g->is_mock) {
+	for (unsigned i = 0; i < 2; i++) {
+		assert_rv(g->p11->C_SignInit(s, &mac, g->hmac), CKR_OK);
+		assert_rv(g->p11->C_Sign(s, in, 16, out, NULL), CKR_ARGUMENTS_BAD);
+		if (i == 1)
+			ground_take_all_away(g);
+		if (!g->is_mock)
+			assert_rv(g->p11->C_SignInit(s, &mac, g->hmac),
+				  CKR_OPERATION_ACTIVE);
 		assert_rv(g->p11->C_Sign(s, in, 16, out, &len),
-			  CKR_OPERATION_NOT_INITIALIZED);
-	} else {
-		assert_rv(g->p11->C_SignInit(s, &mac, g->hmac), CKR_OPERATION_ACTIVE);
-		assert_rv(g->p11->C_Sign(s, in, 16, out, &len), CKR_OK);
+			  g->is_mock ? CKR_OPERATION_NOT_INITIALIZED : CKR_OK);
 	}
-	/* Taken away it is over. */
-	assert_rv(g->p11->C_SignInit(s, &mac, g->hmac), CKR_OK);
-	assert_rv(g->p11->C_Sign(s, in, 16, out, NULL), CKR_ARGUMENTS_BAD);
+	ground_end(g);
+}
+
+/* What it had taken in before is not forgotten, and what it refused is not taken in. */
+static void an_update_that_was_refused_changes_nothing(void **state)
+{
+	struct ground *g = *state;
+	ground_begin(g, 1, NULL, NULL);
+	struct job job;
+	prepare(g, &job, SIGN);
+	assert_rv(begin(g, &job, job.session), CKR_OK);
+	assert_rv(feed(g, &job, 0), CKR_OK);
+	if (!g->is_mock)
+		assert_rv(g->p11->C_SignUpdate(job.session, NULL, 7), CKR_ARGUMENTS_BAD);
 	ground_take_all_away(g);
-	len = sizeof(out);
-	assert_rv(g->p11->C_Sign(s, in, 16, out, &len), CKR_OPERATION_NOT_INITIALIZED);
-	assert_rv(g->p11->C_SignInit(s, &mac, g->hmac), CKR_OK);
-	assert_rv(g->p11->C_Sign(s, in, 16, out, &len), CKR_OK);
+	for (unsigned part = 1; part < PARTS; part++)
+		assert_rv(feed(g, &job, part), CKR_OK);
+	assert_rv(finish(g, &job), CKR_OK);
+	check(g, &job);
 	ground_end(g);
 }
 
@@ -777,6 +790,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(errors_are_the_modules_own),
 		cmocka_unit_test(a_second_init_finds_the_first_active_even_if_taken_away),
 		cmocka_unit_test(what_the_module_keeps_active_stays_active),
+		cmocka_unit_test(an_update_that_was_refused_changes_nothing),
 		cmocka_unit_test(a_denied_operation_that_goes_on_is_nobody_elses),
 		/* What only the mock counts, does or has. */
 		cmocka_unit_test(a_signature_that_is_taken_away_is_never_finished),

@@ -67,36 +67,37 @@ static bool answers_equal(const struct answer *a, const struct answer *b)
 	return true;
 }
 
-bool has_parted(const struct sequence *sequence, struct trace *const traces[2],
-		uint32_t at, enum finding *finding, bool *is_equal)
+enum finding judge(const struct moment *moment, const struct explanation **why)
 {
-	const struct answer *references = traces[SIDE_REFERENCE]->answers;
-	const struct answer *subjects = traces[SIDE_SUBJECT]->answers;
-	const struct moment moment = { sequence, references, subjects, at };
+	const struct answer *reference = &moment->references[moment->at];
+	const struct answer *subject = &moment->subjects[moment->at];
+	bool is_equal = answers_equal(reference, subject);
 
-	*finding = FOUND_NOTHING;
-	*is_equal = answers_equal(&references[at], &subjects[at]);
-	const struct explanation *why = *is_equal ? NULL : explained(&moment);
-	if (!*is_equal && why == NULL)
-		*finding = FOUND_DIFFERENCE;
-	else if ((why != NULL && why->parts_ways) || leaves_rubbish(&moment))
-		*finding = FOUND_PARTING;
-	return *finding != FOUND_NOTHING;
+	*why = is_equal ? NULL : explained(moment);
+	if (!is_equal && *why == NULL)
+		return FOUND_DIFFERENCE;
+	if ((*why != NULL && (*why)->parts_ways) || leaves_rubbish(moment))
+		return FOUND_PARTING;
+	return FOUND_NOTHING;
 }
 
 /* Looks at the answers to the first count calls. */
 static bool part_ways(struct comparison *c, const struct sequence *sequence,
 		      struct trace *const traces[2], uint32_t count)
 {
-	for (c->at = 0; c->at < count; c->at++) {
-		bool is_equal;
-		c->reference = traces[SIDE_REFERENCE]->answers[c->at];
-		c->subject = traces[SIDE_SUBJECT]->answers[c->at];
-		bool is_end = has_parted(sequence, traces, c->at, &c->finding, &is_equal);
-		c->explained += !is_equal && c->finding != FOUND_DIFFERENCE;
-		if (is_end)
+	struct moment moment = { sequence, traces[SIDE_REFERENCE]->answers,
+				 traces[SIDE_SUBJECT]->answers, 0 };
+
+	for (; moment.at < count; moment.at++) {
+		c->at = moment.at;
+		c->reference = moment.references[c->at];
+		c->subject = moment.subjects[c->at];
+		c->finding = judge(&moment, &c->why);
+		c->explained += c->why != NULL;
+		if (c->finding != FOUND_NOTHING)
 			return true;
 	}
+	c->at = count;
 	return false;
 }
 
@@ -148,10 +149,8 @@ struct comparison compare(const struct sequence *sequence)
 		finish(&runs[side]);
 	uint32_t done = runs[0].trace->done < runs[1].trace->done ? runs[0].trace->done
 								  : runs[1].trace->done;
-	if (!part_ways(&c, sequence, traces, done)) {
+	if (!part_ways(&c, sequence, traces, done))
 		c.finding = ending(&runs[SIDE_REFERENCE], &runs[SIDE_SUBJECT], done);
-		c.at = done;
-	}
 	forget_last();
 	memcpy(last, runs, sizeof(last));
 	return c;

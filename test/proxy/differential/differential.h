@@ -355,17 +355,20 @@ enum finding {
 	FOUND_BOTH_CRASH,      /* below the subject, in the same module */
 	FOUND_PARTING,         /* explained, but nothing after it can be compared */
 };
+struct explanation;
 struct comparison {
 	enum finding finding;
 	uint32_t at; /* the call's index */
 	struct answer reference;
 	struct answer subject;
+	const struct explanation *why; /* of the parting, if it is a difference */
 	uint32_t explained;
 };
 struct comparison compare(const struct sequence *sequence);
-/* Whether nothing can be compared behind the call at, and how it was found. */
-bool has_parted(const struct sequence *sequence, struct trace *const traces[2],
-		uint32_t at, enum finding *finding, bool *is_equal);
+/* What there is to be said of one call's answers; *why: if they differ and it is known.
+ */
+struct moment;
+enum finding judge(const struct moment *moment, const struct explanation **why);
 /* All answers of the last comparison. */
 const struct answer *compare_answers(enum side side);
 bool finding_is_failure(enum finding finding);
@@ -384,7 +387,7 @@ struct explanation {
 	CK_RV subject;
 	bool (*holds)(const struct moment *moment); /* NULL: always */
 	bool parts_ways;                            /* what follows cannot be compared */
-	const char *reason;
+	const char *title;                          /* as in docs/proxy.md */
 };
 const struct explanation *explained(const struct moment *moment);
 /* The call left something in the reference that nothing can be compared with. */

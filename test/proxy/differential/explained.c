@@ -184,7 +184,7 @@ static bool applies(const struct explanation *e, const struct moment *m)
 
 const struct explanation *explained(const struct moment *moment)
 {
-	for (const struct explanation *e = table; e->reason != NULL; e++)
+	for (const struct explanation *e = table; e->title != NULL; e++)
 		if (applies(e, moment))
 			return e;
 	return NULL;

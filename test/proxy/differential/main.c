@@ -114,17 +114,29 @@ static void print_functions(const struct totals *totals)
 		       totals->successes[i], functions[i].name);
 }
 
+static void print_end(const struct sequence *sequence, const struct comparison *c)
+{
+	printf("%s: ", c->why != NULL ? c->why->title : finding_text(c->finding));
+	print_call(stdout, &sequence->calls[c->at]);
+	if (c->why != NULL) {
+		fputs(" = ", stdout);
+		print_code(stdout, c->reference.rv);
+		fputs(" / ", stdout);
+		print_code(stdout, c->subject.rv);
+	}
+	putchar('\n');
+}
+
 static void note_end(const struct sequence *sequence, const struct comparison *c,
 		     struct totals *totals)
 {
-	totals->partings += c->finding == FOUND_PARTING;
-	totals->skipped += c->finding != FOUND_PARTING;
+	bool is_parting = c->finding == FOUND_PARTING;
+
+	totals->partings += is_parting;
+	totals->skipped += !is_parting;
 	totals->both += c->finding == FOUND_BOTH_CRASH;
-	if (!options.is_verbose || c->finding == FOUND_PARTING)
-		return;
-	printf("%s: ", finding_text(c->finding));
-	print_call(stdout, &sequence->calls[c->at]);
-	putchar('\n');
+	if (options.is_verbose && (!is_parting || c->why != NULL))
+		print_end(sequence, c);
 }
 
 /* False: something is wrong. */

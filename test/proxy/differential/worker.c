@@ -56,11 +56,11 @@ static bool is_end_of_both(const struct sequence *sequence, struct trace *const 
 {
 	struct trace *own = traces[side];
 	struct trace *other = traces[!side];
-	enum finding finding;
-	bool is_equal;
+	const struct moment moment = { sequence, traces[SIDE_REFERENCE]->answers,
+				       traces[SIDE_SUBJECT]->answers, at };
+	const struct explanation *why;
 
-	if (atomic_load(&other->done) > at &&
-	    has_parted(sequence, traces, at, &finding, &is_equal))
+	if (atomic_load(&other->done) > at && judge(&moment, &why) != FOUND_NOTHING)
 		atomic_store(&own->has_parted, true);
 	return atomic_load(&own->has_parted) || atomic_load(&other->has_parted);
 }
