@@ -298,8 +298,13 @@ hsmpool_status hp_token_find_again(struct hp_token *token, hsmpool_error *err)
 	}
 	char text[128];
 	describe(&self, text, sizeof(text));
-	HP_CHECK(match, err, HSMPOOL_ERR_DOWN, "%s: the token is gone; connect the HSM",
-		 text);
+	if (!match) {
+		hp_fail(err, HSMPOOL_ERR_DOWN, "%s: the token is gone; connect the HSM",
+			text);
+		if (err)
+			err->ck_rv = CKR_TOKEN_NOT_PRESENT;
+		return HSMPOOL_ERR_DOWN;
+	}
 	HP_CHECK(found == 1 || match->slot == token->slot, err, HSMPOOL_ERR_DOWN,
 		 "%s: the token is now in %zu slots; remove the copies", text, found);
 	token->slot = match->slot;

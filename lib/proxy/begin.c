@@ -33,7 +33,6 @@ struct beginning {
 	enum hp_kind kind;
 	CK_MECHANISM *mechanism;
 	CK_OBJECT_HANDLE key;
-	bool is_key_unknown;
 	bool leaves_nonce;
 	uint64_t generation;
 };
@@ -53,7 +52,6 @@ static CK_RV init_on(struct hp_vsession *vs, struct hp_session *s, struct beginn
 	bool was_unsure = s->is_unsure;
 	if (b->kind != HP_KIND_DIGEST)
 		rv = hp_object_real(vs, s, b->key, &key);
-	b->is_key_unknown = key == CK_INVALID_HANDLE;
 	b->generation = s->generation;
 	if (rv == CKR_OK)
 		rv = hp_mechanism_real(vs, s, b->mechanism, &call, &mechanism);
@@ -131,8 +129,7 @@ static bool settle_refusal(struct hp_vsession *vs, struct hp_session *s,
 		/* Somebody else's leftover, or our own. */
 		if (*rv != CKR_OPERATION_ACTIVE || is_ours)
 			failure.class = HP_RV_CALLER;
-	} else if (hp_operations_outlast(vs, failure.class) ||
-		   (failure.class == HP_RV_STALE_HANDLE && b->is_key_unknown)) {
+	} else if (hp_operations_outlast(vs, failure.class)) {
 		failure.class = HP_RV_CALLER;
 	} else {
 		failure.class = hp_pool_judge(s, *rv);
