@@ -78,6 +78,14 @@ hsmpool_status hp_fail_errno(hsmpool_error *err, hsmpool_status status, int sys_
 	return status;
 }
 
+void hp_error_append(hsmpool_error *err, const char *text)
+{
+	if (!err)
+		return;
+	size_t len = strlen(err->text);
+	snprintf(err->text + len, sizeof(err->text) - len, "%s", text);
+}
+
 void hp_error_prefix(hsmpool_error *err, const char *format, ...)
 {
 	if (!err)

@@ -39,6 +39,9 @@ hsmpool_status hp_fail_errno(hsmpool_error *err, hsmpool_status status, int sys_
 void hp_error_prefix(hsmpool_error *err, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
+/* Put text behind the text that err holds. err may be NULL. */
+void hp_error_append(hsmpool_error *err, const char *text);
+
 /* Make err say "success": done by every public function at its start. */
 void hp_error_clear(hsmpool_error *err);
 

@@ -160,8 +160,7 @@ static hsmpool_status fail_with_rv(const struct hp_operation *op, const struct o
 		status = HSMPOOL_ERR_KEY;
 	if (!err)
 		return status;
-	size_t len = strlen(err->text);
-	snprintf(err->text + len, sizeof(err->text) - len, "%s", hint_for(o));
+	hp_error_append(err, hint_for(o));
 	err->status = status;
 	return status;
 }

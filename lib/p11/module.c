@@ -26,6 +26,7 @@
 #include "p11/siblings.h"
 
 #define CLOSE_PATIENCE (5 * HP_SECOND)
+#define RENEW_PATIENCE HP_SECOND
 
 /* --- loading ----------------------------------------------------------------------- */
 
@@ -235,6 +236,8 @@ static hsmpool_status start_in_turn(struct hp_module *module,
 static hsmpool_status start(struct hp_module *module, const struct hp_module *inherited,
 			    const struct hp_module_start *begin, hsmpool_error *err)
 {
+	module->can_create_no_threads = begin->can_create_no_threads;
+	module->had_reserved = begin->reserved != NULL;
 	bool is_our_turn = hp_siblings_begin();
 	hsmpool_status status = start_in_turn(module, inherited, begin, err);
 	hp_siblings_end(is_our_turn);
@@ -372,20 +375,93 @@ static void stop(struct hp_module *module)
 bool hp_module_restart(struct hp_module *module, hsmpool_status *status,
 		       hsmpool_error *err)
 {
-	static const struct hp_module_start nothing;
+	const struct hp_module_start again = {
+		.can_create_no_threads = module->can_create_no_threads,
+	};
 	if (!hp_registry_begin_change())
 		return false;
 	hp_registry_lock();
 	bool is_sole_user = module->references == 1 && module->is_managed &&
-			    hp_instances_users(module->fl) == 1;
+			    !module->had_reserved && hp_instances_users(module->fl) == 1;
 	hp_registry_unlock();
 	if (is_sole_user)
 		stop(module);
 	bool has_stopped = is_sole_user && !module->is_initialised;
 	if (has_stopped)
-		*status = start(module, NULL, &nothing, err);
+		*status = start(module, NULL, &again, err);
 	hp_registry_end_change();
 	return has_stopped;
+}
+
+/* Behind the closed gate. Some modules answer C_Finalize with an error and are finalised:
+ * C_Initialize tells. */
+static CK_RV finalize_and_initialize(struct hp_module *module)
+{
+	const struct hp_module_start again = {
+		.can_create_no_threads = module->can_create_no_threads,
+	};
+	CK_RV finalized = CKR_OK;
+	if (module->is_initialised) {
+		hp_instances_leave(module->fl);
+		finalized = module->fl->C_Finalize(NULL);
+	}
+	CK_RV rv = initialize_quietly(module, NULL, &again);
+	if (rv == CKR_OK && !module->is_ours && finalized != CKR_OK) {
+		rv = finalized; /* it still is as we had initialised it */
+		hp_instances_join(module->fl);
+	}
+	if (rv != CKR_OK)
+		module->is_managed = true; /* and stays ours to try again */
+	return rv;
+}
+
+/* With the change lock held. */
+static hsmpool_status check_renewable(const struct hp_module *module, hsmpool_error *err)
+{
+	unsigned own_uses = module->is_initialised ? 1 : 0;
+	HP_CHECK(module->is_managed && hp_instances_users(module->fl) == own_uses, err,
+		 HSMPOOL_ERR_UNSUPPORTED,
+		 "module %s: another part of this program uses it too, and only that can "
+		 "finalise and initialise it anew",
+		 module->path);
+	HP_CHECK(!module->had_reserved, err, HSMPOOL_ERR_UNSUPPORTED,
+		 "module %s: the application initialised it with parameters of its own, "
+		 "so only that can do it again",
+		 module->path);
+	return HSMPOOL_OK;
+}
+
+static hsmpool_status renew(struct hp_module *module, bool *was_tried, hsmpool_error *err)
+{
+	HP_TRY(check_renewable(module, err));
+	bool is_our_turn = hp_siblings_begin();
+	*was_tried = hp_gate_close(module, hp_time_add(hp_now_ns(), RENEW_PATIENCE));
+	CK_RV rv = CKR_OK;
+	if (*was_tried) {
+		rv = finalize_and_initialize(module);
+		hp_gate_open(module);
+	}
+	hp_siblings_end(is_our_turn);
+	HP_CHECK(*was_tried, err, HSMPOOL_ERR_BUSY,
+		 "module %s: a call is inside; it is not finalised under it",
+		 module->path);
+	return rv == CKR_OK ? HSMPOOL_OK
+			    : hp_rv_fail(err, rv, "module %s: cannot be initialised anew",
+					 module->path);
+}
+
+hsmpool_status hp_module_renew(struct hp_module *module, bool *was_tried,
+			       hsmpool_error *err)
+{
+	*was_tried = false;
+	HP_CHECK(module->epoch == hp_process_epoch(), err, HSMPOOL_ERR_FORKED,
+		 "module %s: this process forked", module->path);
+	HP_CHECK(hp_registry_begin_change(), err, HSMPOOL_ERR_BUSY,
+		 "module %s: another thread hangs in the initialisation of a module",
+		 module->path);
+	hsmpool_status status = renew(module, was_tried, err);
+	hp_registry_end_change();
+	return status;
 }
 
 void hp_module_close(struct hp_module **module_pointer)

@@ -47,9 +47,12 @@ struct hp_module {
 	bool is_serialised;     /* the module refused CKF_OS_LOCKING_OK */
 	/* Changed inside the gate only, so a fork sees them as the module is. */
 	bool is_initialised;
-	bool is_ours;     /* we initialised it */
-	bool is_managed;  /* we or another copy of us: its last user finalises it */
-	bool is_poisoned; /* forked with a call inside: never call it again */
+	bool is_ours;               /* we initialised it */
+	bool can_create_no_threads; /* as hp_module_start */
+	bool had_reserved;
+	_Atomic bool
+		is_managed; /* we or another copy of us: its last user finalises it */
+	bool is_poisoned;   /* forked with a call inside: never call it again */
 	/* What fork's prepare handler did here; guarded by the registry's lock. */
 	enum { HP_FORK_PASSED, HP_FORK_CLOSED, HP_FORK_TIMED_OUT } fork;
 	bool is_hanging;  /* a fork waited in vain: the next ones hardly wait */
@@ -103,6 +106,19 @@ void hp_module_close(struct hp_module **module);
  */
 bool hp_module_restart(struct hp_module *module, hsmpool_status *status,
 		       hsmpool_error *err);
+
+/*
+ * Finalise and initialise anew a module whose users have come to rest: no session is lent
+ * or will be touched again. The gate is closed over both, so no call crosses; that is
+ * waited for only for a moment. *was_tried: C_Finalize was called, so that nothing is
+ * left of before, whatever came after.
+ *
+ * HSMPOOL_ERR_UNSUPPORTED  it is not ours alone to finalise, or was initialised with
+ *                          an application's own parameters, which cannot be repeated
+ * HSMPOOL_ERR_BUSY         a call is inside
+ */
+hsmpool_status hp_module_renew(struct hp_module *module, bool *was_tried,
+			       hsmpool_error *err);
 
 /*
  * The file that a module name or path stands for, malloc()ed. A name is looked up as

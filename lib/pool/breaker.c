@@ -67,6 +67,7 @@ void hp_breaker_close_locked(hsmpool *pool)
 	bool was_open = b->state != HP_BREAKER_CLOSED;
 	b->failures = 0;
 	b->state = HP_BREAKER_CLOSED;
+	pool->restarts_in_row = 0;
 	if (!was_open)
 		return;
 	b->must_tell = true;

@@ -25,11 +25,12 @@ static struct hsmpool_session *find_unlent(hsmpool *pool, bool keep_anchor)
 	return NULL;
 }
 
-/* The anchor last, or not at all in a pool that is only paused. */
+/* The anchor last, or not at all in a pool that only pauses. */
 static struct hsmpool_session *next_locked(hsmpool *pool)
 {
 	struct hsmpool_session *e = find_unlent(pool, true);
-	return !e && pool->is_closed ? find_unlent(pool, false) : e;
+	bool wants_all = pool->is_closed || (pool->holds & HP_HOLD_RESTART);
+	return !e && wants_all ? find_unlent(pool, false) : e;
 }
 
 static void close_all(hsmpool *pool)

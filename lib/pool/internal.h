@@ -183,12 +183,15 @@ struct hsmpool {
 	uint32_t open_failures_in_row;
 	hsmpool_error open_failure; /* the last of these */
 	struct hp_breaker breaker;
-	int64_t next_retire_ns;              /* pacing of max-lifetime */
-	int64_t next_upkeep_ns;              /* keeper = no: when a return does upkeep */
-	uint32_t jobs;                       /* that the prober has or will get */
-	uint32_t jobs_waiting;               /* of these, not begun */
-	struct hsmpool_session refill_order; /* a job without an entry: open one */
-	pthread_cond_t quiet; /* no session is busy; jobs or inside fell to 0 */
+	int64_t next_retire_ns;               /* pacing of max-lifetime */
+	int64_t next_upkeep_ns;               /* keeper = no: when a return does upkeep */
+	uint32_t jobs;                        /* that the prober has or will get */
+	uint32_t jobs_waiting;                /* of these, not begun */
+	struct hsmpool_session refill_order;  /* a job without an entry: open one */
+	struct hsmpool_session restart_order; /* likewise: restart the module */
+	int64_t next_restart_ns;
+	uint32_t restarts_in_row; /* that did not help */
+	pthread_cond_t quiet;     /* no session is busy; jobs or inside fell to 0 */
 	enum hp_login_state login;
 	pthread_cond_t login_done;
 	bool is_pin_in_use;    /* by a login or context login: one try at a time */
@@ -213,6 +216,8 @@ struct hsmpool {
 	void *attachment;
 	void (*attachment_release)(void *attachment);
 
+	hsmpool *next_pool;  /* guarded by the lock of restart.c */
+	bool is_enlisted;    /* constant after open */
 	hsmpool *next_kept;  /* guarded by the keeper's lock */
 	uint64_t kept_round; /* likewise */
 };
@@ -348,6 +353,15 @@ hsmpool_status hp_breaker_fail(hsmpool *pool, hsmpool_error *err);
 /* Log what changed. */
 void hp_breaker_tell(hsmpool *pool);
 
+/* --- restart.c --------------------------------------------------------------------- */
+/* A pool comes and goes; false: a restart of a module hangs, until that time at least. */
+bool hp_restart_enlist(hsmpool *pool, int64_t until_ns);
+bool hp_restart_delist(hsmpool *pool, int64_t until_ns);
+/* Has everything else been tried in vain? */
+bool hp_restart_is_due_locked(const hsmpool *pool, int64_t now);
+/* By a thread that has no entry. */
+void hp_restart_module(hsmpool *asks);
+
 /* --- loss.c ------------------------------------------------------------------------ */
 /* What a CK_RV from a session means for it and for the pool. */
 struct hp_judgement {
@@ -395,6 +409,8 @@ struct hsmpool_session *hp_upkeep_decide(hsmpool *pool, int64_t now);
 int64_t hp_upkeep_tick(hsmpool *pool);
 /* Do one of them. */
 void hp_upkeep_do(struct hsmpool_session *e);
+/* A session could not be opened; the caller has no entry. */
+void hp_upkeep_after_failure(hsmpool *pool);
 /* keeper = no: decide and do, if it is time, on the thread that returns a session. */
 void hp_upkeep_inline(hsmpool *pool, int64_t now);
 

@@ -99,14 +99,19 @@ static hsmpool_status open_session(struct hsmpool_session *e, bool read_write, C
 				   hsmpool_error *err)
 {
 	hsmpool *pool = e->pool;
+	hsmpool_error scratch;
+	err = err ? err : &scratch;
 	*rv = CKR_TOKEN_NOT_PRESENT;
 	pthread_mutex_lock(&pool->lock);
 	bool must_resolve = pool->must_resolve;
 	pthread_mutex_unlock(&pool->lock);
 	if (must_resolve) {
+		hp_error_clear(err);
 		hp_session_begin_errand(&e->session);
 		hsmpool_status status = hp_pool_resolve_token(pool, err);
 		hp_session_end_errand(&e->session);
+		if (status != HSMPOOL_OK && err->ck_rv != CKR_OK)
+			*rv = err->ck_rv;
 		HP_TRY(status);
 	}
 	struct hp_token token;
@@ -130,6 +135,16 @@ static hsmpool_status open_session(struct hsmpool_session *e, bool read_write, C
 		       : HSMPOOL_ERR_DOWN;
 }
 
+/* Whose turn it is, where it is not ours. */
+static void add_hint(const hsmpool *pool, CK_RV rv, hsmpool_error *err)
+{
+	enum hp_rv_class class = hp_rv_class(&pool->module->overrides, rv);
+	if (class == HP_RV_MODULE_DEAD && !atomic_load(&pool->module->is_managed))
+		hp_error_append(err,
+				"; it was initialised by another part of this program, "
+				"which must do it again");
+}
+
 hsmpool_status hp_entry_open(struct hsmpool_session *e, bool read_write,
 			     hsmpool_error *err)
 {
@@ -137,6 +152,8 @@ hsmpool_status hp_entry_open(struct hsmpool_session *e, bool read_write,
 	CK_RV rv;
 	hsmpool_status status = open_session(e, read_write, &rv, err);
 	bool has_learned = false;
+	if (status != HSMPOOL_OK)
+		add_hint(pool, rv, err);
 	pthread_mutex_lock(&pool->lock);
 	if (status == HSMPOOL_OK) {
 		hp_entry_set_state_locked(e, HP_ENTRY_USED);
@@ -153,6 +170,8 @@ hsmpool_status hp_entry_open(struct hsmpool_session *e, bool read_write,
 	pthread_mutex_unlock(&pool->lock);
 
 	hp_breaker_tell(pool);
+	if (status != HSMPOOL_OK)
+		hp_upkeep_after_failure(pool);
 	if (has_learned)
 		HP_LOG(WARNING, "limit-learned",
 		       "the token gives no more sessions: going on with %u", limit);
@@ -180,7 +199,8 @@ bool hp_entry_is_unready_locked(const struct hsmpool_session *e, enum hp_want wa
 /* What is_unready found, told apart. */
 struct needs {
 	bool replacement; /* dead with its generation, or not clean, or read-only */
-	bool cleaning;    /* taken away from an operation */
+	bool is_dead;
+	bool cleaning; /* taken away from an operation */
 	bool validation;
 	bool read_write;
 	bool may_stay;       /* and should, if it can be cleaned in place */
@@ -196,8 +216,8 @@ static struct needs find_needs(struct hsmpool_session *e, enum hp_want want)
 	needs.generation = pool->generation;
 	needs.cleaning = e->session.active != 0;
 	needs.read_write = hp_want_is_read_write(want) || e->session.is_read_write;
-	needs.replacement =
-		hp_entry_is_dead_locked(e) || hp_entry_must_be_replaced(e, want);
+	needs.is_dead = hp_entry_is_dead_locked(e);
+	needs.replacement = needs.is_dead || hp_entry_must_be_replaced(e, want);
 	needs.may_stay = hp_entry_must_stay(e) && !hp_entry_is_dead_locked(e) &&
 			 (e->session.is_read_write || !hp_want_is_read_write(want));
 	needs.validation = e->session.generation != pool->generation ||
@@ -207,31 +227,46 @@ static struct needs find_needs(struct hsmpool_session *e, enum hp_want want)
 	return needs;
 }
 
+/* What was lost is opened anew by one thread at a time, and not before its time: the
+ * others give the entry up and queue. What is only exchanged for a better one is opened
+ * in its place, or somebody else would take that. */
+static bool may_open_here_locked(const hsmpool *pool, enum hp_close_reason reason)
+{
+	return reason == HP_CLOSE_OTHER ||
+	       (!hp_pool_has_live_locked(pool, HP_ENTRY_OPENING) &&
+		hp_now_ns() >= hp_breaker_next_try_locked(pool));
+}
+
+static hsmpool_status give_up_locked(struct hsmpool_session *e, hsmpool_error *err)
+{
+	hsmpool *pool = e->pool;
+	hp_entry_count_return_locked(e, hp_now_ns());
+	hp_waiters_wake_head_locked(pool);
+	pthread_cond_broadcast(&pool->quiet);
+	if (pool->open_failures_in_row == 0)
+		return hp_fail(err, HSMPOOL_ERR_DOWN, "the session was lost");
+	*err = pool->open_failure;
+	return err->status = HSMPOOL_ERR_DOWN;
+}
+
 /* Close and open in the same entry, so the bound holds. On failure it is emptied. */
 static hsmpool_status replace(struct hsmpool_session *e, bool read_write,
 			      enum hp_close_reason reason, hsmpool_error *err)
 {
 	hsmpool *pool = e->pool;
-	CK_RV rv;
+	hsmpool_status status = HSMPOOL_OK;
 	hp_entry_close_session(e);
 	pthread_mutex_lock(&pool->lock);
 	hp_entry_emptied_locked(e, reason);
-	hp_entry_set_state_locked(e, HP_ENTRY_USED);
-	pthread_mutex_unlock(&pool->lock);
-
-	hsmpool_status status = open_session(e, read_write, &rv, err);
-	pthread_mutex_lock(&pool->lock);
-	if (status == HSMPOOL_OK) {
-		hp_entry_opened_locked(e, hp_now_ns());
+	if (!may_open_here_locked(pool, reason)) {
+		status = give_up_locked(e, err);
 	} else {
-		hp_entry_count_return_locked(e, hp_now_ns());
-		hp_entry_set_state_locked(e, HP_ENTRY_EMPTY);
-		note_open_failure_locked(pool, read_write, rv, err);
-		pthread_cond_broadcast(&pool->quiet);
+		hp_breaker_begin_try_locked(pool, hp_now_ns());
+		hp_entry_set_state_locked(e, reason == HP_CLOSE_OTHER ? HP_ENTRY_USED
+								      : HP_ENTRY_OPENING);
 	}
-	hp_waiters_wake_head_locked(pool);
 	pthread_mutex_unlock(&pool->lock);
-	return status;
+	return status == HSMPOOL_OK ? hp_entry_open(e, read_write, err) : status;
 }
 
 /* The light probe of a borrow; deeper ones are the prober's. */
@@ -279,7 +314,8 @@ static hsmpool_status revive(struct hsmpool_session *e, const struct needs *need
 	if (is_bad && needs->may_stay && hp_session_clean_unknown(&e->session))
 		is_bad = false;
 	if (is_bad)
-		return replace(e, needs->read_write, HP_CLOSE_OTHER, err);
+		return replace(e, needs->read_write,
+			       needs->is_dead ? HP_CLOSE_BROKEN : HP_CLOSE_OTHER, err);
 	if (needs->validation && !validate(e).is_alive)
 		return replace(e, needs->read_write, HP_CLOSE_BROKEN, err);
 	return HSMPOOL_OK;

@@ -204,7 +204,7 @@ static void set_up(hsmpool *pool)
 	pool->count[HP_ENTRY_EMPTY] = pool->entry_count;
 	for (uint32_t i = 0; i < pool->entry_count; i++)
 		pool->entries[i].pool = pool;
-	pool->refill_order.pool = pool;
+	pool->refill_order.pool = pool->restart_order.pool = pool;
 	pthread_mutex_init(&pool->lock, NULL);
 	hp_cond_init(&pool->quiet);
 	hp_cond_init(&pool->login_done);
@@ -266,7 +266,12 @@ static hsmpool_status open_on(hsmpool **out, const struct hp_pool_options *optio
 		return status;
 	}
 	set_up(pool);
-	status = fill(pool, deadline, err);
+	if (!hp_restart_enlist(pool, hp_pool_deadline(pool, deadline)))
+		status = hp_fail(err, HSMPOOL_ERR_DOWN,
+				 "module %s: it is being restarted; try again later",
+				 pool->module->path);
+	else
+		status = fill(pool, deadline, err);
 	if (status == HSMPOOL_OK && pool->options.keeper)
 		status = hp_keeper_add(pool, err);
 	if (status != HSMPOOL_OK) {
@@ -446,6 +451,8 @@ void hsmpool_close(hsmpool **address)
 		name_leftovers(pool);
 		return;
 	}
+	if (!hp_restart_delist(pool, hp_now_ns() + pool->options.close_grace))
+		return;
 	if (pool->canary_release)
 		pool->canary_release(pool->canary_user);
 	if (pool->attachment_release)

@@ -137,6 +137,13 @@ static void decide_try_locked(hsmpool *pool, int64_t now, struct hsmpool_session
 		hp_breaker_end_try_locked(pool);
 }
 
+static void decide_restart_locked(hsmpool *pool, int64_t now,
+				  struct hsmpool_session **jobs)
+{
+	if (hp_restart_is_due_locked(pool, now))
+		add_job_locked(jobs, &pool->restart_order);
+}
+
 /* A limit that the token taught is tried again, one session at a time. */
 static void decide_limit_locked(hsmpool *pool, int64_t now)
 {
@@ -158,6 +165,8 @@ struct hsmpool_session *hp_upkeep_decide(hsmpool *pool, int64_t now)
 	if (!pool->is_closed) {
 		decide_limit_locked(pool, now);
 		/* What a busy prober has not done yet must not pile up. */
+		if (pool->jobs_waiting == 0)
+			decide_restart_locked(pool, now, &jobs);
 		if (pool->jobs_waiting == 0)
 			decide_try_locked(pool, now, &jobs);
 		if (pool->jobs_waiting == 0) {
@@ -207,10 +216,25 @@ static bool is_logged_out(hsmpool *pool, uint64_t *generation)
 	return is_out;
 }
 
+/* Its handle may be another's by now: it is not asked. */
+static bool is_dead_already(struct hsmpool_session *e)
+{
+	pthread_mutex_lock(&e->pool->lock);
+	bool is_dead = hp_entry_is_dead_locked(e);
+	if (is_dead)
+		hp_entry_set_state_locked(e, HP_ENTRY_CLOSING);
+	pthread_mutex_unlock(&e->pool->lock);
+	return is_dead;
+}
+
 static void revalidate(struct hsmpool_session *e)
 {
 	hsmpool *pool = e->pool;
 	uint64_t generation;
+	if (is_dead_already(e)) {
+		hp_entry_close(e, HP_CLOSE_BROKEN);
+		return;
+	}
 	if (is_logged_out(pool, &generation) &&
 	    hp_session_probe(e, HP_PROBE_SESSION_INFO) == CKR_OK)
 		log_in_again(e);
@@ -292,6 +316,8 @@ void hp_upkeep_do(struct hsmpool_session *e)
 	pthread_mutex_unlock(&pool->lock);
 	if (e == &pool->refill_order)
 		refill(pool);
+	else if (e == &pool->restart_order)
+		hp_restart_module(pool);
 	else if (state == HP_ENTRY_TESTING)
 		revalidate(e);
 	else if (state == HP_ENTRY_CLOSING)
@@ -304,6 +330,19 @@ void hp_upkeep_do(struct hsmpool_session *e)
 	if (--pool->jobs == 0)
 		pthread_cond_broadcast(&pool->quiet);
 	pthread_mutex_unlock(&pool->lock);
+}
+
+void hp_upkeep_after_failure(hsmpool *pool)
+{
+	if (pool->is_kept) {
+		hp_keeper_wake();
+		return;
+	}
+	pthread_mutex_lock(&pool->lock);
+	bool is_due = hp_restart_is_due_locked(pool, hp_now_ns());
+	pthread_mutex_unlock(&pool->lock);
+	if (is_due)
+		hp_restart_module(pool);
 }
 
 void hp_upkeep_inline(hsmpool *pool, int64_t now)

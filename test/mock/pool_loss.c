@@ -244,7 +244,7 @@ static void a_dead_module_fails_in_time_and_closes(void **state)
 	hsmpool_error err;
 	CK_RV rv;
 
-	ground_open(g, "max-sessions", "2", NULL);
+	ground_open(g, "max-sessions", "2", "module-restart", "no", NULL);
 	g->mock->kill_module(CKR_DEVICE_ERROR);
 	int64_t before = hp_now_ns();
 	for (int i = 0; i < 3; i++)
