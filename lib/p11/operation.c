@@ -93,7 +93,10 @@ CK_RV hp_digest_final(struct hp_session *s, CK_BYTE *out, CK_ULONG *out_len)
 
 CK_RV hp_sign_init(struct hp_session *s, CK_MECHANISM *m, CK_OBJECT_HANDLE key)
 {
-	return hp_note_begin(s, HP_OP_SIGN, HP_SESSION_CALL(s, C_SignInit, m, key));
+	CK_RV rv = HP_SESSION_CALL(s, C_SignInit, m, key);
+	if (rv == CKR_OK)
+		s->may_finish_signature = false;
+	return hp_note_begin(s, HP_OP_SIGN, rv);
 }
 
 CK_RV hp_sign(struct hp_session *s, const CK_BYTE *in, CK_ULONG in_len, CK_BYTE *out,

@@ -6,8 +6,10 @@
 
 CK_RV hp_sign_recover_init(struct hp_session *s, CK_MECHANISM *m, CK_OBJECT_HANDLE key)
 {
-	return hp_note_begin(s, HP_OP_SIGN_RECOVER,
-			     HP_SESSION_CALL(s, C_SignRecoverInit, m, key));
+	CK_RV rv = HP_SESSION_CALL(s, C_SignRecoverInit, m, key);
+	if (rv == CKR_OK)
+		s->may_finish_signature = false;
+	return hp_note_begin(s, HP_OP_SIGN_RECOVER, rv);
 }
 
 CK_RV hp_sign_recover(struct hp_session *s, const CK_BYTE *in, CK_ULONG in_len,

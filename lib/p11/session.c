@@ -22,7 +22,7 @@ CK_RV hp_session_open(struct hp_session *s, struct hp_module *module, CK_SLOT_ID
 	s->slot = slot;
 	s->is_read_write = read_write;
 	s->active = 0;
-	s->is_unsure = false;
+	s->is_unsure = s->may_finish_signature = s->resists_cleaning = false;
 	atomic_fetch_add(&s->openings, 1);
 	atomic_store(&s->objects, 0);
 	CK_RV rv = CKR_CRYPTOKI_NOT_INITIALIZED;
@@ -136,6 +136,10 @@ typedef CK_RV (*final_fn)(struct hp_session *s, CK_BYTE *out, CK_ULONG *out_len)
 #define LARGEST_THROWAWAY (64ul << 20)
 /* What RSA to 16384 bits gives. */
 #define LARGEST_BLOCK 2048
+/* Post-quantum ones are of kilobytes. */
+#define LARGEST_SIGNATURE 8192
+
+#define SIGNATURES ((uint32_t)(HP_OP_SIGN | HP_OP_SIGN_RECOVER))
 
 static CK_RV finish_into_heap(struct hp_session *s, final_fn final, CK_ULONG need)
 {
@@ -219,6 +223,29 @@ static bool finish_verify(struct hp_session *s)
 	return is_over;
 }
 
+static CK_RV recover_nonsense(struct hp_session *s)
+{
+	static const CK_BYTE nonsense[1];
+	CK_BYTE throwaway[LARGEST_BLOCK];
+	CK_ULONG len = sizeof(throwaway);
+	CK_RV rv = hp_verify_recover(s, nonsense, sizeof(nonsense), throwaway, &len);
+	hp_wipe(throwaway, sizeof(throwaway));
+	return rv;
+}
+
+static bool finish_verify_recover(struct hp_session *s)
+{
+	if (!(s->active & HP_OP_VERIFY_RECOVER))
+		return true;
+	recover_nonsense(s);
+	CK_RV rv = recover_nonsense(s);
+	bool is_over =
+		rv == CKR_OPERATION_NOT_INITIALIZED || rv == CKR_FUNCTION_NOT_SUPPORTED;
+	if (is_over)
+		s->is_unsure = false;
+	return is_over;
+}
+
 /* A module of 3.x ends whatever is active, a signature too, without finishing it. */
 static bool cancel_all(struct hp_session *s)
 {
@@ -234,61 +261,97 @@ static bool cancel_all(struct hp_session *s)
 	return true;
 }
 
+/* Asked in ways that sign nothing. */
+static bool is_signing(struct hp_session *s)
+{
+	static const CK_BYTE nothing[1];
+	CK_ULONG len = 0;
+	if (hp_sign_update(s, nothing, 0) != CKR_OPERATION_NOT_INITIALIZED ||
+	    hp_sign(s, nothing, sizeof(nothing), NULL, &len) !=
+		    CKR_OPERATION_NOT_INITIALIZED)
+		return true;
+	CK_RV rv = hp_sign_recover(s, nothing, sizeof(nothing), NULL, &len);
+	return rv != CKR_OPERATION_NOT_INITIALIZED && rv != CKR_FUNCTION_NOT_SUPPORTED;
+}
+
+/* One part, and then the question how long the signature of something at once would be:
+ * an error by the standard, which ends the operation. A module that does not think so
+ * has signed nothing either. */
+static bool cancel_signature(struct hp_session *s)
+{
+	static const CK_BYTE nothing[1];
+	CK_ULONG len = 0;
+	hp_sign_update(s, nothing, sizeof(nothing));
+	hp_sign(s, nothing, sizeof(nothing), NULL, &len);
+	return !is_signing(s);
+}
+
+/* Nobody sees the signature. */
+static bool finish_signature(struct hp_session *s)
+{
+	static const CK_BYTE nonsense[1];
+	CK_BYTE throwaway[LARGEST_SIGNATURE];
+	CK_ULONG len = sizeof(throwaway);
+	hp_sign_final(s, throwaway, &len);
+	len = sizeof(throwaway);
+	if (is_signing(s)) /* it has no parts */
+		hp_sign(s, nonsense, sizeof(nonsense), throwaway, &len);
+	len = sizeof(throwaway);
+	if (is_signing(s))
+		hp_sign_recover(s, nonsense, sizeof(nonsense), throwaway, &len);
+	hp_wipe(throwaway, sizeof(throwaway));
+	return !is_signing(s);
+}
+
+/* Only to save the session objects that would go with the session, and without signing
+ * if that can be. True: none is active any more. */
+static bool end_signature(struct hp_session *s)
+{
+	bool was_unsure = s->is_unsure;
+	if (s->objects == 0)
+		return false;
+	bool is_over =
+		cancel_signature(s) || (s->may_finish_signature && finish_signature(s));
+	if (is_over)
+		s->active &= ~SIGNATURES;
+	s->is_unsure = was_unsure;
+	return is_over;
+}
+
 bool hp_session_clean(struct hp_session *s)
 {
 	if (!s->is_unsure && s->active == 0)
 		return true;
 	if (cancel_all(s))
 		return true;
-	const uint32_t never_finished =
-		HP_OP_SIGN | HP_OP_SIGN_RECOVER | HP_OP_VERIFY_RECOVER;
-	if (s->is_unsure || (s->active & never_finished))
+	if (s->is_unsure)
+		return false;
+	if ((s->active & SIGNATURES) && !end_signature(s))
 		return false;
 	if ((s->active & HP_OP_FIND) && hp_find_objects_final(s) != CKR_OK)
 		return false;
 	return finish(s, HP_OP_DIGEST, hp_digest_final, NULL) &&
 	       finish(s, HP_OP_ENCRYPT, hp_encrypt_final, hp_encrypt) &&
-	       finish(s, HP_OP_DECRYPT, hp_decrypt_final, hp_decrypt) && finish_verify(s);
-}
-
-/* Asked in ways that sign nothing. */
-static bool is_signing(struct hp_session *s)
-{
-	static const CK_BYTE nothing[1];
-	CK_ULONG len = 0;
-	CK_RV update = hp_sign_update(s, nothing, 0);
-	CK_RV recover = hp_sign_recover(s, nothing, sizeof(nothing), NULL, &len);
-	return update != CKR_OPERATION_NOT_INITIALIZED ||
-	       (recover != CKR_OPERATION_NOT_INITIALIZED &&
-		recover != CKR_FUNCTION_NOT_SUPPORTED);
-}
-
-/* One part, and then the question how long the signature of something at once would be:
- * an error by the standard, which ends the operation. A module that does not think so
- * has signed nothing either. */
-static void cancel_signature(struct hp_session *s)
-{
-	static const CK_BYTE nothing[1];
-	CK_ULONG len = 0;
-	hp_sign_update(s, nothing, sizeof(nothing));
-	hp_sign(s, nothing, sizeof(nothing), NULL, &len);
+	       finish(s, HP_OP_DECRYPT, hp_decrypt_final, hp_decrypt) &&
+	       finish_verify(s) && finish_verify_recover(s);
 }
 
 bool hp_session_clean_unknown(struct hp_session *s)
 {
 	if (cancel_all(s))
 		return true;
-	if (s->objects > 0 && is_signing(s)) /* they would go with the session */
-		cancel_signature(s);
-	if (is_signing(s)) {
+	bool is_signature = (s->active & SIGNATURES) || is_signing(s);
+	s->resists_cleaning = is_signature && !end_signature(s);
+	if (s->resists_cleaning) {
 		s->is_unsure = true;
 		return false;
 	}
 	hp_find_objects_final(s);
-	s->active = HP_OP_DIGEST | HP_OP_ENCRYPT | HP_OP_DECRYPT | HP_OP_VERIFY;
+	s->active = HP_OP_DIGEST | HP_OP_ENCRYPT | HP_OP_DECRYPT | HP_OP_VERIFY |
+		    HP_OP_VERIFY_RECOVER;
 	s->is_unsure = false;
 	bool is_clean = hp_session_clean(s);
 	s->active = 0;
-	s->is_unsure = !is_clean;
+	s->is_unsure = s->resists_cleaning = !is_clean;
 	return is_clean;
 }

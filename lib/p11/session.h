@@ -41,6 +41,11 @@ struct hp_session {
 	 * have left it active. Harmless for us (an Init that answers OPERATION_ACTIVE is
 	 * repeated on a fresh session), not for who expects a clean session. */
 	bool is_unsure;
+	/* The key of the signature begun last counts nothing: this one may be finished
+	 * unseen. Set after hp_sign_init() by who knows the key. */
+	bool may_finish_signature;
+	/* It was tried: nothing but closing it makes it clean. */
+	bool resists_cleaning;
 	/* Session objects that live on it: while there are any it is never closed. They
 	 * may be destroyed by way of any session. */
 	_Atomic uint32_t objects;
@@ -80,8 +85,10 @@ CK_RV hp_session_logout(struct hp_session *s);
 
 /*
  * Make it clean: end what is active, by C_SessionCancel where the module is a 3.x one.
- * True if it is clean now. False: close and replace it (2.40 has no cancel, and a sign
- * operation is never finished: counters).
+ * True if it is clean now. False: close and replace it (2.40 has no cancel, and a
+ * signature is not finished: keys may count). Only where session objects live on it,
+ * which would go with it, a signature is ended by an error that is no signature, or, if
+ * the module does not take it and the key is known not to count, finished after all.
  */
 bool hp_session_clean(struct hp_session *s);
 /* The same where the book does not know what is active: everything is ended that may be.

@@ -6,8 +6,12 @@
  * it. But its owner has a moment to come back first, because it nearly always does at
  * once, and to take a signature's session away costs a closing, an opening and a second
  * Init. The moment ends early when its owner's thread asks for another session. Taking it
- * up again is a borrow that waits for nothing. All is decided under pool->lock alone, so
- * no wake-up is lost, and no lock of the rooms above is ever needed to take it away.
+ * up again is a borrow that waits for nothing but a visitor. All is decided under
+ * pool->lock alone, so no wake-up is lost, and no lock of the rooms above is ever needed
+ * to take it away.
+ *
+ * A visitor makes one call that leaves alone what is active (reads an attribute, destroys
+ * an object): the session stays its owner's, who may be nobody any more.
  */
 #include "pool/internal.h"
 
@@ -45,7 +49,47 @@ static bool leave_locked(struct hsmpool_session *e, int64_t pinned_until_ns)
 	pool->left_ns = now;
 	hp_attached_push_locked(e);
 	hp_waiters_watch_attached_locked(pool, hp_attached_free_time(e));
+	hp_waiters_wake_visitor_locked(pool);
 	return true;
+}
+
+/* --- visits ------------------------------------------------------------------------ */
+
+void hp_attached_end_visit_locked(struct hsmpool_session *e)
+{
+	if (!e->is_visited)
+		return;
+	e->is_visited = false;
+	pthread_cond_broadcast(&e->pool->visit_over);
+}
+
+void hp_attached_rejoin_locked(struct hsmpool_session *e)
+{
+	hp_attached_push_locked(e);
+	hp_attached_end_visit_locked(e);
+	/* It may be free by now: the last of its session objects was destroyed. */
+	hp_waiters_wake_visitor_locked(e->pool);
+	hp_waiters_watch_attached_locked(e->pool, hp_attached_free_time(e));
+}
+
+/* The owner comes back; it is the visitor's for a call yet. */
+static void await_visitor_locked(struct hsmpool_session *e, uint64_t ticket)
+{
+	hsmpool *pool = e->pool;
+	int64_t deadline_ns = hp_pool_deadline(pool, HSMPOOL_DEFAULT);
+	hp_pool_enter_locked(pool);
+	while (e->is_visited && e->ticket == ticket && !pool->is_closed &&
+	       hp_now_ns() < deadline_ns)
+		hp_cond_wait_until(&pool->visit_over, &pool->lock, deadline_ns);
+	hp_pool_leave_locked(pool);
+}
+
+/* --- leaving ----------------------------------------------------------------------- */
+
+void hp_attached_keep(struct hsmpool_session *e)
+{
+	struct hp_lease nobodys;
+	hp_pool_leave_attached(&e->session, 0, &nobodys);
 }
 
 void hp_pool_leave_attached(struct hp_session *session, int64_t pinned_until_ns,
@@ -75,6 +119,8 @@ struct hp_session *hp_pool_take_up(hsmpool *pool, struct hp_lease *lease, const 
 	if (!e || hp_pool_check_usable(pool, NULL) != HSMPOOL_OK)
 		return NULL;
 	pthread_mutex_lock(&pool->lock);
+	if (e->is_visited)
+		await_visitor_locked(e, ticket);
 	bool is_ours =
 		e->state == HP_ENTRY_ATTACHED && e->ticket == ticket && !pool->holds;
 	bool is_dead = is_ours && hp_entry_is_dead_locked(e);

@@ -126,10 +126,12 @@ static bool try_take_locked(hsmpool *pool, struct hp_waiter *w, int64_t now,
 		return true;
 	}
 	/* Last, what an operation left between two calls; before giving up, also what its
-	 * owner may be about to come back to. Who waits had the offer. */
+	 * owner may be about to come back to. Who waits had the offer. To visit one, at
+	 * once. */
 	bool has_need = now >= w->deadline_ns;
 	if ((*e = hp_attached_find_locked(pool, w->want, now, has_need))) {
 		hp_entry_unlist_locked(*e);
+		(*e)->is_visited = w->want == HP_WANT_BESIDE;
 		hp_entry_lend_locked(*e, w->tag, w->thread, now);
 		*outcome = TOOK;
 		return true;
@@ -368,7 +370,7 @@ static bool must_retire_locked(struct hsmpool_session *e, int64_t now)
 	hsmpool *pool = e->pool;
 	if (pool->is_closed || hp_entry_is_dead_locked(e))
 		return true;
-	if (e->is_anchor || e->session.objects > 0)
+	if (e->is_anchor || e->is_visited || e->session.objects > 0)
 		return false;
 	if (hp_pool_occupied_locked(pool) > hp_pool_limit_locked(pool))
 		return true;
@@ -424,6 +426,8 @@ static void release_at(struct hsmpool_session *e, bool is_alive, bool is_hot, in
 	enum hp_close_reason reason = retires ? retire_reason(e, now) : HP_CLOSE_OTHER;
 	if (retires)
 		hp_entry_set_state_locked(e, HP_ENTRY_CLOSING);
+	else if (e->is_visited)
+		hp_attached_rejoin_locked(e);
 	else
 		hp_pool_put_locked(e, now, is_hot);
 	hp_pool_tell_if_quiet_locked(pool);
@@ -471,7 +475,7 @@ static void discard(struct hsmpool_session *e)
 }
 
 /* It lives, only what is active on it is not as believed, and it owns session objects:
- * they would go with it. Where it cannot be cleaned either it is lent last. */
+ * they would go with it. */
 static bool must_be_kept(const struct hp_session *session,
 			 const struct hp_judgement *judgement)
 {
@@ -491,12 +495,15 @@ enum hp_rv_class hp_pool_return(struct hp_session *session, CK_RV rv)
 	}
 	struct hp_judgement judgement = hp_session_judge(e, rv);
 	hp_pool_note_loss(e->pool, judgement.loss, session->generation, rv);
-	if (judgement.is_alive && (session->active == 0 || hp_session_clean(session)))
+	bool is_over = session->active == 0 || e->is_visited;
+	if (judgement.is_alive && (is_over || hp_session_clean(session)))
 		hp_entry_release(e, true, true);
-	else if (must_be_kept(session, &judgement))
-		hp_entry_release(e, true, hp_session_clean_unknown(session));
-	else
+	else if (!must_be_kept(session, &judgement))
 		discard(e);
+	else if (hp_session_clean_unknown(session))
+		hp_entry_release(e, true, true);
+	else
+		hp_attached_keep(e);
 	return judgement.class;
 }
 

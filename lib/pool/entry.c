@@ -146,12 +146,11 @@ void hp_attached_push_locked(struct hsmpool_session *e)
 	insert_above(e, HP_ENTRY_ATTACHED, e->pool->attached.newest);
 }
 
-/* Not if it must be closed to be cleaned (a signature in progress) but owns session
- * objects, which would go with it. */
+/* Not if it had to be closed to be cleaned, but owns session objects, which would go with
+ * it. */
 static bool is_never_taken_away(const struct hsmpool_session *e)
 {
-	bool cleans_by_closing = e->session.active & (HP_OP_SIGN | HP_OP_SIGN_RECOVER);
-	return cleans_by_closing && e->session.objects > 0;
+	return e->session.objects > 0 && e->session.resists_cleaning;
 }
 
 int64_t hp_attached_free_time(const struct hsmpool_session *e)
@@ -165,6 +164,8 @@ int64_t hp_attached_free_time(const struct hsmpool_session *e)
 struct hsmpool_session *hp_attached_find_locked(hsmpool *pool, enum hp_want want,
 						int64_t now, bool has_need)
 {
+	if (want == HP_WANT_BESIDE)
+		return pool->attached.oldest;
 	for (struct hsmpool_session *e = pool->attached.oldest; e; e = e->newer) {
 		int64_t free_ns =
 			has_need ? e->pinned_until_ns : hp_attached_free_time(e);
@@ -332,11 +333,16 @@ void hp_pool_enter_locked(hsmpool *pool)
 	pool->inside++;
 }
 
+void hp_pool_leave_locked(hsmpool *pool)
+{
+	if (--pool->inside == 0 && pool->is_closed)
+		pthread_cond_broadcast(&pool->quiet);
+}
+
 void hp_pool_leave(hsmpool *pool)
 {
 	pthread_mutex_lock(&pool->lock);
-	if (--pool->inside == 0 && pool->is_closed)
-		pthread_cond_broadcast(&pool->quiet);
+	hp_pool_leave_locked(pool);
 	pthread_mutex_unlock(&pool->lock);
 }
 
@@ -357,6 +363,7 @@ void hp_entry_opened_locked(struct hsmpool_session *e, int64_t now)
 	e->retire_ns = lifetime ? hp_time_add(now, hp_jitter(lifetime, 25)) : HP_FOREVER;
 	e->probe_ns = 0;
 	e->is_probe_due = e->is_aliased = false;
+	hp_attached_end_visit_locked(e);
 	e->known_handle = e->session.handle;
 	mark_aliases(e);
 	e->session.generation = pool->generation;
@@ -389,5 +396,6 @@ void hp_entry_emptied_locked(struct hsmpool_session *e, enum hp_close_reason rea
 	e->session.objects = 0;
 	pool->stuck -= e->is_stuck;
 	e->is_stuck = false;
+	hp_attached_end_visit_locked(e);
 	hp_entry_set_state_locked(e, HP_ENTRY_EMPTY);
 }

@@ -86,6 +86,7 @@ struct hsmpool_session {
 	bool is_stuck;
 	bool is_leak_reported; /* was warned about */
 	bool is_probe_due;     /* hsmpool_validate() asked for it */
+	bool is_visited;       /* USED, but it stays attached: HP_WANT_BESIDE */
 	/* The module gave this session's handle out again: it is dead, and closing it
 	 * would close the other one. */
 	bool is_aliased;
@@ -191,7 +192,8 @@ struct hsmpool {
 	struct hsmpool_session restart_order; /* likewise: restart the module */
 	int64_t next_restart_ns;
 	uint32_t restarts_in_row; /* that did not help */
-	pthread_cond_t quiet;     /* no session is busy; jobs or inside fell to 0 */
+	pthread_cond_t visit_over;
+	pthread_cond_t quiet; /* no session is busy; jobs or inside fell to 0 */
 	enum hp_login_state login;
 	pthread_cond_t login_done;
 	bool is_pin_in_use;    /* by a login or context login: one try at a time */
@@ -251,6 +253,12 @@ void hp_attached_push_locked(struct hsmpool_session *e);
 /* The longest attached one that may be taken away from its operation. */
 struct hsmpool_session *hp_attached_find_locked(hsmpool *pool, enum hp_want want,
 						int64_t now, bool has_need);
+/* A visit is over: attached again, as it was. */
+void hp_attached_rejoin_locked(struct hsmpool_session *e);
+/* It is over because the session is closed. */
+void hp_attached_end_visit_locked(struct hsmpool_session *e);
+/* Keep a USED session that cannot be cleaned, but owns session objects, for visitors. */
+void hp_attached_keep(struct hsmpool_session *e);
 /* When it may be taken away; HP_FOREVER: not before its owner is done. */
 int64_t hp_attached_free_time(const struct hsmpool_session *e);
 /* When the watcher is to look again, or HP_FOREVER. */
@@ -279,6 +287,7 @@ void hp_pool_tell_if_quiet_locked(hsmpool *pool);
 /* A thread that uses the structure while it holds no session: close waits for it. */
 void hp_pool_enter_locked(hsmpool *pool);
 void hp_pool_leave(hsmpool *pool);
+void hp_pool_leave_locked(hsmpool *pool);
 
 /* --- waiter.c: the FIFO ------------------------------------------------------------ */
 void hp_waiter_join_locked(hsmpool *pool, struct hp_waiter *w);
@@ -302,6 +311,8 @@ void hp_waiters_watch_attached_locked(hsmpool *pool, int64_t free_ns);
 void hp_waiters_wake_head_locked(hsmpool *pool);
 /* Let the first look for whom there is something idle. */
 void hp_waiters_wake_for_idle_locked(hsmpool *pool);
+/* An attached session may be visited: let the first look who would. */
+void hp_waiters_wake_visitor_locked(hsmpool *pool);
 void hp_waiters_wake_all_locked(hsmpool *pool);
 
 /* To a borrower: USED, in this name. It is on no list. */

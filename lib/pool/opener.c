@@ -214,7 +214,7 @@ static struct needs find_needs(struct hsmpool_session *e, enum hp_want want)
 	struct needs needs;
 	pthread_mutex_lock(&pool->lock);
 	needs.generation = pool->generation;
-	needs.cleaning = e->session.active != 0;
+	needs.cleaning = e->session.active != 0 && !e->is_visited;
 	needs.read_write = hp_want_is_read_write(want) || e->session.is_read_write;
 	needs.is_dead = hp_entry_is_dead_locked(e);
 	needs.replacement = needs.is_dead || hp_entry_must_be_replaced(e, want);
@@ -313,6 +313,11 @@ static hsmpool_status revive(struct hsmpool_session *e, const struct needs *need
 	bool is_bad = needs->replacement || is_unclean;
 	if (is_bad && needs->may_stay && hp_session_clean_unknown(&e->session))
 		is_bad = false;
+	if (is_bad && needs->may_stay && e->session.objects > 0) {
+		hp_attached_keep(e);
+		return hp_fail(err, HSMPOOL_ERR_DOWN,
+			       "a session that owns session objects cannot be cleaned");
+	}
 	if (is_bad)
 		return replace(e, needs->read_write,
 			       needs->is_dead ? HP_CLOSE_BROKEN : HP_CLOSE_OTHER, err);

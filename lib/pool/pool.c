@@ -206,6 +206,7 @@ static void set_up(hsmpool *pool)
 		pool->entries[i].pool = pool;
 	pool->refill_order.pool = pool->restart_order.pool = pool;
 	pthread_mutex_init(&pool->lock, NULL);
+	hp_cond_init(&pool->visit_over);
 	hp_cond_init(&pool->quiet);
 	hp_cond_init(&pool->login_done);
 }
@@ -375,6 +376,7 @@ void hp_pool_shut(hsmpool *pool)
 	pthread_mutex_lock(&pool->lock);
 	pool->is_closed = true;
 	hp_waiters_wake_all_locked(pool);
+	pthread_cond_broadcast(&pool->visit_over);
 	pthread_cond_broadcast(&pool->login_done);
 	pthread_mutex_unlock(&pool->lock);
 }
@@ -442,6 +444,7 @@ void hsmpool_close(hsmpool **address)
 	pthread_mutex_lock(&pool->lock);
 	pool->is_closed = true;
 	hp_waiters_wake_all_locked(pool);
+	pthread_cond_broadcast(&pool->visit_over);
 	pthread_cond_broadcast(&pool->quiet);
 	pthread_mutex_unlock(&pool->lock);
 	bool is_quiet = drain(pool);

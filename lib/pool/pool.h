@@ -24,6 +24,10 @@ enum hp_want {
 	/* It may have to be closed to end what was begun on it (a signature in parts):
 	 * none that owns session objects, which others are using. */
 	HP_WANT_APART,
+	/* For one call that leaves alone what is active on the session: also one that is
+	 * attached, as it is, whoever it belongs to. Its owner waits for it, and finds it
+	 * as it was. */
+	HP_WANT_BESIDE,
 };
 
 /*
@@ -62,7 +66,9 @@ void hp_pool_return_verdict(struct hp_session *session, hsmpool_verdict verdict)
 /*
  * Attached sessions: between two calls of a multi-part operation nobody uses the session
  * that it runs on. Its owner leaves it attached-idle and takes it up again at its next
- * call; meanwhile whoever finds no other session may take it away, and gets it cleaned.
+ * call; meanwhile whoever finds no other session may take it away, and gets it cleaned,
+ * or visits it (HP_WANT_BESIDE). A session that owns session objects and could be cleaned
+ * by closing only is kept like that, for visitors, until the objects are gone.
  */
 struct hp_lease {
 	struct hsmpool_session *entry; /* NULL: nothing is attached */
@@ -76,7 +82,7 @@ void hp_pool_leave_attached(struct hp_session *session, int64_t pinned_until_ns,
 			    struct hp_lease *lease);
 
 /* Take it up: the session, borrowed again, or NULL: it was taken away, or it died. Clears
- * *lease. Makes no module call. */
+ * *lease. Makes no module call; waits for a visitor that is in one. */
 struct hp_session *hp_pool_take_up(hsmpool *pool, struct hp_lease *lease,
 				   const char *tag);
 

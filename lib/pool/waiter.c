@@ -64,6 +64,7 @@ static void hand_over(struct hsmpool_session *e, struct hp_waiter *w, int64_t no
 {
 	hsmpool *pool = e->pool;
 	hp_waiter_leave_locked(pool, w);
+	e->is_visited = e->state == HP_ENTRY_ATTACHED && w->want == HP_WANT_BESIDE;
 	hp_entry_lend_locked(e, w->tag, w->thread, now);
 	hp_waiter_count_served_locked(pool, w, now);
 	w->given = e;
@@ -130,6 +131,15 @@ void hp_waiters_wake_head_locked(hsmpool *pool)
 {
 	if (pool->first)
 		pthread_cond_signal(&pool->first->cond);
+}
+
+void hp_waiters_wake_visitor_locked(hsmpool *pool)
+{
+	for (struct hp_waiter *w = pool->first; w; w = w->after)
+		if (w->want == HP_WANT_BESIDE) {
+			pthread_cond_signal(&w->cond);
+			return;
+		}
 }
 
 void hp_waiters_wake_all_locked(hsmpool *pool)

@@ -63,11 +63,16 @@ static CK_RV run_attached(struct hp_vsession *vs, struct hp_session *s,
 	return rv;
 }
 
+/* Beside what another may have active there, on which this is no verdict. */
 static CK_RV run_borrowed(struct hp_vsession *vs, struct hp_session *s,
 			  const struct hp_aside *aside, struct hp_failure *failure)
 {
 	uint64_t generation = s->generation;
+	bool is_visit = s->active != 0;
+	bool was_unsure = s->is_unsure;
 	CK_RV rv = look_and_run(s, aside, failure);
+	if (is_visit)
+		s->is_unsure = was_unsure;
 	failure->class = hp_pool_return(s, rv);
 	failure->is_outdated = is_outdated(vs, generation);
 	/* Somebody else's leftover kept it from running. */
@@ -251,13 +256,6 @@ static void settle_doubt(struct hp_vsession *vs, struct hp_session *s)
 	s->is_unsure = hp_session_is_occupied(s);
 }
 
-/* A session that must be closed to be clean, but owns session objects, waits until they
- * are gone: nobody takes it until then. */
-static bool must_wait_for_objects(const struct hp_session *s)
-{
-	return s->objects > 0 && (s->active & (HP_OP_SIGN | HP_OP_SIGN_RECOVER));
-}
-
 void hp_operations_abandon(struct hp_vsession *vs)
 {
 	struct hp_operations *ops = vs->operations;
@@ -265,10 +263,7 @@ void hp_operations_abandon(struct hp_vsession *vs)
 		return;
 	struct hp_attempt attempt = { .vs = vs, .tag = "abandon" };
 	struct hp_session *s = hp_operations_take_up(&attempt);
-	if (s && must_wait_for_objects(s)) {
-		struct hp_lease nobodys;
-		hp_pool_leave_attached(s, 0, &nobodys);
-	} else if (s) {
+	if (s) {
 		settle_doubt(vs, s);
 		hp_pool_return(s, CKR_OK);
 	}

@@ -10,6 +10,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include "proxy/counting.h"
 
 static struct hp_operation *operation_of(struct hp_operations *ops, enum hp_kind kind)
 {
@@ -66,6 +67,15 @@ static CK_RV init_on(struct hp_vsession *vs, struct hp_session *s, struct beginn
 	return rv;
 }
 
+/* Does a signature leave the key as it was? Not those of hashes alone; a vendor's own may
+ * do anything. */
+static bool is_stateless(CK_MECHANISM_TYPE mechanism)
+{
+	enum { HSS = 0x4033, XMSS = 0x4036, XMSSMT = 0x4037 }; /* of PKCS#11 3.x */
+	return mechanism < CKM_VENDOR_DEFINED && mechanism != HSS && mechanism != XMSS &&
+	       mechanism != XMSSMT;
+}
+
 /* The module began it. */
 static void record(struct hp_vsession *vs, struct hp_session *s,
 		   const struct beginning *b)
@@ -79,7 +89,11 @@ static void record(struct hp_vsession *vs, struct hp_session *s,
 	bool makes_nonce = b->kind == HP_KIND_ENCRYPT &&
 			   b->mechanism->mechanism == CKM_AES_GCM &&
 			   hp_pool_options(vs->pool)->hsm_iv;
-	op->is_replayable = op->mechanism.is_faithful && !b->leaves_nonce && !makes_nonce;
+	bool counts = hp_key_is_declared_counting(vs, b->key);
+	op->is_replayable =
+		op->mechanism.is_faithful && !b->leaves_nonce && !makes_nonce && !counts;
+	op->may_be_finished = !counts && is_stateless(b->mechanism->mechanism);
+	hp_operation_mark(op, s, b->kind);
 	op->is_multipart = false;
 	op->output_len = 0;
 	memset(op->output_end, 0, sizeof(op->output_end));
@@ -88,6 +102,7 @@ static void record(struct hp_vsession *vs, struct hp_session *s,
 	ops->lingering &= ~bit;
 	/* Where one operation is all there can be, this is it. */
 	if (vs->slot->is_exclusive) {
+		hp_operations_end(ops, HP_KINDS_ALL & ~bit);
 		ops->lingering = 0;
 		ops->is_restored = false;
 		s->is_unsure = false;

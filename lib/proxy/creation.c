@@ -253,6 +253,7 @@ CK_RV hp_creation_run(struct hp_creation *c)
 {
 	CK_RV rv = hp_operation_aside(
 		c->vs, &(struct hp_aside){ .function = c->function,
+					   .want = HP_WANT_BESIDE,
 					   .run = run_creation,
 					   .user = c,
 					   .is_submitted = &c->is_submitted });

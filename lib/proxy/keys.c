@@ -8,6 +8,7 @@
 #include "proxy/calls.h"
 
 #include "p11/slot.h"
+#include "proxy/counting.h"
 #include "proxy/creation.h"
 #include "proxy/operation.h"
 #include "proxy/process.h"
@@ -291,6 +292,8 @@ static CK_RV run_wrap(struct hp_session *s, void *user)
 static bool restore_wrap(void *user)
 {
 	struct wrap_call *call = user;
+	if (hp_key_is_declared_counting(call->vs, call->wrapping_key))
+		return false;
 	if (call->out_len)
 		*call->out_len = call->given_len;
 	hp_mechanism_restore(&call->before, call->mechanism);
@@ -318,6 +321,7 @@ CK_RV hp_C_WrapKey(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism,
 	};
 	hp_mechanism_save(&call.before, mechanism);
 	CK_RV rv = hp_operation_aside(vs, &(struct hp_aside){ .function = HP_FN_C_WrapKey,
+							      .want = HP_WANT_BESIDE,
 							      .run = run_wrap,
 							      .user = &call,
 							      .restore = restore_wrap });

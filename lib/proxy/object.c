@@ -17,6 +17,8 @@
 /* Objects that are found again at a search after a loss, so that it gives them the
  * handles that they had. Others are when they are used. */
 #define MOST_REFRESHED 64
+/* What a search reads of the objects that it found costs two calls each. */
+#define MOST_READ 64
 
 /* --- what it is ----------------------------------------------------------------- */
 
@@ -185,16 +187,14 @@ static CK_RV refresh(struct hp_vsession *vs, struct hp_session *s)
 	return rv;
 }
 
-/* A pool of one may have to close its only session, which ends every real handle: there
- * a search counts as a use. */
+/* A search counts as the first use of what it found, so that an application which keeps
+ * handles can go on with them after a loss: the first ones, and once for each object. */
 static CK_RV read_found(struct hp_vsession *vs, struct hp_session *s,
 			const CK_OBJECT_HANDLE *handles, CK_ULONG count)
 {
 	CK_OBJECT_HANDLE real;
 	CK_RV rv = CKR_OK;
-	if (hp_pool_options(vs->pool)->max_sessions > 1 || count > MOST_REFRESHED)
-		return CKR_OK;
-	for (CK_ULONG i = 0; rv == CKR_OK && i < count; i++)
+	for (CK_ULONG i = 0; rv == CKR_OK && i < count && i < MOST_READ; i++)
 		rv = hp_object_real(vs, s, handles[i], &real);
 	return rv;
 }
@@ -256,6 +256,7 @@ void hp_objects_of_session_destroy(struct hp_vsession *vs)
 	if (hp_table_first_of(vs) == CK_INVALID_HANDLE)
 		return;
 	hp_operation_aside(vs, &(struct hp_aside){ .function = HP_FN_C_CloseSession,
+						   .want = HP_WANT_BESIDE,
 						   .run = destroy_all,
 						   .user = vs });
 	/* Without a session they stay on the module, and their owner open, but nobody

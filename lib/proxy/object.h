@@ -3,9 +3,10 @@
  * Virtual object handles: what the application holds, and the real handle behind it.
  *
  * In the good case a table look-up without a lock: same object, same handle, for as long
- * as the vendor module would keep it. What an object is, is read at its first use. After
- * a loss (the pool's generation rose) it is found again by that on the session at hand,
- * and refused if anything differs; what was never used cannot be found again.
+ * as the vendor module would keep it. What an object is, is read when it is first used,
+ * or found by a search that is not too large. After a loss (the pool's generation rose)
+ * it is found again by that on the session at hand, and refused if anything differs; what
+ * was never read cannot be found again.
  *
  * Session objects belong to the virtual session that made them and are destroyed with
  * it; the real session that owns them is marked (session->objects).

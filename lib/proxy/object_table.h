@@ -15,7 +15,7 @@
 #include "p11/fingerprint.h"
 #include "proxy/vsession.h"
 
-/* What an object is, as it was read at its first use. */
+/* What an object is, as it was read. */
 struct hp_vobject_names {
 	bool can_be_found; /* it has something that tells it from others */
 	struct hp_object object;

@@ -158,6 +158,7 @@ CK_RV hp_C_GetObjectSize(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object,
 	struct object_call call = { .vs = vs, .object = object, .size = size };
 	CK_RV rv = hp_operation_aside(
 		vs, &(struct hp_aside){ .function = HP_FN_C_GetObjectSize,
+					.want = HP_WANT_BESIDE,
 					.run = run_get_size,
 					.user = &call });
 	hp_vsession_give(vs);
@@ -199,6 +200,7 @@ CK_RV hp_C_GetAttributeValue(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object,
 	};
 	CK_RV rv = hp_operation_aside(
 		vs, &(struct hp_aside){ .function = HP_FN_C_GetAttributeValue,
+					.want = HP_WANT_BESIDE,
 					.run = run_get_attributes,
 					.user = &call,
 					.restore = restore_lengths });
@@ -265,6 +267,7 @@ static CK_RV run_change(struct object_call *call, enum hp_function function,
 {
 	CK_RV rv = hp_operation_aside(
 		call->vs, &(struct hp_aside){ .function = function,
+					      .want = HP_WANT_BESIDE,
 					      .run = run,
 					      .user = call,
 					      .is_submitted = &call->is_submitted });

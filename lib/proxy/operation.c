@@ -31,6 +31,13 @@ void hp_operation_pin(struct hp_operation *op)
 	hp_journal_drop(&op->journal);
 }
 
+void hp_operation_mark(const struct hp_operation *op, struct hp_session *s,
+		       enum hp_kind kind)
+{
+	if (kind == HP_KIND_SIGN || kind == HP_KIND_SIGN_RECOVER)
+		s->may_finish_signature = op->may_be_finished;
+}
+
 void hp_operations_end(struct hp_operations *ops, uint32_t kinds)
 {
 	kinds &= ops->active;

@@ -26,6 +26,9 @@ struct hp_operation {
 	struct hp_journal journal;
 	bool is_replayable; /* else its session is pinned */
 	bool is_multipart;  /* the module accepted an update */
+	/* A signature that nobody will see may be made, if there is no other way to end
+	 * it: its key counts nothing. */
+	bool may_be_finished;
 	/* What was handed out, to compare a replay with. */
 	uint64_t output_len;
 	CK_BYTE output_end[HP_OUTPUT_KEPT];
@@ -100,6 +103,9 @@ const char *hp_kind_name(enum hp_kind kind);
 
 /* --- operation.c -------------------------------------------------------------------- */
 
+/* It was begun on s. */
+void hp_operation_mark(const struct hp_operation *op, struct hp_session *s,
+		       enum hp_kind kind);
 /* Over: no longer active or live; secrets wiped. */
 void hp_operations_end(struct hp_operations *ops, uint32_t kinds);
 /* From now on it cannot be begun again. */

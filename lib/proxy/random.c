@@ -27,6 +27,7 @@ CK_RV hp_C_SeedRandom(CK_SESSION_HANDLE session, CK_BYTE *seed, CK_ULONG len)
 	struct random_call call = { seed, len };
 	CK_RV rv =
 		hp_operation_aside(vs, &(struct hp_aside){ .function = HP_FN_C_SeedRandom,
+							   .want = HP_WANT_BESIDE,
 							   .run = run_seed,
 							   .user = &call });
 	hp_vsession_give(vs);
@@ -49,6 +50,7 @@ CK_RV hp_C_GenerateRandom(CK_SESSION_HANDLE session, CK_BYTE *out, CK_ULONG len)
 	struct random_call call = { out, len };
 	CK_RV rv = hp_operation_aside(
 		vs, &(struct hp_aside){ .function = HP_FN_C_GenerateRandom,
+					.want = HP_WANT_BESIDE,
 					.run = run_generate,
 					.user = &call });
 	hp_vsession_give(vs);

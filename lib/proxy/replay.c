@@ -155,6 +155,8 @@ static CK_RV replay(struct hp_vsession *vs, struct hp_session *s, enum hp_kind k
 	struct hp_journal_piece piece;
 	size_t at = 0;
 	CK_RV rv = init_again(vs, s, kind);
+	if (rv == CKR_OK)
+		hp_operation_mark(op, s, kind);
 	while (rv == CKR_OK && hp_journal_next(&op->journal, &at, &piece))
 		rv = feed_again(vs, s, kind, &piece, &output);
 	*differs =

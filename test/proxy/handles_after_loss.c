@@ -2,6 +2,7 @@
 /* What virtual handles stand for after the HSM was restarted (row S23). */
 #include "objects_ground.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define p11 module_load()
@@ -63,8 +64,8 @@ static void searches_give_the_same_handles_as_before(void **state)
 	assert_int_equal(objects_key(session, CKO_PRIVATE_KEY, "rsa"), rsa);
 }
 
-/* What it is was never read, so nothing could be compared. */
-static void an_object_that_was_never_used_is_not_guessed(void **state)
+/* An application searched at its start, and uses what it found after a restart only. */
+static void an_object_that_was_only_found_is_found_again(void **state)
 {
 	CK_SESSION_HANDLE session = objects_user();
 	CK_OBJECT_HANDLE rsa = objects_key(session, CKO_PRIVATE_KEY, "rsa");
@@ -74,8 +75,61 @@ static void an_object_that_was_never_used_is_not_guessed(void **state)
 	assert_rv(objects_use_aes(session, aes, out), CKR_OK);
 	reboot(MOCK_HANDLES_ALIASED);
 	assert_rv(objects_use_aes(session, aes, out), CKR_OK); /* notices it */
-	assert_rv(objects_use_rsa(session, rsa, out), CKR_KEY_HANDLE_INVALID);
-	assert_int_not_equal(objects_key(session, CKO_PRIVATE_KEY, "rsa"), rsa);
+	assert_rv(objects_use_rsa(session, rsa, out), CKR_OK);
+	assert_int_equal(objects_key(session, CKO_PRIVATE_KEY, "rsa"), rsa);
+}
+
+/* Of a large search not all objects are read. What was not cannot be compared, and is
+ * refused: no handle ever means another object. */
+static void of_a_large_search_what_was_never_read_is_not_guessed(void **state)
+{
+	enum { KEYS = 80, READ = 64 };
+	CK_SESSION_HANDLE session = objects_user();
+	CK_OBJECT_CLASS class = CKO_SECRET_KEY;
+	CK_BBOOL is_private = CK_FALSE; /* the others are private */
+	CK_ATTRIBUTE keys[] = { { CKA_CLASS, &class, sizeof(class) },
+				{ CKA_PRIVATE, &is_private, sizeof(is_private) } };
+	CK_OBJECT_HANDLE found[KEYS + 1], key;
+	CK_BYTE out[KEYS][16], expected[16];
+	CK_RV rvs[KEYS];
+	CK_ULONG count, known = 0;
+	char label[8];
+	(void)state;
+	for (CK_BYTE i = 0; i < KEYS; i++) {
+		snprintf(label, sizeof(label), "k%u", i);
+		assert_rv(objects_aes(session, label, i, true, false, &key), CKR_OK);
+	}
+	assert_rv(p11->C_FindObjectsInit(session, keys, 2), CKR_OK);
+	assert_rv(p11->C_FindObjects(session, found, KEYS + 1, &count), CKR_OK);
+	assert_rv(p11->C_FindObjectsFinal(session), CKR_OK);
+	assert_int_equal(count, KEYS);
+	reboot(MOCK_HANDLES_ALIASED);
+	for (unsigned i = 0; i < KEYS; i++)
+		rvs[i] = objects_use_aes(session, found[i], out[i]);
+	for (unsigned i = 0; i < KEYS; i++) {
+		snprintf(label, sizeof(label), "k%u", i);
+		key = objects_key(session, CKO_SECRET_KEY, label);
+		assert_rv(objects_use_aes(session, key, expected), CKR_OK);
+		known += rvs[i] == CKR_OK;
+		if (rvs[i] == CKR_OK)
+			assert_memory_equal(out[i], expected, 16);
+		else
+			assert_rv(rvs[i], CKR_KEY_HANDLE_INVALID);
+		assert_rv(p11->C_DestroyObject(session, key), CKR_OK);
+	}
+	assert_int_equal(known, READ);
+}
+
+/* Once for each object, however often it is found. */
+static void searches_read_an_object_once(void **state)
+{
+	CK_SESSION_HANDLE session = objects_user();
+	CK_OBJECT_HANDLE rsa = objects_key(session, CKO_PRIVATE_KEY, "rsa");
+	uint64_t reads = fixture_mock_control()->calls("C_GetAttributeValue");
+	(void)state;
+	for (int i = 0; i < 10; i++)
+		assert_int_equal(objects_key(session, CKO_PRIVATE_KEY, "rsa"), rsa);
+	assert_int_equal(fixture_mock_control()->calls("C_GetAttributeValue"), reads);
 }
 
 /* Reading an attribute is a use. */
@@ -218,7 +272,9 @@ int main(void)
 		on_mock(a_key_that_was_used_is_found_again),
 		on_mock(an_elliptic_key_is_found_again_by_its_public_half),
 		on_mock(searches_give_the_same_handles_as_before),
-		on_mock(an_object_that_was_never_used_is_not_guessed),
+		on_mock(an_object_that_was_only_found_is_found_again),
+		on_mock(of_a_large_search_what_was_never_read_is_not_guessed),
+		on_mock(searches_read_an_object_once),
 		on_mock(an_object_that_was_read_is_found_again),
 		on_mock(a_key_that_took_its_place_is_refused),
 		on_mock(a_changed_object_is_found_again_by_what_it_is_now),

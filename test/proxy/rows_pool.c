@@ -152,6 +152,21 @@ struct walker {
 
 #define WALK_SESSIONS 6
 
+/* One more session object, or one fewer. */
+static CK_RV walk_object(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE *object)
+{
+	CK_OBJECT_CLASS class = CKO_DATA;
+	CK_ATTRIBUTE template[] = {
+		{ CKA_CLASS, &class, sizeof(class) },
+		{ CKA_VALUE, (void *)(uintptr_t) "value", 5 },
+	};
+	CK_OBJECT_HANDLE old = *object;
+	*object = CK_INVALID_HANDLE;
+	return old != CK_INVALID_HANDLE
+		       ? g->p11->C_DestroyObject(session, old)
+		       : g->p11->C_CreateObject(session, template, 2, object);
+}
+
 static CK_RV walk_aside(CK_SESSION_HANDLE session, unsigned dice)
 {
 	CK_BYTE bytes[8];
@@ -162,7 +177,8 @@ static CK_RV walk_aside(CK_SESSION_HANDLE session, unsigned dice)
 }
 
 /* One step of a session that has these kinds active. */
-static CK_RV walk_step(CK_SESSION_HANDLE *session, unsigned *active, unsigned dice)
+static CK_RV walk_step(CK_SESSION_HANDLE *session, CK_OBJECT_HANDLE *object,
+		       unsigned *active, unsigned dice)
 {
 	enum kind kind = (enum kind)(dice % KINDS);
 	unsigned what = dice / KINDS % 16;
@@ -170,10 +186,13 @@ static CK_RV walk_step(CK_SESSION_HANDLE *session, unsigned *active, unsigned di
 	if (what == 0) { /* everything is abandoned */
 		rv = g->p11->C_CloseSession(*session);
 		*active = 0;
+		*object = CK_INVALID_HANDLE;
 		if (rv == CKR_OK)
 			rv = g->p11->C_OpenSession(g->slot,
 						   CKF_SERIAL_SESSION | CKF_RW_SESSION,
 						   NULL, NULL, session);
+	} else if (what == 1) {
+		rv = walk_object(*session, object);
 	} else if (what < 4) {
 		rv = walk_aside(*session, dice / 1024);
 	} else if (!(*active & (1u << kind))) {
@@ -193,6 +212,7 @@ static void *walk(void *argument)
 {
 	struct walker *w = argument;
 	CK_SESSION_HANDLE sessions[WALK_SESSIONS];
+	CK_OBJECT_HANDLE objects[WALK_SESSIONS] = { 0 };
 	unsigned active[WALK_SESSIONS] = { 0 };
 	for (unsigned i = 0; i < WALK_SESSIONS && w->rv == CKR_OK; i++)
 		w->rv = g->p11->C_OpenSession(g->slot,
@@ -201,7 +221,7 @@ static void *walk(void *argument)
 	for (unsigned step = 0; step < w->steps && w->rv == CKR_OK; step++) {
 		unsigned dice = (unsigned)rand_r(&w->seed);
 		unsigned who = (unsigned)rand_r(&w->seed) % WALK_SESSIONS;
-		w->rv = walk_step(&sessions[who], &active[who], dice);
+		w->rv = walk_step(&sessions[who], &objects[who], &active[who], dice);
 		w->at = (int)(dice / KINDS % 16 * 100 + dice % KINDS);
 	}
 	return NULL;
