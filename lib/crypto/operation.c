@@ -17,10 +17,18 @@
 #include "base/error.h"
 #include "observe/log.h"
 
-/* A pool may hold several sessions that died in one event; the first loss makes it
- * validate the others, so the third try meets a living one. */
-#define TRIES_BEFORE_SUBMISSION 3
-#define TRIES_AFTER_SUBMISSION  2
+/* What has not run may begin again as often as the HSM loses sessions; a storm of losses
+ * is the breaker's and the deadline's to end, this is the bound in case of neither. What
+ * was submitted, or names an object that is gone, is tried twice. */
+#define MOST_TRIES           4
+#define MOST_SUBMITTED_TRIES 2
+#define MOST_STALE_TRIES     2
+
+struct tries {
+	unsigned begun;
+	unsigned submitted;
+	unsigned stale; /* answered that there is no such object */
+};
 
 /* How one attempt ended. */
 struct outcome {
@@ -86,17 +94,23 @@ static bool may_be_dying_copy(const struct hp_operation *op, const struct outcom
 	       o->class == HP_RV_CALLER && hp_key_may_be_copy(op->key);
 }
 
-static bool may_repeat(const struct hp_operation *op, const struct outcome *o,
-		       unsigned tries)
+static void count_try(struct tries *tries, const struct hp_operation *op,
+		      const struct outcome *o)
 {
-	if (may_be_dying_copy(op, o))
-		return tries < TRIES_AFTER_SUBMISSION;
-	if (o->rv == CKR_OK || !is_loss(o->class))
+	tries->begun++;
+	tries->submitted += o->stage == HP_STAGE_SUBMITTED;
+	tries->stale += o->class == HP_RV_STALE_HANDLE || may_be_dying_copy(op, o);
+}
+
+static bool may_repeat(const struct hp_operation *op, const struct outcome *o,
+		       const struct tries *tries)
+{
+	bool may_pass = is_loss(o->class) || may_be_dying_copy(op, o);
+	if (o->rv == CKR_OK || !may_pass || tries->begun >= MOST_TRIES ||
+	    tries->stale >= MOST_STALE_TRIES)
 		return false;
-	if (o->stage == HP_STAGE_NOTHING_RAN)
-		return tries < (o->class == HP_RV_SESSION_DEAD ? TRIES_BEFORE_SUBMISSION
-							       : TRIES_AFTER_SUBMISSION);
-	return tries < TRIES_AFTER_SUBMISSION && may_repeat_submitted(op);
+	return o->stage == HP_STAGE_NOTHING_RAN ||
+	       (tries->submitted < MOST_SUBMITTED_TRIES && may_repeat_submitted(op));
 }
 
 /* The HSM said no, in so many words: nothing was done. (A CALLER that the pool only
@@ -259,10 +273,12 @@ hsmpool_status hp_operation_run(struct hp_operation *op, hsmpool_deadline deadli
 	HP_TRY(hp_pool_check_usable(op->pool, err));
 	op->deadline_ns = hp_pool_deadline(op->pool, deadline);
 	op->must_discard_session = false;
-	for (unsigned tries = 1; attempt(op, &o, err); tries++) {
+	struct tries tries = { 0 };
+	while (attempt(op, &o, err)) {
 		if (o.rv == CKR_OK && o.status == HSMPOOL_OK)
 			return HSMPOOL_OK;
-		if (!may_repeat(op, &o, tries))
+		count_try(&tries, op, &o);
+		if (!may_repeat(op, &o, &tries))
 			return conclude(op, &o, before, err);
 		if (o.stage == HP_STAGE_SUBMITTED)
 			before = HSMPOOL_EXECUTED_UNKNOWN;
