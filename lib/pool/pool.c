@@ -16,6 +16,7 @@
 #include "base/process.h"
 #include "observe/log.h"
 #include "p11/pin.h"
+#include "p11/siblings.h"
 
 /* --- what others ask ---------------------------------------------------------------- */
 
@@ -162,6 +163,7 @@ static hsmpool_status find_module_and_token(hsmpool *pool, const CK_SLOT_ID *slo
 	HP_TRY(hp_rv_overrides_parse(options->rv_class, &overrides, err));
 	if (options->token && !slot)
 		HP_TRY(parse_token(options->token, &uri, err));
+	hp_siblings_meet_in(options->state_dir);
 	hsmpool_status status = hp_module_open(&pool->module, options->module,
 					       options->module_env, &overrides, err);
 	if (status == HSMPOOL_OK)

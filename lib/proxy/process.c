@@ -24,6 +24,7 @@
 #include "base/time.h"
 #include "observe/log.h"
 #include "p11/rv.h"
+#include "p11/siblings.h"
 #include "proxy/choice.h"
 #include "proxy/counting.h"
 #include "proxy/event.h"
@@ -229,6 +230,7 @@ static hsmpool_status open_module(const struct hp_module_start *start, hsmpool_e
 	const struct hp_pool_options *pool = hp_choice_default();
 	struct hp_rv_overrides overrides;
 	HP_TRY(hp_rv_overrides_parse(pool->rv_class, &overrides, err));
+	hp_siblings_meet_in(pool->state_dir);
 	process.was_entered_again = false;
 	is_initializing = true;
 	hsmpool_status status = hp_module_open_as(

@@ -54,11 +54,20 @@ def sign_tells_what_is_wrong():
         yield f'exit code {done.returncode}, {done.stdout!r}, {done.stderr!r}'
 
 
+def connect(connection, path):
+    """A socket is in its folder a moment before anybody listens to it."""
+    end_of_patience = time.monotonic() + 30
+    while connection.connect_ex(path) != 0:
+        if time.monotonic() > end_of_patience:
+            raise TimeoutError(f'nobody listens at {path}')
+        time.sleep(0.01)
+
+
 def client(path, number, answers):
     """One connection: every answer to its requests, as (request, answer)."""
     with socket.socket(socket.AF_UNIX) as connection:
+        connect(connection, path)
         connection.settimeout(30)
-        connection.connect(path)
         lines = connection.makefile('rw', encoding='ascii')
         for request in range(REQUESTS // CLIENTS):
             text = f'request {request} of client {number}'

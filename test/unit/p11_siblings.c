@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Turns of processes that are related by fork: p11/siblings.c. */
+/* Turns of processes, those that are related by fork and others: p11/siblings.c. */
 #include "support/fixture.h"
 
 #include "base/time.h"
 #include "p11/siblings.h"
+#include "scratch.h"
 
+#include <fcntl.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -71,12 +74,72 @@ static void nobody_waits_for_ever(void **state)
 	assert_true(waited_ns >= HP_SECOND);
 }
 
+/* --- processes that are not related --------------------------------------------------
+ */
+
+/* What another program's turn looks like. -1: it is not free. */
+static int lock_as_another(const char *path)
+{
+	int fd = open(path, O_RDWR | O_CREAT, 0600);
+	assert_true(fd >= 0);
+	if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+		return fd;
+	close(fd);
+	return -1;
+}
+
+/* The last tests: where to meet is said once in a process. */
+static void a_turn_is_had_against_unrelated_processes_too(void **state)
+{
+	(void)state;
+	hp_siblings_meet_in(scratch_path("state"));
+	bool has_begun = hp_siblings_begin();
+	assert_true(has_begun);
+	assert_int_equal(lock_as_another(scratch_path("state/turn")), -1);
+	hp_siblings_end(has_begun);
+	int fd = lock_as_another(scratch_path("state/turn"));
+	assert_true(fd >= 0);
+	close(fd);
+}
+
+static void an_unrelated_process_is_not_waited_for_for_ever(void **state)
+{
+	(void)state;
+	int fd = lock_as_another(scratch_path("state/turn"));
+	int64_t start_ns = hp_now_ns();
+	bool has_begun = hp_siblings_begin();
+	assert_true(hp_now_ns() - start_ns >= HP_SECOND);
+	assert_true(has_begun); /* among its own it has its turn */
+	hp_siblings_end(has_begun);
+	close(fd);
+	has_begun = hp_siblings_begin();
+	assert_int_equal(lock_as_another(scratch_path("state/turn")), -1);
+	hp_siblings_end(has_begun);
+}
+
+/* As one that may not write there: each turn is the family's alone. */
+static void without_its_file_a_turn_is_had_all_the_same(void **state)
+{
+	(void)state;
+	assert_int_equal(unlink(scratch_path("state/turn")), 0);
+	assert_int_equal(rmdir(scratch_path("state")), 0);
+	bool has_begun = hp_siblings_begin();
+	assert_true(has_begun);
+	hp_siblings_end(has_begun);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_turn_ends),
 		cmocka_unit_test(a_killed_process_loses_its_turn),
 		cmocka_unit_test(nobody_waits_for_ever),
+		cmocka_unit_test(a_turn_is_had_against_unrelated_processes_too),
+		cmocka_unit_test(an_unrelated_process_is_not_waited_for_for_ever),
+		cmocka_unit_test(without_its_file_a_turn_is_had_all_the_same),
 	};
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	scratch_dir();
+	int failed = cmocka_run_group_tests(tests, NULL, NULL);
+	scratch_remove();
+	return failed;
 }
