@@ -182,7 +182,7 @@ static CK_RV initialize(struct hp_module *module, const struct hp_module *inheri
 
 static void finalize(struct hp_module *module)
 {
-	if (module->is_managed) {
+	if (module->is_managed && module->is_initialised) {
 		hp_instances_leave(module->fl);
 		if (hp_instances_users(module->fl) == 0)
 			module->fl->C_Finalize(NULL);
