@@ -25,10 +25,14 @@ enum field_kind {
 	NO_FIELD,
 	BYTES,    /* pointer at .at, its length in bytes at .len */
 	BITS,     /* the same in bits */
+	TEXT,     /* pointer to text that ends with a zero byte */
+	INNER,    /* pointer to another mechanism */
 	HANDLE,   /* an object, at .at */
 	RETURNED, /* pointer to a row of .len new handles */
 	OPAQUE,   /* something with pointers of its own: not copied */
 };
+
+#define MOST_FIELDS 6
 
 struct layout {
 	unsigned words; /* 0: no structure, bytes of any length */
@@ -36,8 +40,11 @@ struct layout {
 	struct {
 		enum field_kind kind;
 		unsigned at, len;
-	} fields[3];
+	} fields[MOST_FIELDS]; /* up to the first NO_FIELD */
 };
+
+#define for_each_field(i, layout) \
+	for (unsigned i = 0; i < MOST_FIELDS && (layout)->fields[i].kind != NO_FIELD; i++)
 
 static const struct layout flat = { 0 };
 
@@ -50,8 +57,17 @@ static const struct layout rc5_cbc = { 4, false, { { BYTES, 2, 3 } } };
 static const struct layout eddsa = { 3, false, { { BYTES, 2, 1 } } };
 static const struct layout poly1305 = { 4, true, { { BYTES, 0, 1 }, { BYTES, 2, 3 } } };
 static const struct layout chacha20 = { 4, false, { { BITS, 0, 1 }, { BITS, 2, 3 } } };
-static const struct layout kip = { 4, false, { { HANDLE, 1, 0 }, { OPAQUE, 0, 0 } } };
-static const struct layout cms = { 8, false, { { HANDLE, 0, 0 }, { OPAQUE, 0, 0 } } };
+static const struct layout kip = {
+	4, false, { { HANDLE, 1, 0 }, { INNER, 0, 0 }, { BYTES, 2, 3 } }
+};
+static const struct layout cms = { 8,
+				   false,
+				   { { HANDLE, 0, 0 },
+				     { INNER, 1, 0 },
+				     { INNER, 2, 0 },
+				     { TEXT, 3, 0 },
+				     { BYTES, 4, 5 },
+				     { BYTES, 6, 7 } } };
 static const struct layout other_key = { 1, false, { { HANDLE, 0, 0 } } };
 static const struct layout hybrid = { 9, false, { { HANDLE, 6, 0 }, { OPAQUE, 0, 0 } } };
 static const struct layout mqv = {
@@ -269,7 +285,7 @@ static bool is_bytes(const struct layout *layout, unsigned i)
 
 static bool has_field(const struct layout *layout, enum field_kind kind)
 {
-	for (unsigned i = 0; i < HP_ARRAY_LEN(layout->fields); i++)
+	for_each_field (i, layout)
 		if (layout->fields[i].kind == kind)
 			return true;
 	return false;
@@ -277,7 +293,7 @@ static bool has_field(const struct layout *layout, enum field_kind kind)
 
 static bool promises_bytes_at_null(const struct layout *layout, const void *words)
 {
-	for (unsigned i = 0; i < HP_ARRAY_LEN(layout->fields); i++)
+	for_each_field (i, layout)
 		if (is_bytes(layout, i) && bytes_of(layout, i, words) > 0 &&
 		    !pointer_at(words, layout->fields[i].at))
 			return true;
@@ -311,7 +327,7 @@ CK_RV hp_mechanism_real(struct hp_vsession *vs, struct hp_session *s, CK_MECHANI
 	call->ck = *given;
 	call->ck.pParameter = call->words;
 	memcpy(call->words, given->pParameter, given->ulParameterLen);
-	for (unsigned i = 0; i < HP_ARRAY_LEN(layout->fields); i++) {
+	for_each_field (i, layout) {
 		if (layout->fields[i].kind != HANDLE)
 			continue;
 		CK_RV rv = make_real(vs, s, &call->words[layout->fields[i].at]);
@@ -362,65 +378,119 @@ static size_t padded(size_t len)
 	return (len + WORD - 1) / WORD * WORD;
 }
 
-/* What a copy takes, or 0 if it is none that can be made. */
-static size_t copied_len(const struct layout *layout, const CK_MECHANISM *given)
+/* A mechanism in a mechanism; those have no others in them. */
+#define DEEPEST 1
+
+static bool measure(const CK_MECHANISM *given, unsigned depth, size_t *total);
+
+static bool measure_field(const struct layout *layout, unsigned i, const void *words,
+			  unsigned depth, size_t *total)
 {
-	if (layout->words == 0)
-		return given->ulParameterLen <= MOST_FLAT ? given->ulParameterLen : 0;
-	if (!structure_of(given) || has_field(layout, OPAQUE) ||
-	    has_field(layout, RETURNED))
-		return 0;
-	size_t total = given->ulParameterLen;
-	for (unsigned i = 0; i < HP_ARRAY_LEN(layout->fields); i++) {
-		size_t len =
-			is_bytes(layout, i) ? bytes_of(layout, i, given->pParameter) : 0;
-		if (len > MOST_COPIED || total > MOST_COPIED)
-			return 0;
-		total += padded(len);
+	const void *from = pointer_at(words, layout->fields[i].at);
+	size_t len = 0;
+	switch (layout->fields[i].kind) {
+	case BYTES:
+	case BITS:
+		len = bytes_of(layout, i, words);
+		break;
+	case TEXT:
+		len = from ? strnlen(from, MOST_COPIED) + 1 : 0;
+		break;
+	case INNER:
+		len = from ? sizeof(CK_MECHANISM) : 0;
+		break;
+	case HANDLE: /* those of inner mechanisms would not be made real */
+		return depth == 0;
+	default:
+		return false;
 	}
-	return total;
+	if (len > MOST_COPIED || *total > MOST_COPIED)
+		return false;
+	*total += padded(len);
+	return layout->fields[i].kind != INNER || len == 0 ||
+	       measure(from, depth + 1, total);
 }
 
-/* The bytes that pointers lead to go behind the structure. */
-static void copy_deep(const struct layout *layout, const CK_MECHANISM *given,
-		      CK_ULONG *words)
+/* What a copy of the parameter takes, with all that it points to. False: none can be
+ * made. */
+static bool measure(const CK_MECHANISM *given, unsigned depth, size_t *total)
 {
-	memcpy(words, given->pParameter, given->ulParameterLen);
-	CK_BYTE *behind = (CK_BYTE *)words + given->ulParameterLen;
-	for (unsigned i = 0; i < HP_ARRAY_LEN(layout->fields); i++) {
-		if (!is_bytes(layout, i))
-			continue;
-		size_t len = bytes_of(layout, i, given->pParameter);
-		const void *from = pointer_at(given->pParameter, layout->fields[i].at);
-		if (!from || len == 0)
-			continue;
-		memcpy(behind, from, len);
-		memcpy(&words[layout->fields[i].at], &behind, sizeof(behind));
-		behind += padded(len);
+	const struct layout *layout = find_layout(given->mechanism);
+	if (given->ulParameterLen == 0)
+		return true;
+	if (!layout || !given->pParameter || depth > DEEPEST)
+		return false;
+	if (layout->words == 0 && given->ulParameterLen > MOST_FLAT)
+		return false;
+	if (layout->words > 0 && !structure_of(given))
+		return false;
+	*total += padded(given->ulParameterLen);
+	for_each_field (i, layout)
+		if (!measure_field(layout, i, given->pParameter, depth, total))
+			return false;
+	return true;
+}
+
+/* *room is where copies go, one behind the other. */
+static void *copy_bytes(const void *from, size_t len, CK_BYTE **room)
+{
+	void *to = *room;
+	memcpy(to, from, len);
+	*room += padded(len);
+	return to;
+}
+
+static void copy_parameter(CK_MECHANISM *mechanism, CK_BYTE **room);
+
+static void copy_field(const struct layout *layout, unsigned i, CK_BYTE *words,
+		       CK_BYTE **room)
+{
+	enum field_kind kind = layout->fields[i].kind;
+	const void *from = pointer_at(words, layout->fields[i].at);
+	size_t len = is_bytes(layout, i) ? bytes_of(layout, i, words) : 0;
+	void *to;
+	if (!from || kind == HANDLE || (is_bytes(layout, i) && len == 0))
+		return;
+	if (kind == TEXT)
+		len = strnlen(from, MOST_COPIED) + 1;
+	to = copy_bytes(from, kind == INNER ? sizeof(CK_MECHANISM) : len, room);
+	if (kind == INNER)
+		copy_parameter(to, room);
+	memcpy(words + layout->fields[i].at * WORD, &to, sizeof(to));
+}
+
+/* A shallow copy becomes a deep one. */
+static void copy_parameter(CK_MECHANISM *mechanism, CK_BYTE **room)
+{
+	if (mechanism->ulParameterLen == 0) {
+		mechanism->pParameter = NULL;
+		return;
 	}
+	const struct layout *layout = find_layout(mechanism->mechanism);
+	mechanism->pParameter =
+		copy_bytes(mechanism->pParameter, mechanism->ulParameterLen, room);
+	for_each_field (i, layout)
+		copy_field(layout, i, mechanism->pParameter, room);
 }
 
 void hp_mechanism_copy(struct hp_mechanism_copy *copy, const CK_MECHANISM *given)
 {
+	size_t len = 0;
 	copy->heap = NULL;
 	copy->ck = (CK_MECHANISM){ .mechanism = given->mechanism };
 	copy->is_faithful = given->ulParameterLen == 0;
-	if (copy->is_faithful)
+	if (copy->is_faithful || !measure(given, 0, &len))
 		return;
-	const struct layout *layout = find_layout(given->mechanism);
-	size_t len = layout && given->pParameter ? copied_len(layout, given) : 0;
-	if (len == 0)
-		return;
-	CK_ULONG *words = copy->words;
+	CK_BYTE *room = (CK_BYTE *)copy->words;
 	if (len > sizeof(copy->words)) {
-		words = copy->heap = malloc(padded(len));
+		copy->heap = malloc(len);
 		copy->heap_len = len;
-		if (!words)
+		room = (CK_BYTE *)copy->heap;
+		if (!room)
 			return;
 	}
-	copy_deep(layout, given, words);
-	copy->ck.pParameter = words;
-	copy->ck.ulParameterLen = given->ulParameterLen;
+	copy->ck = *given;
+	copy_parameter(&copy->ck, &room);
 	copy->is_faithful = true;
 }
 
