@@ -18,6 +18,7 @@
 #ifndef TEST_MOCK_MOCK_H
 #define TEST_MOCK_MOCK_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -28,6 +29,18 @@
 #define MOCK_SO_PIN      "so-12345678"
 
 #define MOCK_FOREVER UINT64_MAX
+
+#define MOCK_PIN_LEN 64
+
+/* The user's PIN and what the token counts of it; the content of a pin-file. */
+struct mock_pin {
+	char text[MOCK_PIN_LEN];
+	_Atomic uint32_t tries; /* 0: no counter */
+	_Atomic uint32_t left;
+	_Atomic uint32_t is_low; /* a wrong one was given since the last login */
+	_Atomic uint64_t tried;  /* with the PIN looked at */
+	_Atomic uint64_t refused;
+};
 
 /* What an armed failure does to the call that it hits. */
 struct mock_failure {
@@ -95,6 +108,7 @@ struct mock_control {
 	 *   sessions=N                    more give CKR_SESSION_COUNT
 	 *   report-sessions=N|none|unlimited   what CK_TOKEN_INFO says instead
 	 *   pin=TEXT, so-pin=TEXT, pin-tries=N (0: no counter)
+	 *   pin-file=PATH                 a struct mock_pin that processes share
 	 *   reboot-after=N, reboot-every=N     calls; with the options that follow
 	 *   session-rv=CKR, keep-login, move-slot, handles=new|aliased|kept
 	 *   dead-after=N[:CKR]            every call fails until C_Finalize, C_Initialize

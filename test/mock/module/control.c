@@ -58,14 +58,12 @@ void mock_options_reset(void)
 	mock_lock();
 	mock.session_limit = 0;
 	mock.has_reported_limit = false;
-	snprintf(mock.pin, sizeof(mock.pin), "%s", MOCK_USER_PIN);
 	snprintf(mock.so_pin, sizeof(mock.so_pin), "%s", MOCK_SO_PIN);
 	snprintf(mock.label, sizeof(mock.label), "%s", MOCK_TOKEN_LABEL);
 	snprintf(mock.serial, sizeof(mock.serial), "%s", "0001");
 	mock.report[0] = '\0';
-	mock.pin_tries = mock.pin_left = 10;
-	mock.is_pin_low = false;
 	mock.is_pin_set = true;
+	mock_pin_reset();
 	mock.dead_session_rv = CKR_SESSION_HANDLE_INVALID;
 	mock.scripted_reboot = (struct mock_reboot){ 0 };
 	mock_unlock();
@@ -248,15 +246,16 @@ static void set_reported_limit(CK_ULONG reported)
 
 static void set_pin(const char *user_pin)
 {
-	set_text(mock.pin, sizeof(mock.pin), user_pin);
+	set_text(mock_pin()->text, sizeof(mock_pin()->text), user_pin);
 }
 
 static void set_pin_tries(unsigned tries)
 {
-	mock_lock();
-	mock.pin_tries = mock.pin_left = tries;
-	mock.is_pin_low = false;
-	mock_unlock();
+	struct mock_pin *pin = mock_pin();
+
+	atomic_store(&pin->tries, tries);
+	atomic_store(&pin->left, tries);
+	atomic_store(&pin->is_low, false);
 }
 
 static void kill_module(CK_RV rv)

@@ -5,8 +5,9 @@
  *   entry.c      the 68 entry points: count, let faults act, call the backend
  *   faults.c     failures, latency, hangs, reboots; all off the fast path
  *   script.c     the text form of the controls;  control.c  the structure of mock.h
- *   session.c    session table, login, PIN counter;  token.c  slots, C_Initialize
- *   object.c     object store;  factory.c  its keys;  find.c  object calls
+ *   session.c    session table, login;  pin.c  the PIN and its counter
+ *   token.c      slots, C_Initialize
+ * C_Initialize object.c     object store;  factory.c  its keys;  find.c  object calls
  *   mechanism.c  the mechanisms;  toy.c  the toy cryptography
  *   operation.c  encrypt, decrypt, digest, sign, verify;  stream.c  their data paths
  *   keys.c       generate, wrap, unwrap, derive
@@ -196,6 +197,12 @@ void mock_sessions_kill_all(CK_RV rv);
 void mock_login_change(uint32_t user); /* MOCK_NOBODY, CKU_USER or CKU_SO */
 /* Without: */
 CK_RV mock_dead_session_rv(CK_SESSION_HANDLE handle);
+
+/* --- the user's PIN ---------------------------------------------------------- */
+struct mock_pin *mock_pin(void); /* the one in force; never NULL */
+void mock_pin_reset(void);       /* this process's own */
+void mock_pin_fill(struct mock_pin *pin, const char *text, unsigned tries);
+bool mock_pin_share(const char *path);
 /* May this PIN be tried, and what came of it: the counter with its flags. */
 CK_RV mock_pin_allowed(CK_USER_TYPE user);
 void mock_pin_result(CK_USER_TYPE user, CK_RV rv);
@@ -233,10 +240,7 @@ struct mock_state {
 	CK_ULONG session_limit; /* 0: none */
 	bool has_reported_limit;
 	CK_ULONG reported_limit;
-	char pin[64];
-	char so_pin[64];
-	unsigned pin_tries, pin_left; /* 0 tries: no counter */
-	bool is_pin_low;
+	char so_pin[MOCK_PIN_LEN];
 	bool is_pin_set;
 	char label[33];
 	char serial[17];

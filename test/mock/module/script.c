@@ -245,7 +245,12 @@ static bool copy_text(char *to, size_t size, const char *value)
 
 static bool do_pin(char *value)
 {
-	return copy_text(mock.pin, sizeof(mock.pin), value);
+	return copy_text(mock_pin()->text, sizeof(mock_pin()->text), value);
+}
+
+static bool do_pin_file(char *value)
+{
+	return mock_pin_share(value);
 }
 
 static bool do_so_pin(char *value)
@@ -424,6 +429,7 @@ static const struct item {
 	{ "sessions", do_sessions, true },
 	{ "report-sessions", do_report_sessions, true },
 	{ "pin", do_pin, true },
+	{ "pin-file", do_pin_file, true },
 	{ "so-pin", do_so_pin, true },
 	{ "pin-tries", do_pin_tries, true },
 	{ "reboot-after", do_reboot_after, true },

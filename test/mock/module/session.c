@@ -138,55 +138,6 @@ void mock_login_change(uint32_t user)
 		mock_objects_log_out();
 }
 
-/* --- the PIN counter --------------------------------------------------------- */
-
-CK_RV mock_pin_allowed(CK_USER_TYPE user)
-{
-	CK_RV rv = CKR_OK;
-
-	mock_lock();
-	if (user != CKU_SO && mock.pin_tries != 0 && mock.pin_left == 0)
-		rv = CKR_PIN_LOCKED;
-	mock_unlock();
-	return rv;
-}
-
-void mock_pin_result(CK_USER_TYPE user, CK_RV rv)
-{
-	mock_count(user == CKU_CONTEXT_SPECIFIC ? &mock.context_logins
-						: &mock.logins_tried);
-	if (rv != CKR_OK)
-		mock_count(&mock.logins_failed);
-	if (user == CKU_SO)
-		return;
-	mock_lock();
-	if (rv == CKR_OK) {
-		mock.pin_left = mock.pin_tries;
-		mock.is_pin_low = false;
-	} else if (rv == CKR_PIN_INCORRECT) {
-		mock.is_pin_low = true;
-		if (mock.pin_left > 0)
-			mock.pin_left--;
-	}
-	mock_unlock();
-}
-
-CK_FLAGS mock_pin_flags(void)
-{
-	CK_FLAGS flags = 0;
-
-	mock_lock();
-	if (mock.pin_tries != 0 && mock.is_pin_low)
-		flags = mock.pin_left == 0 ? CKF_USER_PIN_LOCKED
-			: mock.pin_left == 1
-				? CKF_USER_PIN_COUNT_LOW | CKF_USER_PIN_FINAL_TRY
-				: CKF_USER_PIN_COUNT_LOW;
-	if (mock.pin_tries == 1 && mock.pin_left == 1)
-		flags |= CKF_USER_PIN_FINAL_TRY;
-	mock_unlock();
-	return flags;
-}
-
 /* --- the own backend's session calls ----------------------------------------- */
 
 CK_RV own_C_OpenSession(CK_SLOT_ID slot, CK_FLAGS flags, CK_VOID_PTR application,
@@ -315,7 +266,7 @@ CK_RV own_C_Login(CK_SESSION_HANDLE session, CK_USER_TYPE user, CK_UTF8CHAR_PTR 
 		return CKR_ARGUMENTS_BAD;
 	CK_RV allowed = mock_pin_allowed(user);
 	mock_lock();
-	const char *right = user == CKU_SO ? mock.so_pin : mock.pin;
+	const char *right = user == CKU_SO ? mock.so_pin : mock_pin()->text;
 	rv = login_in_place(s, user);
 	bool is_tried = rv == CKR_OK;
 	if (is_tried)

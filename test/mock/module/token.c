@@ -120,7 +120,7 @@ static void fill_token_info(CK_TOKEN_INFO *info)
 	info->ulMaxSessionCount = info->ulMaxRwSessionCount = limit;
 	info->ulSessionCount = atomic_load(&mock.now);
 	info->ulRwSessionCount = open_read_write();
-	info->ulMaxPinLen = sizeof(mock.pin) - 1;
+	info->ulMaxPinLen = MOCK_PIN_LEN - 1;
 	info->ulMinPinLen = 4;
 	info->ulTotalPublicMemory = info->ulFreePublicMemory = CK_UNAVAILABLE_INFORMATION;
 	info->ulTotalPrivateMemory = info->ulFreePrivateMemory =
@@ -196,9 +196,9 @@ static CK_RV set_pin(char *to, const CK_UTF8CHAR *pin, CK_ULONG len)
 {
 	if (pin == NULL)
 		return CKR_ARGUMENTS_BAD;
-	if (len < 4 || len > sizeof(mock.pin) - 1)
+	if (len < 4 || len > MOCK_PIN_LEN - 1)
 		return CKR_PIN_LEN_RANGE;
-	memset(to, 0, sizeof(mock.pin));
+	memset(to, 0, MOCK_PIN_LEN);
 	memcpy(to, pin, len);
 	return CKR_OK;
 }
@@ -240,11 +240,11 @@ CK_RV own_C_InitPIN(CK_SESSION_HANDLE session, CK_UTF8CHAR_PTR pin, CK_ULONG len
 	(void)session;
 	mock_lock();
 	if (atomic_load(&mock.user) == CKU_SO)
-		rv = set_pin(mock.pin, pin, len);
+		rv = set_pin(mock_pin()->text, pin, len);
 	if (rv == CKR_OK) {
 		mock.is_pin_set = true;
-		mock.pin_left = mock.pin_tries;
-		mock.is_pin_low = false;
+		atomic_store(&mock_pin()->left, atomic_load(&mock_pin()->tries));
+		atomic_store(&mock_pin()->is_low, false);
 	}
 	mock_unlock();
 	return rv;
@@ -261,7 +261,7 @@ CK_RV own_C_SetPIN(CK_SESSION_HANDLE session, CK_UTF8CHAR_PTR old_pin, CK_ULONG 
 	if (!(s->flags & CKF_RW_SESSION))
 		return CKR_SESSION_READ_ONLY;
 	mock_lock();
-	char *pin = atomic_load(&mock.user) == CKU_SO ? mock.so_pin : mock.pin;
+	char *pin = atomic_load(&mock.user) == CKU_SO ? mock.so_pin : mock_pin()->text;
 	rv = is_pin(pin, old_pin, old_len) ? set_pin(pin, new_pin, new_len)
 					   : CKR_PIN_INCORRECT;
 	mock_unlock();
