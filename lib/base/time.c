@@ -34,6 +34,12 @@ static struct timespec to_timespec(int64_t time_ns)
 				  .tv_nsec = (long)(time_ns % HP_SECOND) };
 }
 
+void hp_pause(int64_t span_ns)
+{
+	struct timespec span = to_timespec(span_ns);
+	clock_nanosleep(CLOCK_MONOTONIC, 0, &span, NULL);
+}
+
 void hp_cond_init(pthread_cond_t *cond)
 {
 	pthread_condattr_t attributes;

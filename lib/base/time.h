@@ -50,6 +50,9 @@ void hp_cond_init(pthread_cond_t *cond);
 bool hp_cond_wait_until(pthread_cond_t *cond, pthread_mutex_t *mutex,
 			int64_t deadline_ns);
 
+/* Sleep; a signal may end it early. */
+void hp_pause(int64_t span_ns);
+
 /* Lock, or false at deadline_ns. A robust mutex whose owner died is taken, and is
  * consistent again: for those that guard nothing but a turn. */
 bool hp_mutex_lock_until(pthread_mutex_t *mutex, int64_t deadline_ns);

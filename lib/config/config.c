@@ -11,21 +11,39 @@
 #include "base/memory.h"
 
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-/* /var/lib/hsmpool for root, else in the user's folder for state; NULL: no memory or
- * no such folder. */
+/* The first folder of the service's StateDirectory=, or one of our own in it. */
+static char *find_service_dir(const char *folders)
+{
+	size_t len = strcspn(folders, ":");
+	const char *own = "/hsmpool";
+	char *path = NULL;
+	while (len > 1 && folders[len - 1] == '/')
+		len--;
+	bool is_own = len >= strlen(own) &&
+		      memcmp(folders + len - strlen(own), own, strlen(own)) == 0;
+	return asprintf(&path, "%.*s%s", (int)len, folders, is_own ? "" : own) < 0 ? NULL
+										   : path;
+}
+
+/* /var/lib/hsmpool for root, else in the service's or the user's folder for state; NULL:
+ * no memory or no such folder. */
 static char *find_state_dir(void)
 {
+	const char *service = secure_getenv("STATE_DIRECTORY");
 	const char *state_home = secure_getenv("XDG_STATE_HOME");
 	const char *home = secure_getenv("HOME");
 	char *path = NULL;
 	int len = -1;
 	if (geteuid() == 0)
 		return strdup("/var/lib/hsmpool");
+	if (service && service[0] == '/')
+		return find_service_dir(service);
 	if (state_home && state_home[0] == '/')
 		len = asprintf(&path, "%s/hsmpool", state_home);
 	else if (home && home[0] == '/')

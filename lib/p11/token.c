@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/time.h"
@@ -236,12 +235,6 @@ static hsmpool_status find_once(struct hp_module *module, const struct hp_uri *u
 #define FIRST_PAUSE (5 * HP_MS)
 #define PATIENCE    (300 * HP_MS)
 
-static void pause_for(int64_t ns)
-{
-	struct timespec span = { .tv_sec = ns / HP_SECOND, .tv_nsec = ns % HP_SECOND };
-	clock_nanosleep(CLOCK_MONOTONIC, 0, &span, NULL);
-}
-
 /*
  * SoftHSM2 writes the token's file anew at each login, and unlocks it before the new
  * content is there: a process that starts in that moment overlooks the token, and goes
@@ -257,7 +250,7 @@ hsmpool_status hp_token_find(struct hp_module *module, const struct hp_uri *uri,
 		hsmpool_status status = find_once(module, uri, out, &is_missing, err);
 		if (!is_missing || hp_now_ns() + pause_ns > deadline_ns)
 			return status;
-		pause_for(hp_jitter(pause_ns, 50));
+		hp_pause(hp_jitter(pause_ns, 50));
 		hsmpool_status restarted = HSMPOOL_OK;
 		if (!hp_module_restart(module, &restarted, err))
 			return status;

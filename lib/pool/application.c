@@ -38,8 +38,13 @@ static struct hp_secret *put_aside_locked(hsmpool *pool)
 static void keep_login(hsmpool *pool, enum hp_login_state state, CK_USER_TYPE user,
 		       struct hp_secret *pin)
 {
+	struct hp_secret *released = NULL;
 	pthread_mutex_lock(&pool->lock);
 	struct hp_secret *old = put_aside_locked(pool);
+	if (pin && hp_pool_is_refused_locked(pool, pin)) {
+		released = pool->refused;
+		pool->refused = NULL;
+	}
 	pool->pin = pin;
 	pool->user = user;
 	pool->login = state;
@@ -47,6 +52,16 @@ static void keep_login(hsmpool *pool, enum hp_login_state state, CK_USER_TYPE us
 	pthread_cond_broadcast(&pool->login_done);
 	pthread_mutex_unlock(&pool->lock);
 	hp_secret_free(&old);
+	hp_secret_free(&released);
+}
+
+/* Other processes that log in with this PIN by themselves may do so again. */
+static void release_for_all(hsmpool *pool, CK_USER_TYPE user, const CK_BYTE *pin,
+			    CK_ULONG pin_len)
+{
+	HP_AUTO_SECRET *good = user == CKU_USER ? copy_pin(pin, pin_len) : NULL;
+	if (good)
+		hp_latch_note_good(pool->latch, good);
 }
 
 /* Whether a login that was answered with a catch-all code may be tried once more: the
@@ -90,8 +105,10 @@ CK_RV hp_pool_login_as(struct hp_session *session, CK_USER_TYPE user, const CK_B
 {
 	hsmpool *pool = hp_pool_of(session);
 	CK_RV rv = log_in_as(session, user, pin, pin_len);
-	if (rv == CKR_OK && user != CKU_CONTEXT_SPECIFIC)
+	if (rv == CKR_OK && user != CKU_CONTEXT_SPECIFIC) {
 		keep_login(pool, HP_LOGIN_IN, user, copy_pin(pin, pin_len));
+		release_for_all(pool, user, pin, pin_len);
+	}
 	return rv;
 }
 
@@ -220,4 +237,5 @@ void hp_pool_pin_changed(hsmpool *pool, CK_USER_TYPE user, const CK_BYTE *pin,
 	hp_secret_free(&own);
 	hp_secret_free(&old);
 	hp_secret_free(&old_own);
+	release_for_all(pool, user, pin, pin_len);
 }

@@ -17,6 +17,7 @@
 #include "base/secret.h"
 #include "base/time.h"
 #include "p11/uri.h"
+#include "pool/latch.h"
 #include "pool/pool.h"
 
 /* Where an entry is. Counted in pool->count[]. */
@@ -153,6 +154,7 @@ struct hsmpool {
 	struct hsmpool_session *entries; /* entry_count of them, never moved */
 	uint32_t entry_count;            /* max-sessions and stuck-reserve */
 	int64_t tick_ns;                 /* how often upkeep looks */
+	struct hp_latch *latch;          /* what other processes know of the user's PIN */
 
 	pthread_mutex_t lock;
 	/* guarded by lock, all below */
@@ -207,6 +209,8 @@ struct hsmpool {
 	 * us, or the source can be read only once and the SO is logged in. Or NULL. */
 	struct hp_secret *own_pin;
 	struct hp_secret *refused; /* the one that did not, if LATCHED by a PIN */
+	bool is_refusal_on_file;   /* so whether it still holds is to be asked there */
+	bool is_low_told;          /* a wrong PIN was counted: warned of */
 	hsmpool_error latched;     /* what borrowers are told */
 	int64_t latch_recheck_ns;
 	CK_RV last_error;
@@ -395,6 +399,7 @@ CK_RV hp_session_probe(struct hsmpool_session *e, enum hp_probe depth);
 hsmpool_status hp_pool_ensure_login(struct hsmpool_session *e, int64_t deadline_ns,
 				    hsmpool_error *err);
 bool hp_pool_is_latched_locked(hsmpool *pool, int64_t now);
+bool hp_pool_is_refused_locked(const hsmpool *pool, const struct hp_secret *pin);
 /* Whether a session of this state is logged in as the pool's user. */
 #define HP_POOL_PIN_CAP 256
 hsmpool_status hp_pool_obtain_pin(hsmpool *pool, const char *label,

@@ -6,7 +6,9 @@
  * outcome until their deadlines. The PIN source is read, and C_Login called, without
  * any lock. A refused PIN is never tried again by this pool: the state is LATCHED until
  * the source gives another PIN. One thread at a time gives a PIN to the token, context
- * logins included, so that a wrong one costs one try, not one per thread. Nobody ever
+ * logins included, so that a wrong one costs one try, not one per thread; and one process
+ * at a time (latch.h), so that it costs one, not one per process. The SO's PIN, which
+ * only an application gives, is not latched for other processes. Nobody ever
  * logs out: other users of the module in this process may rely on the login, and closing
  * the last session does it anyway.
  */
@@ -21,13 +23,14 @@
 #define LATCH_RECHECK_EVERY (10 * HP_SECOND)
 
 /* True while borrowers are to be refused. Now and then one is let through to see
- * whether the source has a new PIN. */
+ * whether the source has a new PIN, or the old one was released. */
 bool hp_pool_is_latched_locked(hsmpool *pool, int64_t now)
 {
 	if (pool->login != HP_LOGIN_LATCHED)
 		return false;
-	if (now < pool->latch_recheck_ns ||
-	    !hp_pin_source_is_rereadable(pool->options.pin_source))
+	bool may_change = hp_pin_source_is_rereadable(pool->options.pin_source) ||
+			  (pool->is_refusal_on_file && pool->pin);
+	if (now < pool->latch_recheck_ns || !may_change)
 		return true;
 	pool->latch_recheck_ns = now + LATCH_RECHECK_EVERY;
 	pool->login = HP_LOGIN_OUT;
@@ -39,6 +42,11 @@ static bool same_pin(const struct hp_secret *a, const struct hp_secret *b)
 	return a && b && a->len == b->len && hp_equal_secret(a->data, b->data, a->len);
 }
 
+bool hp_pool_is_refused_locked(const hsmpool *pool, const struct hp_secret *pin)
+{
+	return same_pin(pool->refused, pin);
+}
+
 /* Whatever the code was: no PIN was refused, so nothing is latched and the login is
  * tried again after a while. */
 static hsmpool_status as_down(hsmpool_error *err)
@@ -47,28 +55,45 @@ static hsmpool_status as_down(hsmpool_error *err)
 	return HSMPOOL_ERR_DOWN;
 }
 
-/* Would trying a PIN be safe and of use? */
-static hsmpool_status check_token_flags(struct hsmpool_session *e, const char *label,
-					CK_RV *rv, hsmpool_error *err)
+static CK_RV read_flags(struct hsmpool_session *e, CK_FLAGS *flags)
 {
 	CK_TOKEN_INFO info;
-	*rv = hp_session_token_info(&e->session, &info);
+	CK_RV rv = hp_session_token_info(&e->session, &info);
+	*flags = rv == CKR_OK ? info.flags : 0;
+	return rv;
+}
+
+/* Once, until the count is full again. */
+static void warn_if_low(hsmpool *pool, CK_FLAGS flags, const char *label)
+{
+	bool is_low = (flags & CKF_USER_PIN_COUNT_LOW) != 0;
+	pthread_mutex_lock(&pool->lock);
+	bool is_news = is_low && !pool->is_low_told;
+	pool->is_low_told = is_low;
+	pthread_mutex_unlock(&pool->lock);
+	if (is_news)
+		HP_LOG(WARNING, "pin-count-low",
+		       "a wrong PIN was given to token '%s' since the last login", label);
+}
+
+/* Would trying a PIN be safe and of use? */
+static hsmpool_status check_token_flags(struct hsmpool_session *e, const char *label,
+					CK_FLAGS *flags, CK_RV *rv, hsmpool_error *err)
+{
+	*rv = read_flags(e, flags);
 	if (*rv != CKR_OK) {
 		hp_rv_fail(err, *rv, "read the state of token '%s'", label);
 		return as_down(err);
 	}
-	HP_CHECK(!(info.flags & CKF_USER_PIN_LOCKED), err, HSMPOOL_ERR_AUTH,
+	HP_CHECK(!(*flags & CKF_USER_PIN_LOCKED), err, HSMPOOL_ERR_AUTH,
 		 "the user PIN of token '%s' is locked: the security officer must set a "
 		 "new one",
 		 label);
-	HP_CHECK(!(info.flags & CKF_USER_PIN_FINAL_TRY), err, HSMPOOL_ERR_AUTH,
+	HP_CHECK(!(*flags & CKF_USER_PIN_FINAL_TRY), err, HSMPOOL_ERR_AUTH,
 		 "token '%s' has one PIN try left, which is not spent automatically: log "
-		 "in by "
-		 "hand with the right PIN first",
+		 "in by hand with the right PIN first",
 		 label);
-	if (info.flags & CKF_USER_PIN_COUNT_LOW)
-		HP_LOG(WARNING, "pin-count-low",
-		       "a wrong PIN was given to token '%s' since the last login", label);
+	warn_if_low(e->pool, *flags, label);
 	return HSMPOOL_OK;
 }
 
@@ -168,25 +193,49 @@ static hsmpool_status fail_refused(const hsmpool *pool, const char *label, CK_RV
 	return HSMPOOL_ERR_AUTH;
 }
 
+/* Some tokens answer a wrong PIN with a catch-all code, but count it. */
+static bool was_counted(struct hsmpool_session *e, CK_FLAGS before)
+{
+	const CK_FLAGS counted =
+		CKF_USER_PIN_COUNT_LOW | CKF_USER_PIN_FINAL_TRY | CKF_USER_PIN_LOCKED;
+	CK_FLAGS now;
+	return read_flags(e, &now) == CKR_OK && (now & counted & ~before);
+}
+
+/* What C_Login's answer says of the PIN. */
+static enum hp_latch_outcome outcome_of(struct hsmpool_session *e, CK_RV rv,
+					CK_FLAGS before)
+{
+	enum hp_rv_class class = hp_rv_class(&e->pool->module->overrides, rv);
+	if (rv == CKR_OK)
+		return HP_LATCH_TRY_GOOD;
+	if (class == HP_RV_PIN || (class == HP_RV_AMBIGUOUS && was_counted(e, before)))
+		return HP_LATCH_TRY_REFUSED;
+	return HP_LATCH_TRY_NOT_MADE;
+}
+
 /* One C_Login. *pin is consumed: kept as the pool's, or as the refused one. */
 static hsmpool_status try_pin(struct hsmpool_session *e, const char *label,
-			      struct hp_secret **pin, CK_RV *rv, hsmpool_error *err)
+			      CK_FLAGS flags, struct hp_secret **pin,
+			      enum hp_latch_outcome *outcome, CK_RV *rv,
+			      hsmpool_error *err)
 {
 	hsmpool *pool = e->pool;
 	*rv = hp_session_login(&e->session, pool->user, *pin);
+	*outcome = outcome_of(e, *rv, flags);
 	enum hp_rv_class class = hp_rv_class(&pool->module->overrides, *rv);
 	bool is_in = *rv == CKR_OK || (class == HP_RV_LOGIN_RACE && is_user_logged_in(e));
+	bool is_refused = *outcome == HP_LATCH_TRY_REFUSED;
 	struct hp_secret *old = NULL;
 	pthread_mutex_lock(&pool->lock);
 	if (*rv == CKR_OK) {
 		pool->stats.logins++;
+		pool->is_low_told = false;
 	} else if (!is_in) {
 		pool->stats.login_failures++;
 		hp_pool_note_error_locked(pool, *rv);
 	}
-	struct hp_secret **keep = is_in                ? &pool->pin
-				  : class == HP_RV_PIN ? &pool->refused
-						       : NULL;
+	struct hp_secret **keep = is_in ? &pool->pin : is_refused ? &pool->refused : NULL;
 	if (keep) {
 		old = *keep;
 		*keep = *pin;
@@ -194,24 +243,73 @@ static hsmpool_status try_pin(struct hsmpool_session *e, const char *label,
 	}
 	pthread_mutex_unlock(&pool->lock);
 	hp_secret_free(&old);
-	if (is_in) {
-		*rv = CKR_OK;
+	if (is_in)
 		return HSMPOOL_OK;
-	}
 	hp_rv_fail(err, *rv, "log in to token '%s' with the PIN from %s", label,
 		   pin_origin(pool));
-	return class == HP_RV_PIN ? fail_refused(pool, label, *rv, err) : as_down(err);
+	return is_refused ? fail_refused(pool, label, *rv, err) : as_down(err);
 }
 
-/* The PIN of the source, which must not be one that was refused. */
+/* Only the user's PIN is shared with other processes. */
+static bool is_shared(const hsmpool *pool)
+{
+	return atomic_load(&pool->user) == CKU_USER;
+}
+
+/* With the turn among the processes: what the token says of its tries is read in it. */
+static hsmpool_status try_pin_in_turn(struct hsmpool_session *e, const char *label,
+				      struct hp_latch_turn *turn, struct hp_secret **pin,
+				      CK_RV *rv, hsmpool_error *err)
+{
+	hsmpool *pool = e->pool;
+	enum hp_latch_outcome outcome = HP_LATCH_TRY_NOT_MADE;
+	CK_FLAGS flags;
+	hsmpool_status status = check_token_flags(e, label, &flags, rv, err);
+	if (status == HSMPOOL_OK)
+		status = hp_latch_begin(turn, flags, err);
+	if (status == HSMPOOL_OK)
+		status = try_pin(e, label, flags, pin, &outcome, rv, err);
+	bool is_on_file = hp_latch_end(turn, outcome, *rv);
+	pthread_mutex_lock(&pool->lock);
+	if (outcome == HP_LATCH_TRY_REFUSED)
+		pool->is_refusal_on_file = is_on_file;
+	pthread_mutex_unlock(&pool->lock);
+	if (status == HSMPOOL_OK)
+		*rv = CKR_OK;
+	return status;
+}
+
+/* Takes *pin; NULL: none is known any more. */
+static void keep_refused(hsmpool *pool, struct hp_secret **pin, bool is_on_file)
+{
+	pthread_mutex_lock(&pool->lock);
+	struct hp_secret *old = pool->refused;
+	pool->refused = *pin;
+	pool->is_refusal_on_file = is_on_file;
+	pthread_mutex_unlock(&pool->lock);
+	*pin = NULL;
+	hp_secret_free(&old);
+}
+
+/* The PIN of the source, which must not be one that was refused: by what the pool knows,
+ * or, where other processes share that and an operator may release it, by the file. */
 static hsmpool_status obtain_new_pin(hsmpool *pool, const char *label,
 				     struct hp_secret **pin, hsmpool_error *err)
 {
 	HP_TRY(hp_pool_obtain_pin(pool, label, pin, err));
-	HP_CHECK(!same_pin(pool->refused, *pin), err, HSMPOOL_ERR_AUTH,
+	if (!same_pin(pool->refused, *pin))
+		return HSMPOOL_OK;
+	enum hp_latch_view view = HP_LATCH_SAYS_NOTHING;
+	if (pool->is_refusal_on_file)
+		view = hp_latch_look(pool->latch, *pin, err);
+	if (view == HP_LATCH_SAYS_REFUSED)
+		return HSMPOOL_ERR_AUTH;
+	HP_CHECK(view == HP_LATCH_SAYS_CLEAR, err, HSMPOOL_ERR_AUTH,
 		 "token '%s' refused this PIN before; it is not tried again: "
 		 "correct the PIN source %s",
 		 label, pin_origin(pool));
+	struct hp_secret *released = NULL;
+	keep_refused(pool, &released, false);
 	return HSMPOOL_OK;
 }
 
@@ -227,9 +325,11 @@ static void keep_pin(hsmpool *pool, struct hp_secret **pin)
 }
 
 /* With the PIN in use. */
-static hsmpool_status log_in(struct hsmpool_session *e, CK_RV *rv, hsmpool_error *err)
+static hsmpool_status log_in(struct hsmpool_session *e, int64_t deadline_ns, CK_RV *rv,
+			     hsmpool_error *err)
 {
 	hsmpool *pool = e->pool;
+	struct hp_latch_turn turn = HP_LATCH_NO_TURN;
 	struct hp_token token;
 	char label[33];
 	hp_pool_token(pool, &token);
@@ -244,10 +344,15 @@ static hsmpool_status log_in(struct hsmpool_session *e, CK_RV *rv, hsmpool_error
 		keep_pin(pool, &pin);
 		return HSMPOOL_OK;
 	}
-	HP_TRY(check_token_flags(e, label, rv, err));
 	if (!pin)
 		HP_TRY(obtain_new_pin(pool, label, &pin, err));
-	hsmpool_status status = try_pin(e, label, &pin, rv, err);
+	hsmpool_status status = HSMPOOL_OK;
+	if (is_shared(pool))
+		status = hp_latch_enter(pool->latch, pin, deadline_ns, &turn, err);
+	if (status == HSMPOOL_ERR_AUTH)
+		keep_refused(pool, &pin, true);
+	if (status == HSMPOOL_OK)
+		status = try_pin_in_turn(e, label, &turn, &pin, rv, err);
 	if (status == HSMPOOL_OK)
 		HP_LOG(NOTICE, "logged-in", "logged in to token '%s'", label);
 	else
@@ -331,7 +436,7 @@ hsmpool_status hp_pool_ensure_login(struct hsmpool_session *e, int64_t deadline_
 		return turn == IS_LATCHED ? HSMPOOL_ERR_AUTH : HSMPOOL_OK;
 
 	CK_RV rv;
-	hsmpool_status status = log_in(e, &rv, err);
+	hsmpool_status status = log_in(e, deadline_ns, &rv, err);
 	struct hp_judgement judgement = { .is_alive = true };
 	if (status == HSMPOOL_ERR_DOWN && rv != CKR_OK)
 		judgement = hp_session_judge(e, rv);
@@ -340,7 +445,8 @@ hsmpool_status hp_pool_ensure_login(struct hsmpool_session *e, int64_t deadline_
 	 * about the login: it is closed, and the next one is tried at once. */
 	bool is_dead = judgement.class == HP_RV_SESSION_DEAD ||
 		       judgement.class == HP_RV_TOKEN_GONE;
-	settle_locked(pool, status, !is_dead || e->opened_ns > pool->lost_ns, err);
+	bool is_failing = !is_dead || e->opened_ns > pool->lost_ns;
+	settle_locked(pool, status, is_failing && status != HSMPOOL_ERR_TIMEOUT, err);
 	pthread_mutex_unlock(&pool->lock);
 	hp_pool_note_loss(pool, judgement.loss, e->session.generation, rv);
 	if (is_dead)
@@ -373,26 +479,42 @@ static hsmpool_status take_pin(hsmpool *pool, struct hp_secret *pin, hsmpool_err
 	return HSMPOOL_OK;
 }
 
+/* Not in turn with other processes, which would make each wait for all: a PIN that is
+ * changed elsewhere may cost as many tries as there are processes in this very call. */
+static hsmpool_status try_context_pin(struct hp_session *session,
+				      const struct hp_secret *pin, bool *is_refused,
+				      bool *is_on_file, hsmpool_error *err)
+{
+	hsmpool *pool = hp_pool_of(session);
+	*is_refused = *is_on_file =
+		hp_latch_look(pool->latch, pin, err) == HP_LATCH_SAYS_REFUSED;
+	if (*is_refused)
+		return HSMPOOL_ERR_AUTH;
+	CK_RV rv = hp_session_login(session, CKU_CONTEXT_SPECIFIC, pin);
+	if (rv == CKR_OK)
+		return HSMPOOL_OK;
+	*is_refused = hp_rv_class(&pool->module->overrides, rv) == HP_RV_PIN;
+	if (*is_refused)
+		*is_on_file = hp_latch_note_refused(pool->latch, pin, rv);
+	return hp_rv_fail(err, rv, "log in for one use of the key");
+}
+
 hsmpool_status hp_pool_context_login(struct hp_session *session, hsmpool_error *err)
 {
 	hsmpool *pool = hp_pool_of(session);
 	HP_AUTO_SECRET *pin = hp_secret_new(HP_POOL_PIN_CAP);
 	HP_CHECK(pin, err, HSMPOOL_ERR_SYSTEM, "no memory for the PIN");
 	HP_TRY(take_pin(pool, pin, err));
-	CK_RV rv = hp_session_login(session, CKU_CONTEXT_SPECIFIC, pin);
 	hsmpool_error scratch;
 	err = err ? err : &scratch;
-	hsmpool_status status = HSMPOOL_OK;
-	if (rv != CKR_OK)
-		status = hp_rv_fail(err, rv, "log in for one use of the key");
-	bool is_refused =
-		rv != CKR_OK && hp_rv_class(&pool->module->overrides, rv) == HP_RV_PIN;
+	bool is_refused, is_on_file;
+	hsmpool_status status =
+		try_context_pin(session, pin, &is_refused, &is_on_file, err);
+	if (is_refused)
+		keep_refused(pool, &pin, is_on_file);
 	pthread_mutex_lock(&pool->lock);
 	if (is_refused) {
 		pool->stats.login_failures++;
-		struct hp_secret *old = pool->refused;
-		pool->refused = pin;
-		pin = old;
 		settle_locked(pool, HSMPOOL_ERR_AUTH, true, err);
 	}
 	pool->is_pin_in_use = false;

@@ -173,6 +173,13 @@ static hsmpool_status find_module_and_token(hsmpool *pool, const CK_SLOT_ID *slo
 	return status;
 }
 
+static hsmpool_status make_latch(hsmpool *pool, hsmpool_error *err)
+{
+	pool->latch = hp_latch_new(pool->options.state_dir, &pool->token.info);
+	HP_CHECK(pool->latch, err, HSMPOOL_ERR_SYSTEM, "no memory for the PIN latch");
+	return HSMPOOL_OK;
+}
+
 /* How closely upkeep looks: a quarter of the shortest interval, 5 ms to 1 s. */
 static int64_t choose_tick(const struct hp_pool_options *options)
 {
@@ -239,6 +246,7 @@ static void free_pool(hsmpool *pool)
 	hp_secret_free(&pool->pin);
 	hp_secret_free(&pool->own_pin);
 	hp_secret_free(&pool->refused);
+	hp_latch_free(&pool->latch);
 	hp_module_close(&pool->module);
 	hp_pool_options_clear(&pool->options);
 	free(pool->entries);
@@ -264,6 +272,8 @@ static hsmpool_status open_on(hsmpool **out, const struct hp_pool_options *optio
 	hsmpool_status status = copy_options(&pool->options, options, err);
 	if (status == HSMPOOL_OK)
 		status = find_module_and_token(pool, slot, err);
+	if (status == HSMPOOL_OK)
+		status = make_latch(pool, err);
 	if (status != HSMPOOL_OK) {
 		free_pool(pool);
 		return status;

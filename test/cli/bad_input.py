@@ -37,7 +37,7 @@ def wrong_pin_on_softhsm():
     place = ground.with_token('wrong-softhsm-pin')
     place.pin.write_text('nonsense')
     refuses(place, AUTH, 'refused the PIN', 'random', '8')
-    refuses(place, AUTH, 'refused the PIN', 'encrypt', '--in', '/etc/passwd', '--out', 'x')
+    refuses(place, AUTH, 'refused this PIN before', 'encrypt', '--in', '/etc/passwd', '--out', 'x')
 
 
 def warnings_wait_for_success():

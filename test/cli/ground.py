@@ -105,9 +105,9 @@ class Place:
         return path
 
     def names(self):
-        """Every file and folder here, but those that dev init made."""
+        """Every file and folder here, but those that dev init made, and state-dir."""
         return sorted(path.name for path in self.path.iterdir()
-                      if path.name not in ('.config', '.local'))
+                      if path.name not in ('.config', '.local', 'state'))
 
 
 def forgiving_environment():

@@ -58,7 +58,9 @@ def make_token():
     private('pin', PIN + '\n')
     configuration = readme_block('ini')
     configuration = re.sub(r'(?m)^(module\s*=\s*)\S+', rf'\g<1>{SOFTHSM}', configuration)
-    configuration = configuration.replace('file:/etc/hsmpool/pin', f'file:{PLACE}/pin')
+    configuration = configuration.replace('file:/etc/hsmpool/pin', f'file:{PLACE}/pin\n'
+                                          # root's default is the machine's own folder
+                                          f'state-dir = {PLACE}/state')
     private('hsmpool.conf', configuration)
     run('softhsm2-util', '--module', SOFTHSM, '--init-token', '--free', '--label', TOKEN,
         '--so-pin', 'so-' + PIN, '--pin', PIN)

@@ -38,15 +38,16 @@ void ground_script(struct ground *g, const char *script);
 hsmpool_stats ground_stats(const struct ground *g);
 struct mock_counters ground_counters(const struct ground *g);
 
-/* Fails the test unless condition becomes true within 5 s. */
-#define eventually(condition)                                           \
-	do {                                                            \
-		int64_t eventually_until = hp_now_ns() + 5 * HP_SECOND; \
-		while (!(condition)) {                                  \
-			if (hp_now_ns() > eventually_until)             \
-				fail_msg("never: %s", #condition);      \
-			ground_nap();                                   \
-		}                                                       \
+/* Fails the test unless condition becomes true within 5 s, or as given. */
+#define eventually(condition) eventually_within(5, condition)
+#define eventually_within(seconds, condition)                                 \
+	do {                                                                  \
+		int64_t eventually_until = hp_now_ns() + (seconds)*HP_SECOND; \
+		while (!(condition)) {                                        \
+			if (hp_now_ns() > eventually_until)                   \
+				fail_msg("never: %s", #condition);            \
+			ground_nap();                                         \
+		}                                                             \
 	} while (0)
 void ground_nap(void); /* 1 ms: between two looks at a condition */
 

@@ -83,6 +83,18 @@ static void a_pin_refused_for_another_reason_is_told_with_that(void **state)
 	assert_status(try_open(g, &err), HSMPOOL_ERR_AUTH);
 	assert_non_null(strstr(err.text, "expired"));
 	assert_int_equal(err.ck_rv, CKR_PIN_EXPIRED);
+	/* Remembered, with the reason. */
+	assert_status(try_open(g, &err), HSMPOOL_ERR_AUTH);
+	assert_non_null(strstr(err.text, "expired"));
+	assert_int_equal(err.ck_rv, CKR_PIN_EXPIRED);
+	assert_int_equal(g->mock->calls("C_Login"), 1);
+}
+
+static void a_locked_pin_is_told_with_who_can_help(void **state)
+{
+	struct ground *g = *state;
+	hsmpool_error err;
+
 	ground_script(g, "fail=C_Login:1:CKR_PIN_LOCKED");
 	assert_status(try_open(g, &err), HSMPOOL_ERR_AUTH);
 	assert_non_null(strstr(err.text, "security officer"));
@@ -544,6 +556,7 @@ int main(void)
 		GROUND_TEST(without_a_pin_source_the_pool_stays_public),
 		GROUND_TEST(a_wrong_pin_is_tried_once_and_refused_at_once),
 		GROUND_TEST(a_pin_refused_for_another_reason_is_told_with_that),
+		GROUND_TEST(a_locked_pin_is_told_with_who_can_help),
 		GROUND_TEST(a_pin_refused_later_latches_the_pool),
 		GROUND_TEST(the_last_pin_try_is_not_spent),
 		GROUND_TEST(a_locked_pin_is_not_tried),

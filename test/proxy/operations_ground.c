@@ -77,8 +77,11 @@ static void write_configuration(const struct ground *g, unsigned max_sessions,
 	snprintf(path, sizeof(path), "%s/hsmpool.conf", g->fixture.dir);
 	FILE *file = fopen(path, "w");
 	assert_non_null(file);
-	fprintf(file, "[pool]\nmodule = %s\nmax-sessions = %u\nmin-sessions = 1\n%s\n",
-		g->fixture.module, max_sessions, pool_lines ? pool_lines : "");
+	fprintf(file,
+		"[pool]\nmodule = %s\nstate-dir = %s/state\nmax-sessions = %u\n"
+		"min-sessions = 1\n%s\n",
+		g->fixture.module, g->fixture.dir, max_sessions,
+		pool_lines ? pool_lines : "");
 	fprintf(file, "[proxy]\n%s\n", proxy_lines ? proxy_lines : "");
 	assert_int_equal(fclose(file), 0);
 	chmod(path, 0600);
