@@ -35,6 +35,44 @@ def status_shows_limits():
     equal(place.ok('status', '--json').json['pool']['limit'], 7)
 
 
+def pin_is_latched_and_released():
+    """A refused PIN is shown by pin status, and tried again after pin release."""
+    place = ground.with_mock('latched', 'pin=another')
+    equal(place.ok('pin', 'status').out, 'no PIN is latched\n')
+    place.fails(AUTH, 'refused the PIN', 'random', '8')
+    place.fails(AUTH, 'refused this PIN before', 'random', '8')
+    equal(ground.counters(place)['logins'], 0, 'tries of the second run')
+    shown = place.ok('pin', 'status').out
+    expect("token 'mock', serial 0001: latched" in shown, shown)
+    expect('CKR_PIN_INCORRECT' in shown, shown)
+    listed = place.ok('pin', 'status', '--json').json
+    equal([pin['state'] for pin in listed[0]['pins']], ['refused'])
+    expect('1234' not in str(listed), 'the PIN is shown')
+
+    equal(place.ok('pin', 'status', '--token', 'pkcs11:token=other', '--json').json, [])
+    place.ok('pin', 'release', '--token', 'pkcs11:serial=0002')
+    place.fails(AUTH, 'refused this PIN before', 'random', '8')
+    equal(place.ok('pin', 'release', '--json').json, {'released': 1, 'others': 0})
+    place.env['HSMPOOL_MOCK'] = f'report={place.report}'
+    place.ok('random', '8')
+
+
+def damaged_latch_is_released_by_all():
+    """A damaged latch refuses every PIN, and pin release --all removes it."""
+    place = ground.with_mock('damaged', 'pin=another')
+    place.fails(AUTH, 'refused the PIN', 'random', '8')
+    place.env['HSMPOOL_MOCK'] = f'report={place.report}'
+    (latch,) = (place / 'state').glob('*.latch')
+    latch.write_bytes(b'\xff' * 100)
+    place.fails(AUTH, 'pin release --all', 'random', '8')
+    equal(place.ok('pin', 'release', '--json').json, {'released': 0, 'others': 1})
+    place.fails(AUTH, 'pin release --all', 'random', '8')
+    expect('damaged' in place.ok('pin', 'status', '--all').out, 'not shown')
+    place.fails(USAGE, 'not both', 'pin', 'release', '--all', '--token', 'pkcs11:')
+    place.ok('pin', 'release', '--all')
+    place.ok('random', '8')
+
+
 def healthy_place():
     """doctor finds nothing wrong after dev init, and times the operations."""
     found = examine(PLACE)
@@ -206,6 +244,8 @@ if __name__ == '__main__':
     ground.run([
         status_shows_token_and_pool,
         status_shows_limits,
+        pin_is_latched_and_released,
+        damaged_latch_is_released_by_all,
         healthy_place,
         no_signature_unless_the_key_was_named,
         counted_key_is_not_used,

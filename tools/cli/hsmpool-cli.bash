@@ -5,11 +5,12 @@
 # touched, by pressing a key. test/cli compares them with `hsmpool-cli help`.
 
 _hsmpool_cli_verbs="dev keygen keys key encrypt decrypt sign verify mac random wrap unwrap
-	status doctor config bench version help"
+	status pin doctor config bench version help"
 
 declare -A _hsmpool_cli_subverbs=(
 	[dev]="init"
 	[key]="show export import destroy"
+	[pin]="status release"
 	[config]="check"
 )
 
@@ -35,6 +36,8 @@ declare -A _hsmpool_cli_options=(
 	["unwrap"]="--key --scheme --in --format --type --label --id --usage --extractable
 		--for"
 	["status"]=""
+	["pin status"]="--token --all"
+	["pin release"]="--token --all"
 	["doctor"]="--processes --key"
 	["config check"]=""
 	["bench"]="--pairs --seconds --keep-keys"
@@ -76,7 +79,7 @@ _hsmpool_cli_values()
 		*) words=$_hsmpool_cli_schemes ;;
 		esac
 		;;
-	--key | --target | --pool | --timeout | --chunk-size | --context | --label | --id | \
+	--key | --target | --token | --pool | --timeout | --chunk-size | --context | --label | --id | \
 		--secret-fd | --processes | --verify)
 		COMPREPLY=()
 		return

@@ -39,6 +39,8 @@ static const struct verb verbs[] = {
 	{ "wrap", verb_wrap, "export a key encrypted under another key" },
 	{ "unwrap", verb_unwrap, "import a key that was wrapped" },
 	{ "status", verb_status, "show the token, its limits, the pool's figures" },
+	{ "pin status", verb_pin_status, "show the PINs that are not tried any more" },
+	{ "pin release", verb_pin_release, "let a refused PIN be tried again" },
 	{ "doctor", verb_doctor, "check module, token, PIN, sessions, speed" },
 	{ "config check", verb_config_check, "check and print the configuration" },
 	{ "bench", verb_bench, "measure the pool against the same calls without it" },
