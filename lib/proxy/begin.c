@@ -83,7 +83,8 @@ static void record(struct hp_vsession *vs, struct hp_session *s,
 	struct hp_operations *ops = vs->operations;
 	struct hp_operation *op = ops->of[b->kind];
 	uint32_t bit = HP_KIND_BIT(b->kind);
-	hp_operations_end(ops, bit);
+	/* Where one operation is all there can be, this is it. */
+	hp_operations_end(ops, vs->slot->is_exclusive ? HP_KINDS_ALL : bit);
 	op->key = b->key;
 	hp_mechanism_copy(&op->mechanism, b->mechanism);
 	bool makes_nonce = b->kind == HP_KIND_ENCRYPT &&
@@ -100,7 +101,6 @@ static void record(struct hp_vsession *vs, struct hp_session *s,
 	ops->active |= bit;
 	ops->live |= bit;
 	ops->lingering &= ~bit;
-	/* Where one operation is all there can be, this is it. */
 	if (vs->slot->is_exclusive) {
 		hp_operations_end(ops, HP_KINDS_ALL & ~bit);
 		ops->lingering = 0;

@@ -278,18 +278,14 @@ bool hp_session_is_occupied(struct hp_session *s)
 
 /* A wrong padding must not take longer than a right one: after the end of a decryption
  * the module is asked no more, unless it looked at no data. */
-static bool may_ask_module(const struct hp_vsession *vs, const struct hp_session *s,
-			   const struct step *step, CK_RV rv)
+static bool may_ask_module(const struct hp_vsession *vs, const struct step *step,
+			   CK_RV rv)
 {
-	const uint32_t signatures =
-		HP_KIND_BIT(HP_KIND_SIGN) | HP_KIND_BIT(HP_KIND_SIGN_RECOVER);
-	/* It would keep the session from all others. */
-	bool is_in_the_way = (step->mask & signatures) && s->objects > 0;
 	bool is_oracle = (step->mask & HP_KIND_BIT(HP_KIND_DECRYPT)) &&
 			 rv != CKR_ARGUMENTS_BAD && rv != CKR_OPERATION_NOT_INITIALIZED &&
 			 rv != CKR_FUNCTION_NOT_SUPPORTED;
 	return vs->slot->is_exclusive && (vs->operations->live & step->mask) &&
-	       !is_oracle && !is_in_the_way;
+	       !is_oracle;
 }
 
 /* By the standard an error ends the operation. Whether the module thinks so too it says
@@ -404,11 +400,21 @@ static bool settle(struct hp_vsession *vs, struct hp_session *s, struct step *st
 	};
 	if (hp_failure_is_loss(&failure))
 		return settle_loss(vs, s, step, &failure, rv);
-	if (may_ask_module(vs, s, step, *rv))
+	if (may_ask_module(vs, step, *rv))
 		settle_error(vs, s, step);
 	else
 		linger(vs, s, step, *rv);
 	return false;
+}
+
+/* Of a module with one operation at a time: a call for another one may have ended it. */
+static void note_ended_in_vain(struct hp_vsession *vs, struct hp_session *s)
+{
+	struct hp_operations *ops = vs->operations;
+	if (!vs->slot->is_exclusive || !ops || !ops->live || hp_session_is_occupied(s))
+		return;
+	hp_operations_end(ops, HP_KINDS_ALL);
+	s->active = 0;
 }
 
 /* Nothing is active for this call: the module says so in its own way. */
@@ -425,6 +431,7 @@ static CK_RV ask_in_vain(struct hp_vsession *vs, struct hp_session *s, struct st
 				       : hp_pool_return(s, rv);
 		return hp_class_is_loss(class) ? hp_answer_to_loss(rv) : rv;
 	}
+	note_ended_in_vain(vs, s);
 	hp_operations_leave(vs, s);
 	return rv;
 }
@@ -454,6 +461,18 @@ static bool was_lost(struct hp_vsession *vs, uint32_t kinds)
 	return true;
 }
 
+static bool is_in_vain(const struct hp_vsession *vs, const struct step *step)
+{
+	const struct hp_operations *ops = vs->operations;
+	return !ops || !((ops->active | ops->lingering) & step->mask);
+}
+
+/* Which operations must be live for the module to answer. */
+static uint32_t concerned(const struct hp_vsession *vs, const struct step *step)
+{
+	return is_in_vain(vs, step) && vs->slot->is_exclusive ? HP_KINDS_ALL : step->mask;
+}
+
 static CK_RV run_steps(struct hp_vsession *vs, struct step *step)
 {
 	struct hp_attempt attempt = { .vs = vs, .tag = hp_kind_name(step->kinds[0]) };
@@ -468,11 +487,13 @@ static CK_RV run_steps(struct hp_vsession *vs, struct step *step)
 				hp_operations_leave(vs, s);
 			return CKR_DEVICE_ERROR;
 		}
-		CK_RV rv = hp_operations_attach(&attempt, step->mask, HP_WANT_CLEAN, &s);
+		uint32_t kinds = concerned(vs, step);
+		CK_RV rv = hp_operations_attach(&attempt, kinds, HP_WANT_CLEAN, &s);
+		if (rv != CKR_OK && kinds != step->mask && !hp_operation_any_active(vs))
+			continue; /* what could not be begun again is over, not this */
 		if (rv != CKR_OK)
 			return rv;
-		struct hp_operations *ops = vs->operations;
-		if (!ops || !((ops->active | ops->lingering) & step->mask))
+		if (is_in_vain(vs, step))
 			return ask_in_vain(vs, s, step);
 		if (attempt.is_again)
 			restore_arguments(step);
