@@ -315,8 +315,9 @@ struct options {
 	uint64_t seed;
 	uint32_t calls;
 	uint32_t seeds;
-	unsigned seconds; /* 0: no limit */
-	bool is_admin;    /* administrative calls too, [proxy] admin = yes */
+	unsigned seconds;  /* 0: no limit */
+	uint32_t sessions; /* max-sessions; 0: by the seed */
+	bool is_admin;     /* administrative calls too, [proxy] admin = yes */
 	bool is_verbose;
 	bool shows_crashes;
 	const char *reference; /* modules */
@@ -334,6 +335,8 @@ void generate_beginning(struct sequence *sequence, uint32_t first_id);
 enum side { SIDE_REFERENCE, SIDE_SUBJECT };
 void ground_make(void);
 void ground_remove(void);
+/* max-sessions of the subject from now on. */
+void ground_bound(uint32_t sessions);
 /* A fresh copy of the token for that side. */
 void ground_renew(enum side side);
 /* For the process that is that side: environment and error output. */

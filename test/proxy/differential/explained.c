@@ -32,56 +32,6 @@ static uint32_t beginning_of(const struct moment *m)
 	return m->at;
 }
 
-static bool is_same_kind(const struct function *a, const struct function *b)
-{
-	enum { KIND = 6 }; /* C_Sign, C_Encr, ... */
-
-	return strncmp(a->name, b->name, KIND) == 0;
-}
-
-/* C_SignFinal after C_SignInit of a mechanism without parts says that there is nothing to
- * be finished, and means: not in this way. */
-static bool is_end_by_standard(const struct function *begun,
-			       const struct function *function, CK_RV rv)
-{
-	if (rv == CKR_OPERATION_NOT_INITIALIZED)
-		return is_same_kind(begun, function);
-	return rv != CKR_OK && rv != CKR_BUFFER_TOO_SMALL && rv != CKR_OPERATION_ACTIVE;
-}
-
-/* Since the session's operation began, a call of it failed; by the standard that was its
- * end. */
-static bool has_failed_before(const struct moment *m)
-{
-	const struct call *calls = m->sequence->calls;
-	uint32_t begun = beginning_of(m);
-
-	for (uint32_t i = begun + 1; i < m->at; i++)
-		if (calls[i].session == calls[m->at].session &&
-		    !begins_operation(&functions[calls[i].function]) &&
-		    is_end_by_standard(&functions[calls[begun].function],
-				       &functions[calls[i].function],
-				       m->references[i].rv))
-			return true;
-	return false;
-}
-
-/* The session's operation is over, because of a call for another kind of operation. */
-static bool has_failed_of_another_kind(const struct moment *m)
-{
-	const struct call *calls = m->sequence->calls;
-	uint32_t begun = beginning_of(m);
-
-	for (uint32_t i = begun + 1; i < m->at; i++)
-		if (calls[i].session == calls[m->at].session &&
-		    functions[calls[i].function].uses & USES_OUTPUT &&
-		    !is_same_kind(&functions[calls[begun].function],
-				  &functions[calls[i].function]) &&
-		    m->references[i].rv == CKR_ARGUMENTS_BAD)
-			return true;
-	return false;
-}
-
 /* Since the session's operation began, somebody logged out. */
 static bool has_logged_out_since(const struct moment *m)
 {
@@ -138,37 +88,79 @@ static bool is_security_officer(const struct moment *m)
 	return !options.is_admin && (m->sequence->calls[m->at].number >> 4 & 3) == 1;
 }
 
+static bool is_init(const struct moment *m)
+{
+	return begins_operation(&functions[m->sequence->calls[m->at].function]);
+}
+
+/* A search is an operation of SoftHSM2's session, and C_EncryptFinal or C_DecryptFinal
+ * without a place for the length ends whatever is active there. */
+static bool has_ended_search(const struct moment *m)
+{
+	const struct call *calls = m->sequence->calls;
+
+	for (uint32_t i = m->at; i > beginning_of(m); i--) {
+		const struct function *function = &functions[calls[i - 1].function];
+		if (calls[i - 1].session == calls[m->at].session &&
+		    m->references[i - 1].rv == CKR_ARGUMENTS_BAD &&
+		    function->uses & USES_OUTPUT)
+			return strcmp(functions[calls[beginning_of(m)].function].name,
+				      "C_FindObjectsInit") == 0;
+	}
+	return false;
+}
+
+static bool has_logged_out_and_begins(const struct moment *m)
+{
+	return is_init(m) && has_logged_out_since(m);
+}
+
+static bool has_logged_out_and_goes_on(const struct moment *m)
+{
+	return !is_init(m) && has_logged_out_since(m);
+}
+
+static bool has_lost_key_and_begins(const struct moment *m)
+{
+	return is_init(m) && has_lost_key_since(m);
+}
+
+static bool has_lost_key_and_goes_on(const struct moment *m)
+{
+	return !is_init(m) && has_lost_key_since(m);
+}
+
+static const char after_logout[] = "an operation with a private key, after C_Logout";
+static const char after_change[] = "an operation whose key was destroyed or changed";
+static const char search_ended[] = "a search, after C_EncryptFinal without a length";
+static const char kept_sessions[] = "session objects beside abandoned signatures";
+static const char officer_refused[] = "the security officer, admin = no";
+
 static const struct explanation table[] = {
-	{ "C_", ANY_RV, CKR_OPERATION_NOT_INITIALIZED, has_failed_before, true,
-	  "The module keeps an operation after an error that ends it by the standard; "
-	  "the "
-	  "proxy does too until another session needs the real one." },
-	{ "C_", CKR_OPERATION_ACTIVE, ANY_RV, has_failed_before, true,
-	  "The same, seen by the next operation." },
-	{ "C_", CKR_OPERATION_NOT_INITIALIZED, ANY_RV, has_failed_of_another_kind, true,
-	  "C_EncryptFinal and C_DecryptFinal without a place for the length end whatever is "
-	  "active on the module's session; here only on the real one." },
-	{ "C_", ANY_RV, CKR_OPERATION_ACTIVE, has_failed_of_another_kind, true,
-	  "The same, seen by the next operation." },
-	{ "C_", ANY_RV, ANY_RV, has_logged_out_since, true,
-	  "The module goes on after C_Logout with an operation whose key is private; the "
-	  "proxy does too until another session needs the real one." },
-	{ "C_", ANY_RV, CKR_OBJECT_HANDLE_INVALID, has_lost_key_since, true,
-	  "The module goes on with a key that was destroyed or changed meanwhile; the proxy "
-	  "does too until another session needs the real one." },
-	{ "C_", ANY_RV, CKR_KEY_HANDLE_INVALID, has_lost_key_since, true, "The same." },
-	{ "C_", CKR_OPERATION_ACTIVE, ANY_RV, has_lost_key_since, true,
-	  "The same, seen by the next operation." },
-	{ "C_", ANY_RV, CKR_OPERATION_NOT_INITIALIZED, has_lost_key_since, true,
-	  "The same." },
-	{ "C_", ANY_RV, CKR_KEY_FUNCTION_NOT_PERMITTED, has_lost_key_since, true,
-	  "The same." },
-	{ "C_", ANY_RV, CKR_FUNCTION_FAILED, has_objects, true,
-	  "Every real session is kept by session objects and has a signature that nobody "
-	  "finished: the deadline passed." },
+	{ "C_", ANY_RV, CKR_OBJECT_HANDLE_INVALID, has_logged_out_and_goes_on, true,
+	  after_logout },
+	{ "C_", ANY_RV, CKR_KEY_HANDLE_INVALID, has_logged_out_and_goes_on, true,
+	  after_logout },
+	{ "C_", ANY_RV, CKR_OPERATION_NOT_INITIALIZED, has_logged_out_and_goes_on, true,
+	  after_logout },
+	{ "C_", CKR_OPERATION_ACTIVE, ANY_RV, has_logged_out_and_begins, true,
+	  after_logout },
+	{ "C_", ANY_RV, CKR_OBJECT_HANDLE_INVALID, has_lost_key_and_goes_on, true,
+	  after_change },
+	{ "C_", ANY_RV, CKR_KEY_HANDLE_INVALID, has_lost_key_and_goes_on, true,
+	  after_change },
+	{ "C_", ANY_RV, CKR_KEY_FUNCTION_NOT_PERMITTED, has_lost_key_and_goes_on, true,
+	  after_change },
+	{ "C_", ANY_RV, CKR_OPERATION_NOT_INITIALIZED, has_lost_key_and_goes_on, true,
+	  after_change },
+	{ "C_", CKR_OPERATION_ACTIVE, ANY_RV, has_lost_key_and_begins, true,
+	  after_change },
+	{ "C_", ANY_RV, CKR_OPERATION_ACTIVE, has_ended_search, true, search_ended },
+	{ "C_FindObjects", CKR_OPERATION_NOT_INITIALIZED, ANY_RV, has_ended_search, true,
+	  search_ended },
+	{ "C_", ANY_RV, CKR_FUNCTION_FAILED, has_objects, true, kept_sessions },
 	{ "C_Login", ANY_RV, CKR_ACTION_PROHIBITED, is_security_officer, false,
-	  "admin = no: the security officer is refused before anything else is "
-	  "checked." },
+	  officer_refused },
 	{ NULL, 0, 0, NULL, false, NULL },
 };
 

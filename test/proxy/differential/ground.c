@@ -185,7 +185,7 @@ static void write_text(const char *path, const char *text)
 	MUST(chmod(path, 0600) == 0);
 }
 
-static void write_configurations(enum side side)
+static void write_token_configuration(enum side side)
 {
 	char text[2000];
 
@@ -194,11 +194,19 @@ static void write_configurations(enum side side)
 		 "log.level = ERROR\nslots.removable = false\n",
 		 path_of(side, "tokens"));
 	write_text(path_of(side, "softhsm2.conf"), text);
+}
+
+/* Nothing here waits for a session, so that a machine that is busy changes no answer. */
+void ground_bound(uint32_t sessions)
+{
+	char text[2000];
+
 	snprintf(text, sizeof(text),
-		 "[pool]\nmodule = %s\nmax-sessions = 2\nborrow-timeout = 200ms\n"
+		 "[pool]\nmodule = %s\nmax-sessions = %u\nborrow-timeout = 5s\n"
 		 "state-dir = %s\nlog = stderr\n[proxy]\nadmin = %s\n",
-		 fixture.module, path_of(side, ""), options.is_admin ? "yes" : "no");
-	write_text(path_of(side, "hsmpool.conf"), text);
+		 fixture.module, sessions, path_of(SIDE_SUBJECT, ""),
+		 options.is_admin ? "yes" : "no");
+	write_text(path_of(SIDE_SUBJECT, "hsmpool.conf"), text);
 }
 
 static int remove_entry(const char *path, const struct stat *status, int flag,
@@ -271,7 +279,7 @@ void ground_make(void)
 	munmap(slots, sizeof(ground_slots));
 	for (unsigned side = 0; side < 2; side++) {
 		MUST(mkdir(path_of(side, ""), 0700) == 0);
-		write_configurations(side);
+		write_token_configuration(side);
 	}
 }
 

@@ -3,12 +3,13 @@
  * differential: random sequences of PKCS#11 calls at SoftHSM2 and at the proxy over a
  * second, identical token; every answer must be the same.
  *
- *	differential [--seed S] [--seeds K] [--calls N] [--seconds T] [--admin]
- *	             [--reference MODULE] [--subject MODULE] [--alter FUNCTION]
- *[--crashes] [--verbose]
+ *	differential [--seed S] [--seeds K] [--calls N] [--seconds T] [--sessions R]
+ *	             [--admin] [--reference MODULE] [--subject MODULE] [--alter FUNCTION]
+ *	             [--crashes] [--verbose]
  *
  * Ends with 1 at the first difference that is not explained, after printing the shortest
- * sequence that shows it. --crashes: a crash of the reference counts as one, to see on
+ * sequence that shows it. --sessions: the pool's bound, else 2 and 4 in turn.
+ * --crashes: a crash of the reference counts as one, to see on
  * what it crashes.
  */
 #include "differential.h"
@@ -145,6 +146,7 @@ static bool run_seed(uint64_t seed, struct totals *totals)
 	struct sequence sequence = { NULL, 0, 0 };
 	bool is_fine = true;
 
+	ground_bound(options.sessions > 0 ? options.sessions : 2u << seed % 2);
 	generate(&sequence, seed, options.calls);
 	for (;;) {
 		struct comparison c = compare(&sequence);
@@ -180,8 +182,8 @@ static const char *built(const char *path)
 static void usage(void)
 {
 	fputs("usage: differential [--seed S] [--seeds K] [--calls N] [--seconds T]\n"
-	      "  [--admin] [--reference MODULE] [--subject MODULE] [--alter FUNCTION]\n"
-	      "  [--crashes] [--verbose]\n",
+	      "  [--sessions R] [--admin] [--reference MODULE] [--subject MODULE]\n"
+	      "  [--alter FUNCTION] [--crashes] [--verbose]\n",
 	      stderr);
 	exit(2);
 }
@@ -193,6 +195,7 @@ static void parse(int argc, char **argv)
 		{ "seeds", required_argument, NULL, 'k' },
 		{ "calls", required_argument, NULL, 'n' },
 		{ "seconds", required_argument, NULL, 't' },
+		{ "sessions", required_argument, NULL, 'b' },
 		{ "admin", no_argument, NULL, 'a' },
 		{ "verbose", no_argument, NULL, 'v' },
 		{ "reference", required_argument, NULL, 'r' },
@@ -218,6 +221,9 @@ static void parse(int argc, char **argv)
 			break;
 		case 't':
 			options.seconds = (unsigned)strtoul(optarg, NULL, 0);
+			break;
+		case 'b':
+			options.sessions = (uint32_t)strtoul(optarg, NULL, 0);
 			break;
 		case 'a':
 			options.is_admin = true;
