@@ -161,6 +161,18 @@ def every_source_file_is_built():
             yield f'{name_of(path)}: not built'
 
 
+def differences_are_documented():
+    """The differences that the random calls are allowed are those of docs/proxy.md."""
+    source = (ROOT / 'test/proxy/differential/explained.c').read_text()
+    titles = set(re.findall(r'^static const char \w+\[\] =\s+"(.*)";', source, re.MULTILINE))
+    table = (ROOT / 'docs/proxy.md').read_text().split('| where |')[1].split('\n\n')[0]
+    rows = set(re.findall(r'^\| (\w.*?) \|', table, re.MULTILINE))
+    for title in titles ^ rows:
+        yield f'{title}: not both in docs/proxy.md and in explained.c'
+    if not titles:
+        yield 'explained.c: no titles found'
+
+
 def source_is_formatted():
     """The source is as clang-format 14 leaves it."""
     tool = shutil.which('clang-format-14') or shutil.which('clang-format')
@@ -191,5 +203,6 @@ if __name__ == '__main__':
         links_lead_somewhere,
         files_open_with_licence_and_charter,
         every_source_file_is_built,
+        differences_are_documented,
         source_is_formatted,
     ])
