@@ -116,6 +116,7 @@ static hsmpool_status create_locked(const struct hp_creation *creation, hsmpool_
 		.run = run_create,
 		.user = &run,
 		.is_uniform_failure = creation->is_uniform_failure,
+		.is_answered_first = creation->is_uniform_failure,
 	};
 	HP_TRY(hp_operation_run(&op, deadline_ns, err));
 	hp_key_remember(key, &run.made, run.generation);

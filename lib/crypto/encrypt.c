@@ -244,6 +244,7 @@ static hsmpool_status run(struct transfer *t, hsmpool *pool, hsmpool_key *key,
 		.run = run_transfer,
 		.user = t,
 		.is_uniform_failure = !is_encryption,
+		.is_answered_first = !is_encryption,
 	};
 	hsmpool_status status = hp_operation_run(&op, deadline, err);
 	end_transfer(t);

@@ -67,7 +67,9 @@ hsmpool_status hp_multipart_fail(hsmpool_multipart *op, CK_RV rv, bool is_final,
 	if (op->kind == HSMPOOL_MULTIPART_DECRYPT && op->is_started)
 		rv = hp_uniform_rv(s, rv);
 	enum hp_rv_class told = hp_rv_class(&s->module->overrides, rv);
-	enum hp_rv_class class = hp_pool_return(s, rv);
+	enum hp_rv_class class = op->kind == HSMPOOL_MULTIPART_DECRYPT && op->is_started
+					 ? hp_pool_return_unprobed(s, rv)
+					 : hp_pool_return(s, rv);
 	if (told == HP_RV_STALE_HANDLE && op->key)
 		hp_key_forget_handle(op->key, op->kind == HSMPOOL_MULTIPART_ENCRYPT
 						      ? HP_KEY_FOR_PUBLIC_USE

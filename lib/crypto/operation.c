@@ -94,6 +94,14 @@ static bool may_be_dying_copy(const struct hp_operation *op, const struct outcom
 	       o->class == HP_RV_CALLER && hp_key_may_be_copy(op->key);
 }
 
+/* The same of the operation itself, by a catch-all code. */
+static bool may_have_lost_copy(const struct hp_operation *op, const struct outcome *o)
+{
+	return op->key && o->stage == HP_STAGE_SUBMITTED && o->told == HP_RV_AMBIGUOUS &&
+	       o->class == HP_RV_CALLER && !op->is_uniform_failure &&
+	       hp_key_may_be_copy(op->key);
+}
+
 static void count_try(struct tries *tries, const struct hp_operation *op,
 		      const struct outcome *o)
 {
@@ -105,7 +113,8 @@ static void count_try(struct tries *tries, const struct hp_operation *op,
 static bool may_repeat(const struct hp_operation *op, const struct outcome *o,
 		       const struct tries *tries)
 {
-	bool may_pass = is_loss(o->class) || may_be_dying_copy(op, o);
+	bool may_pass = is_loss(o->class) || may_be_dying_copy(op, o) ||
+			may_have_lost_copy(op, o);
 	if (o->rv == CKR_OK || !may_pass || tries->begun >= MOST_TRIES ||
 	    tries->stale >= MOST_STALE_TRIES)
 		return false;
@@ -221,8 +230,19 @@ static void run_on(struct hp_operation *op, struct hp_session *s, struct outcome
 	o->rv = op->run(op, s, handle, facts, &o->stage, &o->status, err);
 }
 
+/* With its session gone nothing else keeps the pool from being freed, and what went wrong
+ * is still to be said. */
+static void hold_pool(struct hp_operation *op)
+{
+	if (!op->is_held)
+		hp_pool_hold(op->pool);
+	op->is_held = true;
+}
+
 static void give_back(struct hp_operation *op, struct hp_session *s, struct outcome *o)
 {
+	if (o->rv != CKR_OK || o->status != HSMPOOL_OK)
+		hold_pool(op);
 	o->told = o->class = HP_RV_OK;
 	if (o->rv != CKR_OK)
 		o->told = hp_rv_class(&s->module->overrides, o->rv);
@@ -232,7 +252,9 @@ static void give_back(struct hp_operation *op, struct hp_session *s, struct outc
 		hp_pool_return_verdict(s, HSMPOOL_VERDICT_RESET);
 		return;
 	}
-	o->class = hp_pool_return(s, o->rv);
+	o->class = op->is_answered_first && o->stage == HP_STAGE_SUBMITTED
+			   ? hp_pool_return_unprobed(s, o->rv)
+			   : hp_pool_return(s, o->rv);
 }
 
 /* Borrow, run, return. False: no session was had, o->status says why. */
@@ -259,21 +281,18 @@ static bool attempt(struct hp_operation *op, struct outcome *o, hsmpool_error *e
 	/* A login that is gone may take the handles along (SoftHSM2 answers 0x82 then).
 	 */
 	if (op->key && (o->told == HP_RV_STALE_HANDLE || o->class == HP_RV_STALE_HANDLE ||
-			may_be_dying_copy(op, o)))
+			may_be_dying_copy(op, o) || may_have_lost_copy(op, o)))
 		hp_key_forget_handle(op->key, op->role);
 	return true;
 }
 
-hsmpool_status hp_operation_run(struct hp_operation *op, hsmpool_deadline deadline,
-				hsmpool_error *err)
+static hsmpool_status run_until_done(struct hp_operation *op, hsmpool_error *err)
 {
 	struct outcome o;
+	struct tries tries = { 0 };
+
 	hsmpool_executed before = HSMPOOL_EXECUTED_NO;
 
-	HP_TRY(hp_pool_check_usable(op->pool, err));
-	op->deadline_ns = hp_pool_deadline(op->pool, deadline);
-	op->must_discard_session = false;
-	struct tries tries = { 0 };
 	while (attempt(op, &o, err)) {
 		if (o.rv == CKR_OK && o.status == HSMPOOL_OK)
 			return HSMPOOL_OK;
@@ -289,4 +308,17 @@ hsmpool_status hp_operation_run(struct hp_operation *op, hsmpool_deadline deadli
 	if (err)
 		err->executed = before;
 	return o.status;
+}
+
+hsmpool_status hp_operation_run(struct hp_operation *op, hsmpool_deadline deadline,
+				hsmpool_error *err)
+{
+	HP_TRY(hp_pool_check_usable(op->pool, err));
+	op->deadline_ns = hp_pool_deadline(op->pool, deadline);
+	op->must_discard_session = false;
+	op->is_held = false;
+	hsmpool_status status = run_until_done(op, err);
+	if (op->is_held)
+		hp_pool_let_go(op->pool);
+	return status;
 }

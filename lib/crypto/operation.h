@@ -52,6 +52,11 @@ struct hp_operation {
 	int64_t deadline_ns;
 	/* A DATA answer (decrypt, verify) is made uniform: no CK_RV, one text. */
 	bool is_uniform_failure;
+	/* Decrypt and unwrap: the caller hears of a failure before its cause is looked
+	 * into, so that the time tells nothing of it. */
+	bool is_answered_first;
+	/* The loop's own: the pool may not be freed. */
+	bool is_held;
 	/* Set by run: something is left on the session that must not outlive the
 	 * borrow, so it is closed and replaced whatever was returned. */
 	bool must_discard_session;

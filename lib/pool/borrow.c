@@ -507,6 +507,34 @@ enum hp_rv_class hp_pool_return(struct hp_session *session, CK_RV rv)
 	return judgement.class;
 }
 
+/* It waits at the cold end for the prober, or whoever else takes it first looks at it. */
+static bool put_aside_in_doubt(struct hsmpool_session *e)
+{
+	hsmpool *pool = e->pool;
+	pthread_mutex_lock(&pool->lock);
+	bool is_current =
+		e->session.generation == pool->generation && !hp_entry_is_dead_locked(e);
+	if (is_current) {
+		e->is_probe_due = true;
+		e->last_ok_ns = HP_NEVER_OK;
+	}
+	pthread_mutex_unlock(&pool->lock);
+	if (is_current)
+		hp_entry_release(e, false, false);
+	return is_current;
+}
+
+enum hp_rv_class hp_pool_return_unprobed(struct hp_session *session, CK_RV rv)
+{
+	struct hsmpool_session *e = entry_of(session);
+	if (is_foreign(e->pool))
+		return HP_RV_MODULE_DEAD;
+	bool is_vague = hp_rv_class(&e->pool->module->overrides, rv) == HP_RV_AMBIGUOUS;
+	if (is_vague && session->active == 0 && put_aside_in_doubt(e))
+		return HP_RV_CALLER;
+	return hp_pool_return(session, rv);
+}
+
 void hp_pool_return_verdict(struct hp_session *session, hsmpool_verdict verdict)
 {
 	struct hsmpool_session *e = entry_of(session);

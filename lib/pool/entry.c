@@ -339,6 +339,18 @@ void hp_pool_leave_locked(hsmpool *pool)
 		pthread_cond_broadcast(&pool->quiet);
 }
 
+void hp_pool_hold(hsmpool *pool)
+{
+	pthread_mutex_lock(&pool->lock);
+	hp_pool_enter_locked(pool);
+	pthread_mutex_unlock(&pool->lock);
+}
+
+void hp_pool_let_go(hsmpool *pool)
+{
+	hp_pool_leave(pool);
+}
+
 void hp_pool_leave(hsmpool *pool)
 {
 	pthread_mutex_lock(&pool->lock);

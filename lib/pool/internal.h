@@ -86,7 +86,7 @@ struct hsmpool_session {
 	 * meanwhile out of the way of the others. Counted in pool->stuck. */
 	bool is_stuck;
 	bool is_leak_reported; /* was warned about */
-	bool is_probe_due;     /* hsmpool_validate() asked for it */
+	bool is_probe_due;     /* in doubt, or hsmpool_validate() asked for it */
 	bool is_visited;       /* USED, but it stays attached: HP_WANT_BESIDE */
 	/* The module gave this session's handle out again: it is dead, and closing it
 	 * would close the other one. */
@@ -108,6 +108,9 @@ struct hsmpool_session {
 	enum hp_close_reason close_reason;     /* of a CLOSING entry */
 	struct hsmpool_session *next_job;      /* prober's queue, guarded by its lock */
 };
+
+/* A last_ok_ns that is older than any time. */
+#define HP_NEVER_OK INT64_C(-1)
 
 /* Entries by age: since their last return. */
 struct hp_entry_list {

@@ -202,6 +202,7 @@ struct needs {
 	bool is_dead;
 	bool cleaning; /* taken away from an operation */
 	bool validation;
+	bool is_in_doubt;
 	bool read_write;
 	bool may_stay;       /* and should, if it can be cleaned in place */
 	uint64_t generation; /* as of which */
@@ -220,6 +221,7 @@ static struct needs find_needs(struct hsmpool_session *e, enum hp_want want)
 	needs.replacement = needs.is_dead || hp_entry_must_be_replaced(e, want);
 	needs.may_stay = hp_entry_must_stay(e) && !hp_entry_is_dead_locked(e) &&
 			 (e->session.is_read_write || !hp_want_is_read_write(want));
+	needs.is_in_doubt = e->is_probe_due;
 	needs.validation = e->session.generation != pool->generation ||
 			   now - e->last_ok_ns >= pool->options.validate_after ||
 			   e->last_ok_ns < pool->validate_before_ns;
@@ -269,13 +271,15 @@ static hsmpool_status replace(struct hsmpool_session *e, bool read_write,
 	return status == HSMPOOL_OK ? hp_entry_open(e, read_write, err) : status;
 }
 
-/* The light probe of a borrow; deeper ones are the prober's. */
-static struct hp_judgement validate(struct hsmpool_session *e)
+/* The light probe of a borrow, unless there is a reason for doubt; deeper ones are the
+ * prober's. */
+static struct hp_judgement validate(struct hsmpool_session *e, bool is_in_doubt)
 {
 	hsmpool *pool = e->pool;
 	uint64_t generation = hp_pool_generation(pool);
 	bool was_current = e->session.generation == generation;
-	CK_RV rv = hp_session_probe(e, HP_PROBE_SESSION_INFO);
+	CK_RV rv = hp_session_probe(e, is_in_doubt ? HP_PROBE_TOKEN_INFO
+						   : HP_PROBE_SESSION_INFO);
 	struct hp_judgement judgement = { .loss = HP_LOSS_NONE, .is_alive = true };
 	if (rv != CKR_OK)
 		judgement = hp_session_judge(e, rv);
@@ -285,8 +289,10 @@ static struct hp_judgement validate(struct hsmpool_session *e)
 	pthread_mutex_lock(&pool->lock);
 	pool->stats.validated++;
 	pool->stats.validation_failures += rv != CKR_OK;
-	if (judgement.is_alive)
+	if (judgement.is_alive) {
 		e->last_ok_ns = hp_now_ns();
+		e->is_probe_due = false;
+	}
 	pthread_mutex_unlock(&pool->lock);
 	return judgement;
 }
@@ -321,7 +327,7 @@ static hsmpool_status revive(struct hsmpool_session *e, const struct needs *need
 	if (is_bad)
 		return replace(e, needs->read_write,
 			       needs->is_dead ? HP_CLOSE_BROKEN : HP_CLOSE_OTHER, err);
-	if (needs->validation && !validate(e).is_alive)
+	if (needs->validation && !validate(e, needs->is_in_doubt).is_alive)
 		return replace(e, needs->read_write, HP_CLOSE_BROKEN, err);
 	return HSMPOOL_OK;
 }

@@ -60,6 +60,17 @@ enum hp_rv_class hp_pool_judge(struct hp_session *session, CK_RV rv);
  * live, and is it logged in as it should be? */
 CK_RV hp_pool_look(struct hp_session *session);
 
+/*
+ * The same where no failure may take longer to answer than another (it would tell what
+ * was wrong with a ciphertext): a catch-all code is taken for the caller's fault, unless
+ * a loss was noticed meanwhile, and the session is probed before anybody else gets it.
+ */
+enum hp_rv_class hp_pool_return_unprobed(struct hp_session *session, CK_RV rv);
+
+/* Until hp_pool_let_go() the pool is not freed, also by who holds no session of it. */
+void hp_pool_hold(hsmpool *pool);
+void hp_pool_let_go(hsmpool *pool);
+
 /* Give back with a plain verdict (raw borrow, aborted multi-part). */
 void hp_pool_return_verdict(struct hp_session *session, hsmpool_verdict verdict);
 

@@ -272,6 +272,7 @@ static hsmpool_status unwrap_kw(hsmpool *pool, hsmpool_key *key,
 		.run = run_unwrap,
 		.user = &w,
 		.is_uniform_failure = true,
+		.is_answered_first = true,
 	};
 	return hp_operation_run(&op, deadline, err);
 }

@@ -252,6 +252,203 @@ static void a_refusal_at_init_is_certainly_not_executed(void **state)
 	hsmpool_key_close(&ec);
 }
 
+/* --- answered first -------------------------------------------------------------------
+ */
+
+static uint64_t probes(struct ground *g)
+{
+	return g->mock->calls("C_GetSessionInfo") + g->mock->calls("C_GetTokenInfo");
+}
+
+static hsmpool_status decrypt(hsmpool *pool, hsmpool_key *aes, size_t len,
+			      hsmpool_error *err)
+{
+	static uint8_t plain[16];
+	hsmpool_buf back = { plain, sizeof(plain), 0 };
+	return hsmpool_decrypt(pool, aes, "aes-gcm", NULL, BYTES(made, len), &back,
+			       HSMPOOL_DEFAULT, err);
+}
+
+static size_t encrypt(hsmpool *pool, hsmpool_key *aes)
+{
+	hsmpool_error err;
+	hsmpool_buf out = { made, sizeof(made), 0 };
+	assert_ok(hsmpool_encrypt(pool, aes, "aes-gcm", NULL, TEXT("text"), &out,
+				  HSMPOOL_DEFAULT, &err),
+		  &err);
+	return out.len;
+}
+
+/* How long a failed decryption takes must not tell what was wrong with it. */
+static void a_failed_decryption_is_answered_before_its_session_is_probed(void **state)
+{
+	struct ground *g = *state;
+	hsmpool_error err;
+	hsmpool *pool = ground_open(g, "keeper", "no", "max-sessions", "1", NULL);
+	hsmpool_key *aes = open_key(pool, "aes");
+	size_t len = encrypt(pool, aes);
+	assert_ok(decrypt(pool, aes, len, &err), &err);
+	uint64_t before = probes(g), calls = ground_counters(g).calls;
+	fail_once(g, "C_Decrypt", CKR_GENERAL_ERROR, true);
+	assert_status(decrypt(pool, aes, len, &err), HSMPOOL_ERR_DATA);
+	assert_int_equal(probes(g), before);
+	assert_int_equal(ground_counters(g).calls - calls, 2);
+	/* The next one to have it looks first, deeply. */
+	assert_ok(decrypt(pool, aes, len, &err), &err);
+	assert_int_equal(probes(g) - before, 2);
+	assert_int_equal(ground_stats(g).generation, 1);
+	hsmpool_key_close(&aes);
+}
+
+static void the_prober_looks_at_what_a_failed_decryption_left(void **state)
+{
+	struct ground *g = *state;
+	hsmpool_error err;
+	hsmpool *pool = ground_open(g, NULL);
+	hsmpool_key *aes = open_key(pool, "aes");
+	size_t len = encrypt(pool, aes);
+	uint64_t validated = ground_stats(g).validated;
+	fail_once(g, "C_Decrypt", CKR_GENERAL_ERROR, true);
+	assert_status(decrypt(pool, aes, len, &err), HSMPOOL_ERR_DATA);
+	hsmpool_validate(pool);
+	eventually(ground_stats(g).validated > validated);
+	assert_ok(decrypt(pool, aes, len, &err), &err);
+	hsmpool_key_close(&aes);
+}
+
+/* A dead session that hides behind such a code costs one answer. */
+static void a_session_that_died_under_a_decryption_is_found_at_its_next_use(void **state)
+{
+	const struct mock_reboot how = { .session_rv = CKR_GENERAL_ERROR };
+	struct ground *g = *state;
+	hsmpool_error err;
+	hsmpool *pool = ground_open(g, "keeper", "no", "max-sessions", "1", NULL);
+	hsmpool_key *aes = open_key(pool, "aes");
+	size_t len = encrypt(pool, aes);
+	assert_ok(decrypt(pool, aes, len, &err), &err);
+	fail_once(g, "C_Decrypt", CKR_GENERAL_ERROR, true);
+	assert_status(decrypt(pool, aes, len, &err), HSMPOOL_ERR_DATA);
+	g->mock->reboot(&how);
+	assert_ok(decrypt(pool, aes, len, &err), &err);
+	hsmpool_key_close(&aes);
+}
+
+/* --- an outage -------------------------------------------------------------------------
+ */
+
+#define CROWD 32
+
+struct outage {
+	hsmpool *pool;
+	hsmpool_key *aes, *rsa;
+	atomic_uint served, failed;
+	atomic_bool stop;
+	hsmpool_error first; /* of those that failed */
+};
+
+static hsmpool_status use_all(struct outage *o, hsmpool_error *err)
+{
+	uint8_t sealed[64], plain[16], random[16];
+	hsmpool_buf out = { sealed, sizeof(sealed), 0 }, back = { plain, 16, 0 };
+	const hsmpool_deadline until = hsmpool_deadline_in(60000);
+	hsmpool_status status = hsmpool_encrypt(o->pool, o->aes, "aes-gcm", NULL,
+						TEXT("text"), &out, until, err);
+	if (status == HSMPOOL_OK)
+		status = hsmpool_decrypt(o->pool, o->aes, "aes-gcm", NULL,
+					 BYTES(sealed, out.len), &back, until, err);
+	if (status == HSMPOOL_OK)
+		status = hsmpool_random(o->pool, random, sizeof(random), until, err);
+	return status;
+}
+
+static void *use_until_told(void *argument)
+{
+	struct outage *o = argument;
+	hsmpool_error err;
+	while (!atomic_load(&o->stop)) {
+		if (use_all(o, &err) == HSMPOOL_OK)
+			atomic_fetch_add(&o->served, 1);
+		else if (atomic_fetch_add(&o->failed, 1) == 0)
+			o->first = err;
+	}
+	return NULL;
+}
+
+/* L1, L17: what may be repeated is, inside its deadline, and its callers notice nothing.
+ */
+static void nobody_who_may_be_served_twice_notices_a_reboot(void **state)
+{
+	struct ground *g = *state;
+	const struct mock_reboot how[] = {
+		{ .session_rv = CKR_DEVICE_REMOVED, .move_slot = true },
+		{ .handles = MOCK_HANDLES_ALIASED },
+		{ .session_rv = CKR_DEVICE_ERROR },
+		{ .session_rv = CKR_TOKEN_NOT_PRESENT, .keep_login = true },
+	};
+	struct outage o = { .pool = ground_open(g, "max-sessions", "8", NULL) };
+	o.aes = open_key(o.pool, "aes");
+	o.rsa = open_key(o.pool, "rsa");
+	struct crew crew = crew_start(CROWD, use_until_told, &o);
+	for (size_t i = 0; i < 2 * sizeof(how) / sizeof(how[0]); i++) {
+		unsigned served = o.served;
+		eventually(o.served > served + CROWD);
+		if (i % 2 == 1)
+			g->mock->token_absent(MOCK_FOREVER);
+		else
+			g->mock->reboot(&how[i / 2]);
+		eventually(i % 2 == 0 || ground_stats(g).waiters > CROWD / 2);
+		g->mock->token_present();
+	}
+	unsigned served = o.served;
+	eventually(o.served > served + CROWD);
+	atomic_store(&o.stop, true);
+	crew_join(&crew);
+	if (o.failed > 0)
+		fail_msg("%u failed: %s", o.failed, o.first.text);
+	assert_true(ground_counters(g).sessions_peak <= 8);
+	hsmpool_key_close(&o.aes);
+	hsmpool_key_close(&o.rsa);
+}
+
+static void *close_pool(void *argument)
+{
+	struct ground *g = argument;
+	hsmpool_close(&g->pool);
+	return NULL;
+}
+
+static void *fail_once_slowly(void *argument)
+{
+	hsmpool_error err;
+	uint8_t random[8];
+	hsmpool_status status =
+		hsmpool_random(argument, random, sizeof(random), HSMPOOL_DEFAULT, &err);
+	return (void *)(uintptr_t)(status == HSMPOOL_ERR_UNSUPPORTED &&
+				   strstr(err.text, "on token 'mock'"));
+}
+
+/* The text of an error names the token, which is known to the pool. */
+static void a_pool_is_not_freed_under_an_operation_that_says_why_it_failed(void **state)
+{
+	struct ground *g = *state;
+	for (int i = 0; i < 20; i++) {
+		pthread_t thread;
+		void *was_told;
+		ground_open(g, NULL);
+		fail_once(g, "C_GenerateRandom", CKR_FUNCTION_NOT_SUPPORTED, false);
+		g->mock->hang("C_GenerateRandom", 1);
+		assert_int_equal(pthread_create(&thread, NULL, fail_once_slowly, g->pool),
+				 0);
+		eventually(g->mock->hung() == 1);
+		pthread_t closer;
+		assert_int_equal(pthread_create(&closer, NULL, close_pool, g), 0);
+		g->mock->release();
+		pthread_join(thread, &was_told);
+		pthread_join(closer, NULL);
+		assert_non_null(was_told);
+	}
+}
+
 /* --- in parts ---------------------------------------------------------------- */
 
 static void begin_in_parts_is_repeated_but_nothing_after_it(void **state)
@@ -319,6 +516,13 @@ int main(void)
 		GROUND_TEST(random_bytes_of_a_failed_call_are_not_left_behind),
 		GROUND_TEST(a_vague_answer_to_bad_input_is_data_and_keeps_the_session),
 		GROUND_TEST(a_refusal_at_init_is_certainly_not_executed),
+		GROUND_TEST(a_failed_decryption_is_answered_before_its_session_is_probed),
+		GROUND_TEST(the_prober_looks_at_what_a_failed_decryption_left),
+		GROUND_TEST(
+			a_session_that_died_under_a_decryption_is_found_at_its_next_use),
+		GROUND_TEST(nobody_who_may_be_served_twice_notices_a_reboot),
+		GROUND_TEST(
+			a_pool_is_not_freed_under_an_operation_that_says_why_it_failed),
 		GROUND_TEST(begin_in_parts_is_repeated_but_nothing_after_it),
 		GROUND_TEST(an_aborted_signature_is_never_finished),
 	};
