@@ -175,6 +175,25 @@ static void a_refused_login_after_a_loss_is_not_repeated(void **state)
 	assert_rv(module_digest(session), CKR_OK);
 }
 
+/* L15: the latch is for the pool's own logins. */
+static void
+a_login_of_the_application_reaches_the_token_and_releases_its_pin(void **state)
+{
+	CK_SESSION_HANDLE session = module_session(RW);
+	(void)state;
+	assert_rv(module_login(session, CKU_USER, FIXTURE_USER_PIN), CKR_OK);
+	fixture_mock_control()->pin("another-pin");
+	fixture_mock_control()->reboot(NULL);
+	assert_rv(module_digest(session), CKR_USER_NOT_LOGGED_IN);
+	assert_rv(module_login(session, CKU_USER, FIXTURE_USER_PIN), CKR_PIN_INCORRECT);
+	fixture_mock_control()->pin(FIXTURE_USER_PIN);
+	assert_rv(module_login(session, CKU_USER, FIXTURE_USER_PIN), CKR_OK);
+	assert_int_equal(logins_tried(), 4);
+	fixture_mock_control()->reboot(NULL);
+	assert_rv(module_digest(session), CKR_OK);
+	assert_int_equal(logins_tried(), 5);
+}
+
 /* --- login = automatic
  * --------------------------------------------------------------------- */
 
@@ -351,6 +370,7 @@ int main(void)
 		on_mock(an_application_that_logged_out_is_not_logged_in_again),
 		on_mock(a_pin_that_failed_is_not_remembered),
 		on_mock(a_refused_login_after_a_loss_is_not_repeated),
+		on_mock(a_login_of_the_application_reaches_the_token_and_releases_its_pin),
 		automatic(with_automatic_login_sessions_are_born_logged_in),
 		automatic(with_automatic_login_no_pin_or_the_right_one_is_welcome),
 		automatic(with_automatic_login_a_wrong_pin_never_reaches_the_token),
