@@ -51,7 +51,10 @@ static CK_RV run_attached(struct hp_vsession *vs, struct hp_session *s,
 	s->is_unsure = was_unsure;
 	failure->class = hp_rv_class(&s->module->overrides, rv);
 	/* That an operation is active, or is not, is about those of vs. */
-	if (hp_operations_outlast(vs, failure->class) || failure->class == HP_RV_OP_LOST)
+	bool is_doubt_left = failure->class == HP_RV_AMBIGUOUS && failure->is_submitted &&
+			     hp_function_is_answered_first(aside->function);
+	if (hp_operations_outlast(vs, failure->class) || is_doubt_left ||
+	    failure->class == HP_RV_OP_LOST)
 		failure->class = HP_RV_CALLER;
 	else if (rv != CKR_OK)
 		failure->class = hp_pool_judge(s, rv);
@@ -73,7 +76,10 @@ static CK_RV run_borrowed(struct hp_vsession *vs, struct hp_session *s,
 	CK_RV rv = look_and_run(s, aside, failure);
 	if (is_visit)
 		s->is_unsure = was_unsure;
-	failure->class = hp_pool_return(s, rv);
+	failure->class =
+		failure->is_submitted && hp_function_is_answered_first(aside->function)
+			? hp_pool_return_unprobed(s, rv)
+			: hp_pool_return(s, rv);
 	failure->is_outdated = is_outdated(vs, generation);
 	/* Somebody else's leftover kept it from running. */
 	if (rv == CKR_OPERATION_ACTIVE)

@@ -315,14 +315,6 @@ static void linger(struct hp_vsession *vs, struct hp_session *s, struct step *st
 	hp_operations_leave(vs, s);
 }
 
-/* Of a decryption's end nothing is asked before it is answered: a wrong padding must not
- * take longer than a right one. The doubt is left to the next call. */
-static bool is_doubt_left(const struct step *step, enum hp_rv_class class)
-{
-	return class == HP_RV_AMBIGUOUS && ends_operation(step) &&
-	       step->kinds[0] == HP_KIND_DECRYPT;
-}
-
 /* Does the module deny an operation that it began, and that has such a part? */
 static bool is_denied(const struct hp_vsession *vs, const struct step *step, CK_RV rv)
 {
@@ -340,9 +332,9 @@ static enum hp_rv_class judge(struct hp_vsession *vs, struct hp_session *s,
 	enum hp_rv_class class = hp_rv_class(&s->module->overrides, rv);
 	if (class == HP_RV_OP_LOST)
 		return is_denied(vs, step, rv) ? class : HP_RV_CALLER;
-	if (is_doubt_left(step, class))
-		return HP_RV_CALLER;
-	return hp_pool_judge(s, rv);
+	bool is_doubt_left = class == HP_RV_AMBIGUOUS && !is_question(step) &&
+			     hp_function_is_answered_first(step->call->function);
+	return is_doubt_left ? HP_RV_CALLER : hp_pool_judge(s, rv);
 }
 
 /* Can all that this step is part of be begun again? */

@@ -23,6 +23,12 @@ enum hp_retry hp_function_retry(enum hp_function function)
 	return rows[function].retry;
 }
 
+bool hp_function_is_answered_first(enum hp_function function)
+{
+	return function == HP_FN_C_Decrypt || function == HP_FN_C_DecryptFinal ||
+	       function == HP_FN_C_UnwrapKey;
+}
+
 bool hp_class_is_loss(enum hp_rv_class class)
 {
 	switch (class) {

@@ -107,6 +107,10 @@ enum hp_function {
 const char *hp_function_name(enum hp_function function);
 enum hp_retry hp_function_retry(enum hp_function function);
 
+/* Does it take a key's work apart in the module, so that the time to a failure might tell
+ * of the padding? Then a catch-all code is the answer at once, and looked into later. */
+bool hp_function_is_answered_first(enum hp_function function);
+
 /* How a call failed. */
 struct hp_failure {
 	enum hp_function function;

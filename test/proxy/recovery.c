@@ -6,8 +6,12 @@
  */
 #include "objects_ground.h"
 
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include "base/time.h"
 
 #define p11 module_load()
 
@@ -554,6 +558,70 @@ static void an_absence_longer_than_the_deadline_has_its_code(void **state)
 	assert_rv(create(), CKR_OK);
 }
 
+/* It answers nothing any more until it is initialised again. */
+static void a_module_that_died_is_started_again_unnoticed(void **state)
+{
+	(void)state;
+	fixture_mock_control()->kill_module(CKR_CRYPTOKI_NOT_INITIALIZED);
+	assert_rv(sign(), CKR_OK);
+	assert_rv(read_attribute(), CKR_OK);
+	assert_rv(create(), CKR_OK);
+}
+
+/* --- many at once --------------------------------------------------------------------
+ */
+
+#define THREADS 4
+#define ROUNDS  12
+
+static _Atomic unsigned done; /* calls, of all threads */
+static _Atomic bool is_over;
+
+/* What may be made again, over and over; the first error. */
+static void *compute(void *argument)
+{
+	CK_SESSION_HANDLE own = *(CK_SESSION_HANDLE *)argument;
+	CK_RV rv = CKR_OK;
+	CK_BYTE first[16], out[16];
+	rv = objects_use_aes(own, aes, first);
+	while (rv == CKR_OK && !is_over) {
+		rv = objects_use_aes(own, aes, out);
+		if (rv == CKR_OK && memcmp(first, out, sizeof(out)) != 0)
+			rv = CKR_GENERAL_ERROR;
+		if (rv == CKR_OK)
+			rv = module_digest(own);
+		done++;
+	}
+	return (void *)rv;
+}
+
+static void threads_that_compute_see_no_error_over_many_restarts(void **state)
+{
+	pthread_t threads[THREADS];
+	CK_SESSION_HANDLE sessions[THREADS];
+	(void)state;
+	is_over = false;
+	for (unsigned i = 0; i < THREADS; i++) {
+		sessions[i] = module_session(RW);
+		pthread_create(&threads[i], NULL, compute, &sessions[i]);
+	}
+	for (unsigned round = 0; round < ROUNDS; round++) {
+		unsigned before = done;
+		fixture_mock_control()->reboot(NULL);
+		int64_t until = hp_now_ns() + 10 * HP_SECOND;
+		while (done < before + 20 * THREADS && hp_now_ns() < until)
+			sched_yield();
+	}
+	is_over = true;
+	for (unsigned i = 0; i < THREADS; i++) {
+		void *rv;
+		pthread_join(threads[i], &rv);
+		assert_rv((CK_RV)rv, CKR_OK);
+		assert_rv(p11->C_CloseSession(sessions[i]), CKR_OK);
+	}
+	assert_true(done >= ROUNDS * 20 * THREADS);
+}
+
 /* -------------------------------------------------------------------------------------
  */
 
@@ -606,20 +674,35 @@ static int begin_impatient(void **state)
 	return begin_with(state, "borrow-timeout = 100ms", NULL);
 }
 
-static int end(void **state)
+static void take_down(void)
 {
-	char why[200];
 	fixture_mock_control()->clear_failures();
 	objects_find(session, "data", &data);
 	p11->C_DestroyObject(session, data);
 	objects_find(session, "wrapper", &wrapper);
 	p11->C_DestroyObject(session, wrapper);
 	module_end();
+}
+
+static int end(void **state)
+{
+	char why[200];
+	(void)state;
+	take_down();
 	bool is_balanced = fixture_mock_control()->check_balance(why, sizeof(why));
 	if (!is_balanced)
 		print_error("%s\n", why);
-	fixture_remove((struct fixture *)*state);
+	fixture_remove(&fixture);
 	return is_balanced ? 0 : -1;
+}
+
+/* The restart ended the sessions of the dead module. */
+static int end_restarted(void **state)
+{
+	(void)state;
+	take_down();
+	fixture_remove(&fixture);
+	return 0;
 }
 
 #define on_mock(name)   cmocka_unit_test_setup_teardown(name, begin, end)
@@ -646,6 +729,10 @@ int main(void)
 		on_mock(the_security_officer_is_logged_in_again_too),
 		on_mock(an_absence_shorter_than_the_deadline_is_waited_out),
 		with(impatient, an_absence_longer_than_the_deadline_has_its_code),
+		cmocka_unit_test_setup_teardown(
+			a_module_that_died_is_started_again_unnoticed, begin,
+			end_restarted),
+		on_mock(threads_that_compute_see_no_error_over_many_restarts),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
