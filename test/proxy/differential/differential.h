@@ -337,6 +337,7 @@ void ground_make(void);
 void ground_remove(void);
 /* max-sessions of the subject from now on. */
 void ground_bound(uint32_t sessions);
+extern uint32_t ground_sessions;
 /* A fresh copy of the token for that side. */
 void ground_renew(enum side side);
 /* For the process that is that side: environment and error output. */

@@ -100,6 +100,29 @@ static bool has_ended_search(const struct moment *m)
 	return false;
 }
 
+/* Its last operation was given a parameter that nobody knows how to copy. */
+static bool is_pinned(const struct moment *m, uint8_t session)
+{
+	const struct call *calls = m->sequence->calls;
+
+	for (uint32_t i = m->at; i > 0; i--)
+		if (calls[i - 1].session == session &&
+		    begins_operation(&functions[calls[i - 1].function]) &&
+		    m->references[i - 1].rv == CKR_OK)
+			return strstr(mechanism_rows[calls[i - 1].mechanism].name,
+				      "needless") != NULL;
+	return false;
+}
+
+static bool are_all_pinned(const struct moment *m)
+{
+	uint32_t pinned = 0;
+
+	for (uint8_t session = 0; session < SESSIONS; session++)
+		pinned += is_pinned(m, session);
+	return pinned >= ground_sessions;
+}
+
 static bool has_logged_out_and_begins(const struct moment *m)
 {
 	return is_init(m) && has_logged_out_since(m);
@@ -123,6 +146,7 @@ static bool has_lost_key_and_goes_on(const struct moment *m)
 static const char after_logout[] = "an operation with a private key, after C_Logout";
 static const char after_change[] = "an operation whose key was destroyed or changed";
 static const char search_ended[] = "a search, after C_EncryptFinal without a length";
+static const char all_pinned[] = "operations that cannot be begun again, on all sessions";
 static const char officer_refused[] = "the security officer, admin = no";
 
 static const struct explanation table[] = {
@@ -147,6 +171,7 @@ static const struct explanation table[] = {
 	{ "C_", ANY_RV, CKR_OPERATION_ACTIVE, has_ended_search, true, search_ended },
 	{ "C_FindObjects", CKR_OPERATION_NOT_INITIALIZED, ANY_RV, has_ended_search, true,
 	  search_ended },
+	{ "C_", ANY_RV, CKR_FUNCTION_FAILED, are_all_pinned, true, all_pinned },
 	{ "C_Login", ANY_RV, CKR_ACTION_PROHIBITED, is_security_officer, false,
 	  officer_refused },
 	{ NULL, 0, 0, NULL, false, NULL },

@@ -21,6 +21,7 @@
 #include "support/fixture.h"
 
 CK_SLOT_ID ground_slots[SLOT_REFERENCES];
+uint32_t ground_sessions;
 
 static struct fixture fixture;
 static const char *const side_names[] = { "reference", "subject" };
@@ -201,6 +202,7 @@ void ground_bound(uint32_t sessions)
 {
 	char text[2000];
 
+	ground_sessions = sessions;
 	snprintf(text, sizeof(text),
 		 "[pool]\nmodule = %s\nmax-sessions = %u\nborrow-timeout = 5s\n"
 		 "state-dir = %s\nlog = stderr\n[proxy]\nadmin = %s\n",
