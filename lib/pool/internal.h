@@ -167,6 +167,7 @@ struct hsmpool {
 	uint32_t limit;         /* entry_count, or what the token reports */
 	uint32_t learned_limit; /* what C_OpenSession taught; limit if nothing */
 	int64_t learned_ns;
+	uint32_t learned_step;         /* by how much it is tried higher next */
 	struct hp_entry_list idle;     /* the anchor is the oldest */
 	struct hp_entry_list attached; /* the oldest is taken away first */
 	int64_t left_ns;               /* when a session was left attached last */
@@ -182,8 +183,9 @@ struct hsmpool {
 	bool is_kept;      /* constant after open: the keeper knows it */
 	bool must_resolve; /* the slot may have moved */
 	uint64_t generation;
-	int64_t lost_ns;            /* when it rose last */
-	uint64_t dead_generation;   /* sessions up to this one are dead */
+	int64_t lost_ns;          /* when it rose last */
+	uint64_t dead_generation; /* sessions up to this one are dead */
+	int64_t boot_ahead_ns; /* CLOCK_BOOTTIME before CLOCK_MONOTONIC, as seen last */
 	int64_t validate_before_ns; /* proofs of life before this do not count */
 	int64_t next_open_ns;       /* backoff after failures to open */
 	uint32_t open_failures_in_row;
@@ -432,6 +434,10 @@ void hp_upkeep_do(struct hsmpool_session *e);
 void hp_upkeep_after_failure(hsmpool *pool);
 /* keeper = no: decide and do, if it is time, on the thread that returns a session. */
 void hp_upkeep_inline(hsmpool *pool, int64_t now);
+
+/* --- pool.c ------------------------------------------------------------------------ */
+/* Every session is probed before its next use, idle ones in the background. */
+void hp_pool_distrust_locked(hsmpool *pool);
 
 /* --- keeper.c: the two threads of the process --------------------------------------- */
 hsmpool_status hp_keeper_add(hsmpool *pool, hsmpool_error *err);

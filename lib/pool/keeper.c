@@ -36,7 +36,6 @@ static struct {
 	int64_t patience_ns;   /* how long it may take */
 	uint64_t round;
 	pthread_t keeper_thread, prober_thread;
-	int64_t suspended_ns; /* CLOCK_BOOTTIME ahead of CLOCK_MONOTONIC by */
 } keeper = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 static pthread_once_t prepare_once = PTHREAD_ONCE_INIT;
@@ -74,16 +73,6 @@ static void queue_jobs_locked(struct hsmpool_session *jobs)
 		keeper.last_job = &e->next_job;
 		pthread_cond_signal(&keeper.job);
 	}
-}
-
-/* While the machine slept HSMs and firewalls did not: trust no session. */
-static bool was_suspended_locked(void)
-{
-	int64_t ahead = hp_clock_ns(CLOCK_BOOTTIME) - hp_now_ns();
-	bool was_suspended =
-		keeper.suspended_ns && ahead - keeper.suspended_ns > HP_SECOND;
-	keeper.suspended_ns = ahead;
-	return was_suspended;
 }
 
 /* The list may change while a pool is looked at: those seen carry the round's number. */
@@ -126,14 +115,11 @@ static void replace_hung_prober_locked(int64_t now)
 static int64_t look_after_all_locked(void)
 {
 	int64_t tick = HP_SECOND;
-	bool was_suspended = was_suspended_locked();
 	replace_hung_prober_locked(hp_now_ns());
 	keeper.round++;
 	for (hsmpool *pool; (pool = next_unseen_locked());) {
 		keeper.looking_at = pool;
 		pthread_mutex_unlock(&keeper.lock);
-		if (was_suspended)
-			hsmpool_validate(pool);
 		struct hsmpool_session *jobs = hp_upkeep_decide(pool, hp_now_ns());
 		int64_t its_tick = hp_upkeep_tick(pool);
 		tick = its_tick < tick ? its_tick : tick;

@@ -169,6 +169,8 @@ void hp_pool_note_loss_locked(hsmpool *pool, enum hp_loss loss)
 	if (loss == HP_LOSS_TOKEN) {
 		pool->dead_generation = pool->generation;
 		pool->must_resolve = true;
+		pool->learned_limit =
+			pool->limit; /* whoever had the others lost them too */
 	}
 	uint64_t *counter[] = { [HP_LOSS_LOGIN] = &pool->stats.lost_logins,
 				[HP_LOSS_SESSION] = &pool->stats.lost_sessions,

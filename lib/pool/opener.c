@@ -83,6 +83,7 @@ static void note_open_failure_locked(hsmpool *pool, bool read_write, CK_RV rv,
 	if (class == HP_RV_CAPACITY) {
 		pool->learned_limit = have > 0 ? have : 1;
 		pool->learned_ns = hp_now_ns();
+		pool->learned_step = 1;
 	}
 	/* A read-write session refused says nothing of the read-only ones. */
 	if ((class == HP_RV_CALLER && read_write) ||

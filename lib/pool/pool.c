@@ -367,14 +367,19 @@ void hsmpool_resume(hsmpool *pool)
 	HP_LOG(NOTICE, "pool-resumed", "sessions are lent again");
 }
 
+void hp_pool_distrust_locked(hsmpool *pool)
+{
+	pool->validate_before_ns = hp_now_ns();
+	for (struct hsmpool_session *e = pool->idle.newest; e; e = e->older)
+		e->is_probe_due = true;
+}
+
 void hsmpool_validate(hsmpool *pool)
 {
 	if (hp_pool_check_usable(pool, NULL) != HSMPOOL_OK)
 		return;
 	pthread_mutex_lock(&pool->lock);
-	pool->validate_before_ns = hp_now_ns();
-	for (struct hsmpool_session *e = pool->idle.newest; e; e = e->older)
-		e->is_probe_due = true;
+	hp_pool_distrust_locked(pool);
 	pool->next_upkeep_ns = 0;
 	pthread_mutex_unlock(&pool->lock);
 	if (pool->options.keeper)

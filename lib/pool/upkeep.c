@@ -144,7 +144,8 @@ static void decide_restart_locked(hsmpool *pool, int64_t now,
 		add_job_locked(jobs, &pool->restart_order);
 }
 
-/* A limit that the token taught is tried again, one session at a time. */
+/* A limit that the token taught is tried again, more boldly each time it did not prove
+ * right. */
 static void decide_limit_locked(hsmpool *pool, int64_t now)
 {
 	int64_t period = pool->options.revalidate_interval
@@ -152,9 +153,24 @@ static void decide_limit_locked(hsmpool *pool, int64_t now)
 				 : 60 * HP_SECOND;
 	if (pool->learned_limit >= pool->limit || now - pool->learned_ns < period)
 		return;
-	pool->learned_limit++;
+	uint32_t gap = pool->limit - pool->learned_limit;
+	pool->learned_limit += pool->learned_step < gap ? pool->learned_step : gap;
+	pool->learned_step *= 2;
 	pool->learned_ns = now;
 	hp_waiters_wake_head_locked(pool);
+}
+
+/* While the machine slept CLOCK_MONOTONIC, by which deadlines and ages go, stood still;
+ * HSMs and firewalls did not: no session is trusted that was not looked at since. */
+static bool was_suspended_locked(hsmpool *pool)
+{
+	int64_t ahead = hp_clock_ns(CLOCK_BOOTTIME) - hp_now_ns();
+	bool was_suspended =
+		pool->boot_ahead_ns && ahead - pool->boot_ahead_ns > HP_SECOND;
+	pool->boot_ahead_ns = ahead;
+	if (was_suspended)
+		hp_pool_distrust_locked(pool);
+	return was_suspended;
 }
 
 struct hsmpool_session *hp_upkeep_decide(hsmpool *pool, int64_t now)
@@ -162,6 +178,7 @@ struct hsmpool_session *hp_upkeep_decide(hsmpool *pool, int64_t now)
 	struct hsmpool_session *jobs = NULL;
 	hp_pool_watch(pool, now);
 	pthread_mutex_lock(&pool->lock);
+	bool was_suspended = was_suspended_locked(pool);
 	if (!pool->is_closed) {
 		decide_limit_locked(pool, now);
 		/* What a busy prober has not done yet must not pile up. */
@@ -180,6 +197,9 @@ struct hsmpool_session *hp_upkeep_decide(hsmpool *pool, int64_t now)
 			hp_waiters_wake_all_locked(pool);
 	}
 	pthread_mutex_unlock(&pool->lock);
+	if (was_suspended)
+		HP_LOG(NOTICE, "suspend-noticed",
+		       "the machine was suspended: every session is tested before use");
 	return jobs;
 }
 

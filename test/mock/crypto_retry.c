@@ -410,6 +410,31 @@ static void nobody_who_may_be_served_twice_notices_a_reboot(void **state)
 	hsmpool_key_close(&o.rsa);
 }
 
+/* L17: a label means the key that was used before, or none. */
+static void another_key_under_the_old_label_is_refused_after_a_reboot(void **state)
+{
+	struct ground *g = *state;
+	hsmpool_error err;
+	hsmpool *pool = ground_open(g, NULL);
+	hsmpool_key *used = open_key(pool, "ec"), *same = open_key(pool, "ec"), *other;
+	const hsmpool_key_spec spec = { .size = sizeof(spec),
+					.type = "ec",
+					.label = "ec" };
+	assert_ok(sign(pool, used, "ecdsa-sha256", &err), &err);
+	assert_ok(hsmpool_key_destroy(same, HSMPOOL_DEFAULT, &err), &err);
+	assert_ok(hsmpool_key_generate(&other, pool, &spec, HSMPOOL_DEFAULT, &err), &err);
+	uint64_t signatures = g->mock->calls("C_Sign");
+	g->mock->reboot(NULL);
+	assert_status(sign(pool, used, "ecdsa-sha256", &err), HSMPOOL_ERR_KEY);
+	assert_non_null(strstr(err.text, "another key now"));
+	assert_int_equal(err.executed, HSMPOOL_EXECUTED_NO);
+	assert_int_equal(g->mock->calls("C_Sign"), signatures);
+	assert_ok(sign(pool, other, "ecdsa-sha256", &err), &err);
+	hsmpool_key_close(&used);
+	hsmpool_key_close(&same);
+	hsmpool_key_close(&other);
+}
+
 static void *close_pool(void *argument)
 {
 	struct ground *g = argument;
@@ -523,6 +548,7 @@ int main(void)
 		GROUND_TEST(nobody_who_may_be_served_twice_notices_a_reboot),
 		GROUND_TEST(
 			a_pool_is_not_freed_under_an_operation_that_says_why_it_failed),
+		GROUND_TEST(another_key_under_the_old_label_is_refused_after_a_reboot),
 		GROUND_TEST(begin_in_parts_is_repeated_but_nothing_after_it),
 		GROUND_TEST(an_aborted_signature_is_never_finished),
 	};

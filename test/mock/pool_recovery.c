@@ -5,6 +5,9 @@
  */
 #include "mock/direct.h"
 #include "mock/pool_ground.h"
+#include "pool/internal.h"
+
+#include <signal.h>
 
 #include <stdio.h>
 #include <string.h>
@@ -329,6 +332,69 @@ static void restarts_under_load_cost_what_was_in_flight(void **state)
 	assert_int_equal(ground_counters(g).session_overlaps, 0);
 }
 
+/* --- time and signals ------------------------------------------------------------------
+ */
+
+/* As after a suspend: CLOCK_BOOTTIME went on alone. False: upkeep has not looked at the
+ * clocks yet. */
+static bool pretend_suspend(hsmpool *pool)
+{
+	pthread_mutex_lock(&pool->lock);
+	bool has_looked = pool->boot_ahead_ns != 0;
+	if (has_looked)
+		pool->boot_ahead_ns -= 60 * HP_SECOND;
+	pthread_mutex_unlock(&pool->lock);
+	return has_looked;
+}
+
+static void after_a_suspend_every_session_is_tested_before_use(void **state)
+{
+	static const char *const keeper[] = { "yes", "no" };
+	struct ground *g = *state;
+
+	for (int i = 0; i < 2; i++) {
+		ground_open(g, "keeper", keeper[i], "stuck-after", "20ms", NULL);
+		assert_rv(ground_sign(g), CKR_OK);
+		uint64_t validated = ground_stats(g).validated;
+		eventually(pretend_suspend(g->pool));
+		eventually(ground_sign(g) == CKR_OK &&
+			   ground_stats(g).validated > validated);
+		hsmpool_close(&g->pool);
+	}
+	assert_int_equal(ground_logged("suspend-noticed", NULL, 0), 2);
+}
+
+static atomic_uint interruptions;
+
+static void note_interruption(int number)
+{
+	(void)number;
+	atomic_fetch_add(&interruptions, 1);
+}
+
+/* Without SA_RESTART: what can be interrupted is. */
+static void signals_during_a_wait_change_nothing(void **state)
+{
+	struct ground *g = *state;
+	struct patient patient = { .g = g };
+	struct sigaction noted = { .sa_handler = note_interruption };
+
+	sigaction(SIGUSR1, &noted, NULL);
+	ground_open(g, "max-sessions", "1", NULL);
+	hsmpool_session *only = ground_borrow(g);
+	struct crew crew = crew_start(4, operate_patiently, &patient);
+	eventually(ground_stats(g).waiters == 4);
+	for (unsigned i = 1; i <= 50; i++) {
+		pthread_kill(crew.threads[i % 4], SIGUSR1);
+		eventually(atomic_load(&interruptions) == i);
+	}
+	assert_int_equal(ground_stats(g).waiters, 4);
+	hsmpool_return(&only, HSMPOOL_VERDICT_CLEAN);
+	crew_join(&crew);
+	assert_int_equal(patient.served, 4);
+	signal(SIGUSR1, SIG_DFL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -347,6 +413,8 @@ int main(void)
 		GROUND_TEST(a_borrowed_session_puts_a_restart_off_until_it_is_back),
 		GROUND_TEST(a_module_that_the_application_initialised_is_not_finalised),
 		GROUND_TEST(restarts_under_load_cost_what_was_in_flight),
+		GROUND_TEST(after_a_suspend_every_session_is_tested_before_use),
+		GROUND_TEST(signals_during_a_wait_change_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
