@@ -22,8 +22,8 @@
 #include "base/time.h"
 
 #define MOST_LOCKED 64
-#define FIRST_PAUSE (1 * HP_MS)
-#define LAST_PAUSE  (20 * HP_MS)
+#define FIRST_PAUSE (200 * HP_US)
+#define LAST_PAUSE  (10 * HP_MS)
 
 /* --- files that are locked, and forks ----------------------------------------------- */
 

@@ -8,22 +8,16 @@
  */
 #include "p11/siblings.h"
 
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <sys/file.h>
+#include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
-#include <time.h>
-#include <unistd.h>
 #include "base/memory.h"
+#include "base/state_dir.h"
 #include "base/time.h"
 
-#define PATIENCE    (1 * HP_SECOND)
-#define FIRST_PAUSE (200 * HP_US)
-#define LAST_PAUSE  (5 * HP_MS)
+#define PATIENCE (1 * HP_SECOND)
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 /* Inherited by children, who go on with it. NULL: there was no memory for it. */
@@ -51,68 +45,36 @@ static void make_turn(void)
 /* --- processes that are not related --------------------------------------------------
  */
 
-static _Atomic(char *) file_path; /* NULL: none */
-static int file = -1;             /* guarded by turn */
+static _Atomic(char *) meeting_place; /* NULL: none */
+static int file = -1;                 /* guarded by turn */
 static _Atomic bool is_file_hanging;
 
 void hp_siblings_meet_in(const char *state_dir)
 {
-	char *path = NULL;
 	char *none = NULL;
-	if (!state_dir || atomic_load(&file_path))
+	if (!state_dir || atomic_load(&meeting_place))
 		return;
-	mkdir(state_dir, 0700);
-	if (asprintf(&path, "%s/turn", state_dir) < 0)
-		return;
-	if (!atomic_compare_exchange_strong(&file_path, &none, path))
-		free(path);
-}
-
-static void pause_for(int64_t ns)
-{
-	struct timespec span = { .tv_nsec = ns };
-	clock_nanosleep(CLOCK_MONOTONIC, 0, &span, NULL);
-}
-
-static bool lock_file(int fd, int64_t deadline_ns)
-{
-	int64_t pause_ns = FIRST_PAUSE;
-	while (flock(fd, LOCK_EX | LOCK_NB) != 0) {
-		if (hp_now_ns() >= deadline_ns)
-			return false;
-		pause_for(hp_jitter(pause_ns, 50));
-		pause_ns = pause_ns * 2 < LAST_PAUSE ? pause_ns * 2 : LAST_PAUSE;
-	}
-	return true;
+	char *copy = strdup(state_dir);
+	if (!atomic_compare_exchange_strong(&meeting_place, &none, copy))
+		free(copy);
 }
 
 /* Without the file the turn is the family's alone. */
 static void begin_on_file(void)
 {
-	const char *path = atomic_load(&file_path);
+	const char *folder = atomic_load(&meeting_place);
+	hsmpool_error err;
+	HP_AUTO_FD int dir = -1;
 	file = -1;
-	if (!path)
-		return;
-	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd < 0)
+	if (!folder || hp_state_dir_open(folder, true, &dir, &err) != HSMPOOL_OK ||
+	    hp_state_file_open(dir, "turn", true, &file, &err) != HSMPOOL_OK)
 		return;
 	int64_t patience = atomic_load(&is_file_hanging) ? 0 : PATIENCE;
-	bool is_locked = lock_file(fd, hp_time_add(hp_now_ns(), patience));
-	atomic_store(&is_file_hanging, !is_locked);
-	if (is_locked)
-		file = fd;
-	else
-		close(fd);
-}
-
-/* Unlocked by name: a child forked meanwhile has the descriptor too. */
-static void end_on_file(void)
-{
-	if (file < 0)
-		return;
-	flock(file, LOCK_UN);
-	close(file);
-	file = -1;
+	hsmpool_status status =
+		hp_state_file_lock(file, hp_time_add(hp_now_ns(), patience), &err);
+	atomic_store(&is_file_hanging, status == HSMPOOL_ERR_TIMEOUT);
+	if (status != HSMPOOL_OK)
+		hp_state_file_close(&file);
 }
 
 /* --- all together --------------------------------------------------------------------
@@ -136,6 +98,6 @@ void hp_siblings_end(bool has_begun)
 {
 	if (!has_begun)
 		return;
-	end_on_file();
+	hp_state_file_close(&file);
 	pthread_mutex_unlock(turn);
 }

@@ -123,6 +123,7 @@ static void without_its_file_a_turn_is_had_all_the_same(void **state)
 	(void)state;
 	assert_int_equal(unlink(scratch_path("state/turn")), 0);
 	assert_int_equal(rmdir(scratch_path("state")), 0);
+	scratch_text("state", "not a folder");
 	bool has_begun = hp_siblings_begin();
 	assert_true(has_begun);
 	hp_siblings_end(has_begun);
