@@ -76,6 +76,9 @@ static void note_open_failure_locked(hsmpool *pool, bool read_write, CK_RV rv,
 {
 	enum hp_rv_class class = hp_rv_class(&pool->module->overrides, rv);
 	uint32_t have = hp_pool_occupied_locked(pool); /* without the one that failed */
+	/* Then it is looked for at once. */
+	bool may_have_moved = class == HP_RV_TOKEN_GONE && !pool->must_resolve &&
+			      pool->open_failures_in_row == 0;
 	pool->stats.open_failures++;
 	hp_pool_note_error_locked(pool, rv);
 	if (class == HP_RV_TOKEN_GONE || class == HP_RV_MODULE_DEAD)
@@ -90,7 +93,9 @@ static void note_open_failure_locked(hsmpool *pool, bool read_write, CK_RV rv,
 	    (class == HP_RV_CAPACITY && have > 0))
 		return;
 	hp_breaker_note_failure_locked(pool, rv, err);
-	pool->next_open_ns = hp_now_ns() + hp_pool_backoff(pool->open_failures_in_row++);
+	int64_t backoff = hp_pool_backoff(pool->open_failures_in_row++);
+	if (!may_have_moved)
+		pool->next_open_ns = hp_now_ns() + backoff;
 	if (err)
 		pool->open_failure = *err;
 }

@@ -629,9 +629,12 @@ static struct fixture fixture;
 
 static int begin_with(void **state, const char *pool_lines, const char *proxy_lines)
 {
-	char lines[200];
+	char lines[600];
 	fixture_mock(&fixture);
-	snprintf(lines, sizeof(lines), "max-sessions = 3\nkeeper = no\n%s", pool_lines);
+	/* Not used unless login = automatic. */
+	snprintf(lines, sizeof(lines),
+		 "max-sessions = 3\nkeeper = no\npin-source = file:%s\n%s",
+		 fixture.pin_file, pool_lines);
 	module_configure(&fixture, lines, proxy_lines);
 	module_begin();
 	*state = &fixture;
@@ -652,6 +655,11 @@ static int begin_with(void **state, const char *pool_lines, const char *proxy_li
 static int begin(void **state)
 {
 	return begin_with(state, "", "admin = yes");
+}
+
+static int begin_automatic(void **state)
+{
+	return begin_with(state, "", "login = automatic");
 }
 
 static int begin_deterministic(void **state)
@@ -712,6 +720,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		on_mock(any_call_may_be_the_first_after_a_restart),
+		with(automatic, any_call_may_be_the_first_after_a_restart),
 		on_mock(modules_that_hide_the_loss_cost_at_most_one_error),
 		on_mock(what_only_reads_or_computes_is_made_again),
 		on_mock(what_creates_or_changes_is_made_once),
