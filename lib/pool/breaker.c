@@ -67,7 +67,7 @@ void hp_breaker_close_locked(hsmpool *pool)
 	bool was_open = b->state != HP_BREAKER_CLOSED;
 	b->failures = 0;
 	b->state = HP_BREAKER_CLOSED;
-	pool->restarts_in_row = 0;
+	hp_restart_forgive_locked(pool);
 	if (!was_open)
 		return;
 	b->must_tell = true;

@@ -379,6 +379,8 @@ bool hp_restart_enlist(hsmpool *pool, int64_t until_ns);
 bool hp_restart_delist(hsmpool *pool, int64_t until_ns);
 /* Has everything else been tried in vain? */
 bool hp_restart_is_due_locked(const hsmpool *pool, int64_t now);
+/* Something works again: the next trouble is a new one. */
+void hp_restart_forgive_locked(hsmpool *pool);
 /* By a thread that has no entry. */
 void hp_restart_module(hsmpool *asks);
 

@@ -139,6 +139,14 @@ bool hp_restart_is_due_locked(const hsmpool *pool, int64_t now)
 	       !has_hope_locked(pool, now);
 }
 
+void hp_restart_forgive_locked(hsmpool *pool)
+{
+	int64_t soonest_ns = hp_now_ns() + PAUSE_FIRST;
+	pool->restarts_in_row = 0;
+	if (pool->next_restart_ns > soonest_ns)
+		pool->next_restart_ns = soonest_ns;
+}
+
 /* --- agreeing, and coming to rest ------------------------------------------------------
  */
 
