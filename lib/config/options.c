@@ -151,7 +151,7 @@ static const struct option_row rows[] = {
 	  KIND_NUMBER, POOL(stuck_reserve), 0, 65535, NULL, false },
 	{ { "pool", "call-timeout", "duration", "0",
 	    "bound on a module call itself; 0 = calls run in the caller's thread" },
-	  KIND_DURATION, POOL(call_timeout), 0, 0, NULL, false },
+	  KIND_DURATION, POOL(call_timeout), 0, LONGEST, NULL, false },
 	{ { "pool", "breaker-after", "duration", "10s",
 	    "a token that only failed for this long is down: callers are refused at once; "
 	    "0 = never" },

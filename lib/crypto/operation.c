@@ -269,6 +269,7 @@ static bool attempt(struct hp_operation *op, struct outcome *o, hsmpool_error *e
 		hp_pool_borrow(op->pool, op->want, op->verb, op->deadline_ns, &s, err);
 	if (o->status != HSMPOOL_OK)
 		return false;
+	s->cut_ns = op->cut_ns;
 	run_on(op, s, o, err);
 	if (op->keep_session && o->rv == CKR_OK && o->status == HSMPOOL_OK) {
 		*op->keep_session = s;
@@ -315,6 +316,7 @@ hsmpool_status hp_operation_run(struct hp_operation *op, hsmpool_deadline deadli
 {
 	HP_TRY(hp_pool_check_usable(op->pool, err));
 	op->deadline_ns = hp_pool_deadline(op->pool, deadline);
+	op->cut_ns = deadline > 0 ? deadline : 0;
 	op->must_discard_session = false;
 	op->is_held = false;
 	hsmpool_status status = run_until_done(op, err);

@@ -50,6 +50,8 @@ struct hp_operation {
 	void *user; /* run's own */
 	/* Filled by the loop, for run: */
 	int64_t deadline_ns;
+	int64_t cut_ns; /* the caller's own deadline, or 0: with call-timeout, calls' too
+			 */
 	/* A DATA answer (decrypt, verify) is made uniform: no CK_RV, one text. */
 	bool is_uniform_failure;
 	/* Decrypt and unwrap: the caller hears of a failure before its cause is looked

@@ -11,7 +11,7 @@
 
 #include "base/time.h"
 #include "p11/gate.h"
-#include "p11/session.h"
+#include "p11/guarded.h"
 
 /* --- one call ---------------------------------------------------------------------- */
 
@@ -30,7 +30,8 @@ static inline void hp_session_call_end(struct hp_session *s)
 	hp_call_end(s->module, s->shard);
 }
 
-#define HP_SESSION_CALL(s, function, ...)                                        \
+/* By the calling thread; and by the session's worker if it has one. */
+#define HP_SESSION_CALL_DIRECT(s, function, ...)                                 \
 	__extension__({                                                          \
 		CK_RV call_rv = CKR_CRYPTOKI_NOT_INITIALIZED;                    \
 		if (hp_session_call_begin(s)) {                                  \
@@ -40,6 +41,11 @@ static inline void hp_session_call_end(struct hp_session *s)
 		}                                                                \
 		call_rv;                                                         \
 	})
+
+#define HP_SESSION_CALL(s, function, ...)                    \
+	(__builtin_expect((s)->worker != NULL, 0)            \
+		 ? hp_guarded_##function((s), ##__VA_ARGS__) \
+		 : HP_SESSION_CALL_DIRECT((s), function, ##__VA_ARGS__))
 
 /* Input that PKCS#11 only reads. */
 #define HP_INPUT(pointer) ((CK_BYTE *)(uintptr_t)(pointer))

@@ -430,6 +430,46 @@ void hp_mechanism_copy(struct hp_mechanism_copy *copy, const CK_MECHANISM *given
 	copy->is_faithful = true;
 }
 
+/* The original may be in memory that cannot be written, and need not be. */
+static void give_bytes(void *to, const void *from, size_t len)
+{
+	if (memcmp(to, from, len) != 0)
+		memcpy(to, from, len);
+}
+
+static bool is_pointer(const struct hp_layout *layout, unsigned word)
+{
+	for (unsigned i = 0; i < HP_ARRAY_LEN(layout->fields); i++)
+		if (is_bytes(layout, i) && layout->fields[i].at == word)
+			return true;
+	return false;
+}
+
+void hp_mechanism_give_back(const struct hp_mechanism_copy *copy, CK_MECHANISM *to)
+{
+	const struct hp_layout *layout = hp_layout_of(to);
+	CK_BYTE *words = to->pParameter;
+	const CK_BYTE *from = copy->ck.pParameter;
+	if (!from || !words || copy->ck.ulParameterLen != to->ulParameterLen)
+		return;
+	if (!layout) {
+		give_bytes(words, from, to->ulParameterLen);
+		return;
+	}
+	for (unsigned i = 0; i < HP_ARRAY_LEN(layout->fields); i++) {
+		const void *data = is_bytes(layout, i)
+					   ? hp_word_pointer(words, layout->fields[i].at)
+					   : NULL;
+		if (data)
+			give_bytes((void *)(uintptr_t)data,
+				   hp_word_pointer(from, layout->fields[i].at),
+				   bytes_of(layout, i, words));
+	}
+	for (unsigned word = 0; word < layout->words; word++)
+		if (!is_pointer(layout, word))
+			give_bytes(words + word * WORD, from + word * WORD, WORD);
+}
+
 void hp_mechanism_copy_wipe(struct hp_mechanism_copy *copy)
 {
 	if (copy->ck.ulParameterLen > 0)

@@ -58,6 +58,8 @@ struct hp_mechanism_copy {
 };
 
 void hp_mechanism_copy(struct hp_mechanism_copy *copy, const CK_MECHANISM *given);
+/* To the original what a module has written into the copy: nonces of its making. */
+void hp_mechanism_give_back(const struct hp_mechanism_copy *copy, CK_MECHANISM *to);
 void hp_mechanism_copy_wipe(struct hp_mechanism_copy *copy);
 
 /*

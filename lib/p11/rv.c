@@ -52,7 +52,8 @@ ROW(0x040, ENCRYPTED_DATA_INVALID, CALLER, ERR_DATA, "the ciphertext is not vali
 ROW(0x041, ENCRYPTED_DATA_LEN_RANGE, CALLER, ERR_DATA,
     "the ciphertext's length is not valid"),
 ROW(0x042, AEAD_DECRYPT_FAILED, CALLER, ERR_DATA, "the ciphertext is not authentic"),
-ROW(0x050, FUNCTION_CANCELED, OP_LOST, ERR_DOWN, "the operation was cancelled"),
+/* Also what a call is answered with that did not return within call-timeout. */
+ROW(0x050, FUNCTION_CANCELED, GIVEN_UP, ERR_TIMEOUT, "the call was given up; it may still run"),
 ROW(0x051, FUNCTION_NOT_PARALLEL, CALLER, ERR_USAGE, "no function runs in parallel"),
 ROW(0x054, FUNCTION_NOT_SUPPORTED, CALLER, ERR_UNSUPPORTED,
     "the module does not have the function"),
@@ -189,6 +190,7 @@ static const char *const class_names[HP_RV_CLASS_COUNT] = {
 	[HP_RV_DEVICE] = "device",
 	[HP_RV_AMBIGUOUS] = "ambiguous",
 	[HP_RV_MODULE_DEAD] = "module-dead",
+	[HP_RV_GIVEN_UP] = "given-up",
 };
 
 static int compare_value(const void *key, const void *row)

@@ -30,6 +30,7 @@ enum hp_rv_class {
 	HP_RV_DEVICE,       /* the device is sick */
 	HP_RV_AMBIGUOUS,    /* GENERAL_ERROR, FUNCTION_FAILED, unknown: probe first */
 	HP_RV_MODULE_DEAD,  /* the module must be initialised again */
+	HP_RV_GIVEN_UP,     /* the call was given up and may still run */
 	HP_RV_CLASS_COUNT
 };
 

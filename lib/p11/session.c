@@ -26,7 +26,9 @@ CK_RV hp_session_open(struct hp_session *s, struct hp_module *module, CK_SLOT_ID
 	atomic_fetch_add(&s->openings, 1);
 	atomic_store(&s->objects, 0);
 	CK_RV rv = CKR_CRYPTOKI_NOT_INITIALIZED;
-	if (hp_session_call_begin(s)) {
+	if (s->worker) {
+		rv = hp_guarded_C_OpenSession(s, flags);
+	} else if (hp_session_call_begin(s)) {
 		rv = HP_FL_CALL(module, C_OpenSession, slot, flags, NULL, NULL,
 				&s->handle);
 		hp_session_call_end(s);
@@ -41,6 +43,8 @@ CK_RV hp_session_close(struct hp_session *s)
 	if (s->handle == CK_INVALID_HANDLE)
 		return CKR_OK;
 	CK_RV rv = HP_SESSION_CALL(s, C_CloseSession);
+	if (s->is_abandoned)
+		return rv; /* it is still needed */
 	s->handle = CK_INVALID_HANDLE;
 	s->active = 0;
 	s->is_unsure = false;
@@ -73,7 +77,9 @@ CK_RV hp_session_token_info(struct hp_session *s, CK_TOKEN_INFO *info)
 	memset(info, 0, sizeof(*info));
 	bool is_our_turn = hp_siblings_begin();
 	CK_RV rv = CKR_CRYPTOKI_NOT_INITIALIZED;
-	if (hp_session_call_begin(s)) {
+	if (s->worker) {
+		rv = hp_guarded_C_GetTokenInfo(s, info);
+	} else if (hp_session_call_begin(s)) {
 		rv = HP_FL_CALL(s->module, C_GetTokenInfo, s->slot, info);
 		hp_session_call_end(s);
 	}
@@ -250,7 +256,9 @@ static bool finish_verify_recover(struct hp_session *s)
 static bool cancel_all(struct hp_session *s)
 {
 	CK_RV rv = CKR_FUNCTION_NOT_SUPPORTED;
-	if (s->module->cancel && hp_session_call_begin(s)) {
+	if (s->module->cancel && s->worker) {
+		rv = hp_guarded_C_SessionCancel(s);
+	} else if (s->module->cancel && hp_session_call_begin(s)) {
 		rv = s->module->cancel(s->handle, HP_CANCEL_ALL);
 		hp_session_call_end(s);
 	}

@@ -110,5 +110,10 @@ CK_RV hp_session_set_pin(struct hp_session *s, CK_BYTE *old_pin, CK_ULONG old_le
 
 CK_RV hp_session_info_as_asked(struct hp_session *s, CK_SESSION_INFO *info)
 {
-	return FILL(s->module, C_GetSessionInfo, info, s->handle);
+	CK_SESSION_INFO copy;
+	memset(&copy, 0, sizeof(copy));
+	CK_RV rv = HP_SESSION_CALL(s, C_GetSessionInfo, info ? &copy : NULL);
+	if (rv == CKR_OK && info)
+		*info = copy;
+	return rv;
 }

@@ -64,6 +64,13 @@ static void release_for_all(hsmpool *pool, CK_USER_TYPE user, const CK_BYTE *pin
 		hp_latch_note_good(pool->latch, good);
 }
 
+void hp_pool_adopt_login(hsmpool *pool, CK_USER_TYPE user, struct hp_secret **pin)
+{
+	struct hp_secret *kept = *pin;
+	*pin = NULL;
+	keep_login(pool, HP_LOGIN_IN, user, kept);
+}
+
 /* Whether a login that was answered with a catch-all code may be tried once more: the
  * token counted no wrong PIN. */
 static bool was_no_try_spent(struct hp_session *session, CK_USER_TYPE user)

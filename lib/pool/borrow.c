@@ -391,9 +391,15 @@ static enum hp_close_reason retire_reason(const struct hsmpool_session *e, int64
 
 void hp_entry_close(struct hsmpool_session *e, enum hp_close_reason reason)
 {
+	hp_entry_close_session(e);
+	if (!hp_entry_leave_to_worker(e))
+		hp_entry_end(e, reason);
+}
+
+void hp_entry_end(struct hsmpool_session *e, enum hp_close_reason reason)
+{
 	hsmpool *pool = e->pool;
 	unsigned index = (unsigned)(e - pool->entries);
-	hp_entry_close_session(e);
 	pthread_mutex_lock(&pool->lock);
 	hp_entry_emptied_locked(e, reason);
 	hp_waiters_wake_head_locked(pool);

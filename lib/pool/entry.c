@@ -227,6 +227,7 @@ void hp_entry_lend_locked(struct hsmpool_session *e, const char *tag, int thread
 	hp_entry_count_return_locked(e, now); /* by who had left it attached */
 	hp_entry_set_state_locked(e, HP_ENTRY_USED);
 	e->is_lent = true;
+	e->session.cut_ns = 0;
 	e->borrowed_ns = now;
 	e->tag = tag;
 	e->thread = thread;
@@ -270,7 +271,7 @@ void hp_entry_condemn(struct hsmpool_session *e)
 
 bool hp_entry_is_dead_locked(const struct hsmpool_session *e)
 {
-	return e->is_aliased || e->is_stuck ||
+	return e->is_aliased || e->is_stuck || e->session.is_abandoned ||
 	       e->session.generation <= e->pool->dead_generation;
 }
 

@@ -76,8 +76,17 @@ enum hp_close_reason {
 	HP_CLOSE_REASON_COUNT
 };
 
+/* A C_Login with the pool's PIN, between its two entries in the latch. */
+struct hp_login_try {
+	struct hp_latch_turn turn;
+	CK_FLAGS flags; /* of the token, before it */
+};
+
 struct hsmpool_session {
-	struct hp_session session; /* the owner's */
+	struct hp_session session;     /* the owner's */
+	struct hp_worker *worker;      /* with call-timeout, from the first opening on */
+	bool has_pin_in_use;           /* the owner's: the pool's login runs on it */
+	struct hp_login_try login_try; /* one that was given up: has not ended yet */
 	hsmpool *pool;
 	/* guarded by pool->lock */
 	enum hp_entry_state state;
@@ -328,10 +337,22 @@ void hp_waiters_wake_all_locked(hsmpool *pool);
 void hp_entry_lend_locked(struct hsmpool_session *e, const char *tag, int thread,
 			  int64_t now);
 
+/* --- settle.c: calls that were given up ----------------------------------------------
+ */
+/* Give e a worker if there is a call-timeout. False: no thread for it. */
+bool hp_entry_equip(struct hsmpool_session *e);
+/* A call on it was given up: its worker closes it when the call returns. Nothing is the
+ * owner's any more, neither e nor the pool. False: it is the owner's as before. */
+bool hp_entry_leave_to_worker(struct hsmpool_session *e);
+/* When the pool is closed: ends the workers. In a child: forgets them. */
+void hp_pool_dismiss_workers(hsmpool *pool, bool is_child);
+
 /* --- borrow.c ---------------------------------------------------------------------- */
 /* Put a USED or TESTING entry that its owner has finished with back, or close it. */
 void hp_entry_release(struct hsmpool_session *e, bool is_alive, bool is_hot);
 void hp_entry_close(struct hsmpool_session *e, enum hp_close_reason reason);
+/* After the module's part of it. */
+void hp_entry_end(struct hsmpool_session *e, enum hp_close_reason reason);
 
 /* --- opener.c ---------------------------------------------------------------------- */
 /* Open a session into an OPENING entry; it is USED after success, EMPTY after failure.
@@ -414,6 +435,9 @@ hsmpool_status hp_pool_obtain_pin(hsmpool *pool, const char *label,
 /* The one that succeeded, if there is one. to has HP_POOL_PIN_CAP bytes. */
 bool hp_pool_copy_kept_pin(hsmpool *pool, struct hp_secret *to);
 bool hp_pool_state_is_ours(const hsmpool *pool, CK_STATE state);
+/* The answer to a login that was given up has come. *pin is consumed, or not. */
+void hp_pool_settle_login(struct hsmpool_session *e, CK_USER_TYPE user, CK_RV rv,
+			  struct hp_secret **pin);
 
 /* --- watch.c: leaks and hangs ------------------------------------------------------- */
 /* Report borrows that last, and quarantine sessions whose call hangs. Logs. */
@@ -423,6 +447,11 @@ void hp_pool_watch(hsmpool *pool, int64_t now);
 /* All of it, the anchor last, or without the anchor if the pool is only paused. False:
  * not all was closed at until_ns, because a call hangs. The pool is entered. */
 bool hp_pool_close_unlent(hsmpool *pool, int64_t until_ns);
+
+/* --- application.c -------------------------------------------------------------------
+ */
+/* An application's login that was given up has succeeded. *pin is consumed. */
+void hp_pool_adopt_login(hsmpool *pool, CK_USER_TYPE user, struct hp_secret **pin);
 
 /* --- upkeep.c: what is due, and doing it ------------------------------------------- */
 /* Decide under the lock what to do; entries that need module calls are put in TESTING

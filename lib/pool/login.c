@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "base/error.h"
+#include "base/memory.h"
 #include "observe/log.h"
 #include "p11/pin.h"
 
@@ -214,14 +215,13 @@ static enum hp_latch_outcome outcome_of(struct hsmpool_session *e, CK_RV rv,
 	return HP_LATCH_TRY_NOT_MADE;
 }
 
-/* One C_Login. *pin is consumed: kept as the pool's, or as the refused one. */
-static hsmpool_status try_pin(struct hsmpool_session *e, const char *label,
-			      CK_FLAGS flags, struct hp_secret **pin,
-			      enum hp_latch_outcome *outcome, CK_RV *rv,
-			      hsmpool_error *err)
+/* What C_Login answered. *pin is consumed: kept as the pool's, or as the refused one. */
+static hsmpool_status take_answer(struct hsmpool_session *e, const char *label,
+				  CK_FLAGS flags, struct hp_secret **pin,
+				  enum hp_latch_outcome *outcome, CK_RV *rv,
+				  hsmpool_error *err)
 {
 	hsmpool *pool = e->pool;
-	*rv = hp_session_login(&e->session, pool->user, *pin);
 	*outcome = outcome_of(e, *rv, flags);
 	enum hp_rv_class class = hp_rv_class(&pool->module->overrides, *rv);
 	bool is_in = *rv == CKR_OK || (class == HP_RV_LOGIN_RACE && is_user_logged_in(e));
@@ -256,20 +256,15 @@ static bool is_shared(const hsmpool *pool)
 	return atomic_load(&pool->user) == CKU_USER;
 }
 
-/* With the turn among the processes: what the token says of its tries is read in it. */
-static hsmpool_status try_pin_in_turn(struct hsmpool_session *e, const char *label,
-				      struct hp_latch_turn *turn, struct hp_secret **pin,
-				      CK_RV *rv, hsmpool_error *err)
+/* The answer has come, and the turn is over. */
+static hsmpool_status end_try(struct hsmpool_session *e, const char *label,
+			      struct hp_login_try *try, struct hp_secret **pin, CK_RV *rv,
+			      hsmpool_error *err)
 {
 	hsmpool *pool = e->pool;
-	enum hp_latch_outcome outcome = HP_LATCH_TRY_NOT_MADE;
-	CK_FLAGS flags;
-	hsmpool_status status = check_token_flags(e, label, &flags, rv, err);
-	if (status == HSMPOOL_OK)
-		status = hp_latch_begin(turn, flags, err);
-	if (status == HSMPOOL_OK)
-		status = try_pin(e, label, flags, pin, &outcome, rv, err);
-	bool is_on_file = hp_latch_end(turn, outcome, *rv);
+	enum hp_latch_outcome outcome;
+	hsmpool_status status = take_answer(e, label, try->flags, pin, &outcome, rv, err);
+	bool is_on_file = hp_latch_end(&try->turn, outcome, *rv);
 	pthread_mutex_lock(&pool->lock);
 	if (outcome == HP_LATCH_TRY_REFUSED)
 		pool->is_refusal_on_file = is_on_file;
@@ -277,6 +272,28 @@ static hsmpool_status try_pin_in_turn(struct hsmpool_session *e, const char *lab
 	if (status == HSMPOOL_OK)
 		*rv = CKR_OK;
 	return status;
+}
+
+/* With the turn among the processes: what the token says of its tries is read in it. A
+ * try that is given up keeps the turn until its answer comes to hp_pool_settle_login().
+ */
+static hsmpool_status try_pin_in_turn(struct hsmpool_session *e, const char *label,
+				      struct hp_login_try *try, struct hp_secret **pin,
+				      CK_RV *rv, hsmpool_error *err)
+{
+	hsmpool_status status = check_token_flags(e, label, &try->flags, rv, err);
+	if (status == HSMPOOL_OK)
+		status = hp_latch_begin(&try->turn, try->flags, err);
+	if (status != HSMPOOL_OK) {
+		hp_latch_end(&try->turn, HP_LATCH_TRY_NOT_MADE, *rv);
+		return status;
+	}
+	*rv = hp_session_login(&e->session, e->pool->user, *pin);
+	if (!e->session.hangs_in_login)
+		return end_try(e, label, try, pin, rv, err);
+	e->login_try = *try;
+	return hp_fail(err, HSMPOOL_ERR_TIMEOUT,
+		       "the login to token '%s' was given up after call-timeout", label);
 }
 
 /* Takes *pin; NULL: none is known any more. */
@@ -329,7 +346,7 @@ static hsmpool_status log_in(struct hsmpool_session *e, int64_t deadline_ns, CK_
 			     hsmpool_error *err)
 {
 	hsmpool *pool = e->pool;
-	struct hp_latch_turn turn = HP_LATCH_NO_TURN;
+	struct hp_login_try try = { .turn = HP_LATCH_NO_TURN };
 	struct hp_token token;
 	char label[33];
 	hp_pool_token(pool, &token);
@@ -348,11 +365,11 @@ static hsmpool_status log_in(struct hsmpool_session *e, int64_t deadline_ns, CK_
 		HP_TRY(obtain_new_pin(pool, label, &pin, err));
 	hsmpool_status status = HSMPOOL_OK;
 	if (is_shared(pool))
-		status = hp_latch_enter(pool->latch, pin, deadline_ns, &turn, err);
+		status = hp_latch_enter(pool->latch, pin, deadline_ns, &try.turn, err);
 	if (status == HSMPOOL_ERR_AUTH)
 		keep_refused(pool, &pin, true);
 	if (status == HSMPOOL_OK)
-		status = try_pin_in_turn(e, label, &turn, &pin, rv, err);
+		status = try_pin_in_turn(e, label, &try, &pin, rv, err);
 	if (status == HSMPOOL_OK)
 		HP_LOG(NOTICE, "logged-in", "logged in to token '%s'", label);
 	else
@@ -436,7 +453,12 @@ hsmpool_status hp_pool_ensure_login(struct hsmpool_session *e, int64_t deadline_
 		return turn == IS_LATCHED ? HSMPOOL_ERR_AUTH : HSMPOOL_OK;
 
 	CK_RV rv;
+	e->has_pin_in_use = true;
 	hsmpool_status status = log_in(e, deadline_ns, &rv, err);
+	/* Nobody tries the PIN again before it is known what became of this try. */
+	if (e->session.hangs_in_login)
+		return status;
+	e->has_pin_in_use = false;
 	struct hp_judgement judgement = { .is_alive = true };
 	if (status == HSMPOOL_ERR_DOWN && rv != CKR_OK)
 		judgement = hp_session_judge(e, rv);
@@ -482,36 +504,29 @@ static hsmpool_status take_pin(hsmpool *pool, struct hp_secret *pin, hsmpool_err
 /* Not in turn with other processes, which would make each wait for all: a PIN that is
  * changed elsewhere may cost as many tries as there are processes in this very call. */
 static hsmpool_status try_context_pin(struct hp_session *session,
-				      const struct hp_secret *pin, bool *is_refused,
-				      bool *is_on_file, hsmpool_error *err)
+				      const struct hp_secret *pin, bool *is_on_file,
+				      CK_RV *rv, hsmpool_error *err)
 {
 	hsmpool *pool = hp_pool_of(session);
-	*is_refused = *is_on_file =
-		hp_latch_look(pool->latch, pin, err) == HP_LATCH_SAYS_REFUSED;
-	if (*is_refused)
+	*rv = CKR_PIN_INCORRECT;
+	*is_on_file = hp_latch_look(pool->latch, pin, err) == HP_LATCH_SAYS_REFUSED;
+	if (*is_on_file)
 		return HSMPOOL_ERR_AUTH;
-	CK_RV rv = hp_session_login(session, CKU_CONTEXT_SPECIFIC, pin);
-	if (rv == CKR_OK)
-		return HSMPOOL_OK;
-	*is_refused = hp_rv_class(&pool->module->overrides, rv) == HP_RV_PIN;
-	if (*is_refused)
-		*is_on_file = hp_latch_note_refused(pool->latch, pin, rv);
-	return hp_rv_fail(err, rv, "log in for one use of the key");
+	*rv = hp_session_login(session, CKU_CONTEXT_SPECIFIC, pin);
+	return *rv == CKR_OK ? HSMPOOL_OK
+			     : hp_rv_fail(err, *rv, "log in for one use of the key");
 }
 
-hsmpool_status hp_pool_context_login(struct hp_session *session, hsmpool_error *err)
+/* The answer has come: the PIN is free again, or refused. */
+static void end_context_try(hsmpool *pool, struct hp_secret **pin, bool is_on_file,
+			    CK_RV rv, const hsmpool_error *err)
 {
-	hsmpool *pool = hp_pool_of(session);
-	HP_AUTO_SECRET *pin = hp_secret_new(HP_POOL_PIN_CAP);
-	HP_CHECK(pin, err, HSMPOOL_ERR_SYSTEM, "no memory for the PIN");
-	HP_TRY(take_pin(pool, pin, err));
-	hsmpool_error scratch;
-	err = err ? err : &scratch;
-	bool is_refused, is_on_file;
-	hsmpool_status status =
-		try_context_pin(session, pin, &is_refused, &is_on_file, err);
+	bool is_refused =
+		rv != CKR_OK && hp_rv_class(&pool->module->overrides, rv) == HP_RV_PIN;
+	if (is_refused && !is_on_file)
+		is_on_file = hp_latch_note_refused(pool->latch, *pin, rv);
 	if (is_refused)
-		keep_refused(pool, &pin, is_on_file);
+		keep_refused(pool, pin, is_on_file);
 	pthread_mutex_lock(&pool->lock);
 	if (is_refused) {
 		pool->stats.login_failures++;
@@ -522,5 +537,56 @@ hsmpool_status hp_pool_context_login(struct hp_session *session, hsmpool_error *
 	pthread_mutex_unlock(&pool->lock);
 	if (is_refused)
 		HP_LOG(ERROR, "login-failed", "%s", err->text);
+}
+
+hsmpool_status hp_pool_context_login(struct hp_session *session, hsmpool_error *err)
+{
+	hsmpool *pool = hp_pool_of(session);
+	HP_AUTO_SECRET *pin = hp_secret_new(HP_POOL_PIN_CAP);
+	HP_CHECK(pin, err, HSMPOOL_ERR_SYSTEM, "no memory for the PIN");
+	HP_TRY(take_pin(pool, pin, err));
+	hsmpool_error scratch;
+	err = err ? err : &scratch;
+	bool is_on_file;
+	CK_RV rv;
+	struct hsmpool_session *e =
+		HP_CONTAINER_OF(session, struct hsmpool_session, session);
+	e->has_pin_in_use = true;
+	hsmpool_status status = try_context_pin(session, pin, &is_on_file, &rv, err);
+	if (session->hangs_in_login)
+		return status;
+	e->has_pin_in_use = false;
+	end_context_try(pool, &pin, is_on_file, rv, err);
 	return status;
+}
+
+static void settle_user_login(struct hsmpool_session *e, CK_RV rv, struct hp_secret **pin)
+{
+	hsmpool *pool = e->pool;
+	struct hp_token token;
+	hsmpool_error err;
+	char label[33];
+	hp_pool_token(pool, &token);
+	hp_token_text(token.info.label, sizeof token.info.label, label);
+	hp_error_clear(&err);
+	hsmpool_status status = end_try(e, label, &e->login_try, pin, &rv, &err);
+	pthread_mutex_lock(&pool->lock);
+	settle_locked(pool, status, true, &err);
+	pthread_mutex_unlock(&pool->lock);
+}
+
+void hp_pool_settle_login(struct hsmpool_session *e, CK_USER_TYPE user, CK_RV rv,
+			  struct hp_secret **pin)
+{
+	hsmpool_error err;
+	bool is_pools = e->has_pin_in_use;
+	e->has_pin_in_use = false;
+	if (is_pools && user != CKU_CONTEXT_SPECIFIC) {
+		settle_user_login(e, rv, pin);
+	} else if (is_pools) {
+		hp_rv_fail(&err, rv, "log in for one use of the key");
+		end_context_try(e->pool, pin, false, rv, &err);
+	} else if (rv == CKR_OK && user != CKU_CONTEXT_SPECIFIC) {
+		hp_pool_adopt_login(e->pool, user, pin);
+	}
 }

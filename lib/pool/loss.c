@@ -91,6 +91,7 @@ static struct hp_judgement judge_class(enum hp_rv_class class)
 		[HP_RV_DEVICE] = { .loss = HP_LOSS_SESSION },
 		[HP_RV_AMBIGUOUS] = { .loss = HP_LOSS_SESSION },
 		[HP_RV_MODULE_DEAD] = { .loss = HP_LOSS_TOKEN },
+		[HP_RV_GIVEN_UP] = { .is_alive = false },
 	};
 	struct hp_judgement judgement = table[class];
 	judgement.class = class;

@@ -108,6 +108,8 @@ static hsmpool_status open_session(struct hsmpool_session *e, bool read_write, C
 	hsmpool_error scratch;
 	err = err ? err : &scratch;
 	*rv = CKR_TOKEN_NOT_PRESENT;
+	HP_CHECK(hp_entry_equip(e), err, HSMPOOL_ERR_DOWN,
+		 "no thread for the option call-timeout");
 	pthread_mutex_lock(&pool->lock);
 	bool must_resolve = pool->must_resolve;
 	pthread_mutex_unlock(&pool->lock);
@@ -151,12 +153,28 @@ static void add_hint(const hsmpool *pool, CK_RV rv, hsmpool_error *err)
 				"which must do it again");
 }
 
+/* The opening was given up. */
+static bool leave_unopened(struct hsmpool_session *e, bool read_write, CK_RV rv,
+			   const hsmpool_error *err)
+{
+	hsmpool *pool = e->pool;
+	if (!e->session.is_abandoned)
+		return false;
+	pthread_mutex_lock(&pool->lock);
+	note_open_failure_locked(pool, read_write, rv, err);
+	pthread_mutex_unlock(&pool->lock);
+	hp_breaker_tell(pool);
+	return hp_entry_leave_to_worker(e);
+}
+
 hsmpool_status hp_entry_open(struct hsmpool_session *e, bool read_write,
 			     hsmpool_error *err)
 {
 	hsmpool *pool = e->pool;
 	CK_RV rv;
 	hsmpool_status status = open_session(e, read_write, &rv, err);
+	if (status != HSMPOOL_OK && leave_unopened(e, read_write, rv, err))
+		return HSMPOOL_ERR_DOWN;
 	bool has_learned = false;
 	if (status != HSMPOOL_OK)
 		add_hint(pool, rv, err);
@@ -264,6 +282,9 @@ static hsmpool_status replace(struct hsmpool_session *e, bool read_write,
 	hsmpool *pool = e->pool;
 	hsmpool_status status = HSMPOOL_OK;
 	hp_entry_close_session(e);
+	if (hp_entry_leave_to_worker(e))
+		return hp_fail(err, HSMPOOL_ERR_DOWN,
+			       "the module did not answer within call-timeout");
 	pthread_mutex_lock(&pool->lock);
 	hp_entry_emptied_locked(e, reason);
 	if (!may_open_here_locked(pool, reason)) {

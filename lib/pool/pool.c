@@ -206,6 +206,12 @@ static void set_up(hsmpool *pool)
 	if (options->min_sessions > most)
 		options->min_sessions = most;
 	pool->epoch = hp_process_epoch();
+	if (options->call_timeout && !options->keeper) {
+		HP_LOG(WARNING, "call-timeout-ignored",
+		       "call-timeout needs threads, which this process may not have: "
+		       "calls run in their callers' threads");
+		options->call_timeout = 0;
+	}
 	pool->generation = 1;
 	pool->user = CKU_USER;
 	pool->login = options->pin_source ? HP_LOGIN_OUT : HP_LOGIN_NONE;
@@ -243,6 +249,7 @@ static hsmpool_status fill(hsmpool *pool, hsmpool_deadline deadline, hsmpool_err
 
 static void free_pool(hsmpool *pool)
 {
+	hp_pool_dismiss_workers(pool, pool->epoch && hp_pool_check_usable(pool, NULL));
 	hp_secret_free(&pool->pin);
 	hp_secret_free(&pool->own_pin);
 	hp_secret_free(&pool->refused);

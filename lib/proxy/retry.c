@@ -38,6 +38,7 @@ bool hp_class_is_loss(enum hp_rv_class class)
 	case HP_RV_DEVICE:
 	case HP_RV_AMBIGUOUS:
 	case HP_RV_MODULE_DEAD:
+	case HP_RV_GIVEN_UP:
 		return true;
 	default:
 		return false;
@@ -76,7 +77,8 @@ static bool may_sign_again(const struct hp_failure *failure)
 
 bool hp_retry_is_allowed(const struct hp_failure *failure)
 {
-	if (!hp_failure_is_loss(failure))
+	/* A call that hangs is answered in time, not made once more. */
+	if (!hp_failure_is_loss(failure) || failure->class == HP_RV_GIVEN_UP)
 		return false;
 	if (!failure->is_submitted)
 		return true;

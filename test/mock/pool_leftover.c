@@ -86,12 +86,32 @@ static void close_closes_what_it_can_past_a_hung_close(void **state)
 	g->is_uneven = true;
 }
 
+/* The worker keeps what its call uses, and settles it when the pool is gone. */
+static void close_leaves_a_call_that_was_given_up_to_its_worker(void **state)
+{
+	struct ground *g = *state;
+	hsmpool_error err;
+	CK_RV rv;
+
+	ground_open(g, "max-sessions", "2", "close-grace", "50ms", "call-timeout", "1s",
+		    NULL);
+	g->mock->hang("C_GenerateRandom", 1);
+	assert_ok(ground_operate(g->pool, 1000, &rv, &err), &err);
+	assert_rv(rv, CKR_FUNCTION_CANCELED);
+	hsmpool_close(&g->pool);
+	assert_int_equal(ground_logged("close-leftover", NULL, 0), 1);
+	g->mock->release();
+	eventually(ground_counters(g).sessions_now == 0);
+	g->is_uneven = true;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		GROUND_TEST(close_is_bounded_and_a_late_return_is_harmless),
 		GROUND_TEST(close_does_not_wait_for_a_hung_call_for_ever),
 		GROUND_TEST(close_closes_what_it_can_past_a_hung_close),
+		GROUND_TEST(close_leaves_a_call_that_was_given_up_to_its_worker),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -158,8 +158,7 @@ static void a_value_out_of_range_is_refused_by_name(void **state)
 	refused("pool", "stuck-after", "0", "out of range");
 	refused("pool", "borrow-timeout", "366d", "out of range");
 	refused("proxy", "journal-limit", "2GiB", "out of range");
-	refused("pool", "call-timeout", "5s",
-		"call-timeout: only 0 is supported by this version");
+	set("pool", "call-timeout", "5s");
 	set("pool", "call-timeout", "0");
 	set("pool", "call-timeout", "0s");
 	set("pool", "stuck-reserve", "0");

@@ -241,8 +241,6 @@ static void a_wrong_value_is_refused_with_its_line(void **state)
 	(void)state;
 	refused("[pool]\nborrow-timeout = 5\n",
 		"c.conf:2: borrow-timeout: '5' has no unit");
-	refused("[pool]\ncall-timeout = 5s\n",
-		"c.conf:2: call-timeout: only 0 is supported by this version");
 }
 
 static void a_key_is_set_once_per_section(void **state)

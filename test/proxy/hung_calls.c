@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Calls of the vendor's module that hang, with call-timeout. */
+#include "module_ground.h"
+
+#include <sched.h>
+#include <string.h>
+#include "base/time.h"
+
+static struct fixture mock;
+
+static int set_up(void **state)
+{
+	(void)state;
+	fixture_mock(&mock);
+	module_configure(&mock, "max-sessions = 2\ncall-timeout = 1s", NULL);
+	module_begin();
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	fixture_mock_control()->release();
+	module_end();
+	fixture_mock_control()->reset();
+	fixture_remove(&mock);
+	return 0;
+}
+
+static void who_calls_is_answered_and_works_on(void **state)
+{
+	CK_SESSION_HANDLE session = module_session(RW);
+	(void)state;
+	fixture_mock_control()->hang("C_DigestInit", 1);
+	assert_rv(module_digest(session), CKR_FUNCTION_CANCELED);
+	assert_rv(module_digest(session), CKR_OK);
+	assert_rv(module_digest(module_session(RO)), CKR_OK);
+}
+
+static void an_operation_in_parts_is_over_and_another_begins(void **state)
+{
+	CK_FUNCTION_LIST *p11 = module_load();
+	CK_SESSION_HANDLE session = module_session(RW);
+	CK_MECHANISM sha256 = { CKM_SHA256, NULL, 0 };
+	CK_BYTE part[16] = { 1 }, digest[32];
+	CK_ULONG len = sizeof(digest);
+	(void)state;
+	assert_rv(p11->C_DigestInit(session, &sha256), CKR_OK);
+	assert_rv(p11->C_DigestUpdate(session, part, sizeof(part)), CKR_OK);
+	fixture_mock_control()->hang("C_DigestFinal", 1);
+	assert_rv(p11->C_DigestFinal(session, digest, &len), CKR_FUNCTION_CANCELED);
+	assert_rv(p11->C_DigestFinal(session, digest, &len),
+		  CKR_OPERATION_NOT_INITIALIZED);
+	assert_rv(module_digest(session), CKR_OK);
+}
+
+static void a_login_that_hangs_is_answered(void **state)
+{
+	CK_SESSION_HANDLE session = module_session(RW);
+	(void)state;
+	fixture_mock_control()->hang("C_Login", 1);
+	assert_rv(module_login(session, CKU_USER, MOCK_USER_PIN), CKR_FUNCTION_CANCELED);
+	fixture_mock_control()->release();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(who_calls_is_answered_and_works_on,
+						set_up, tear_down),
+		cmocka_unit_test_setup_teardown(
+			an_operation_in_parts_is_over_and_another_begins, set_up,
+			tear_down),
+		cmocka_unit_test_setup_teardown(a_login_that_hangs_is_answered, set_up,
+						tear_down),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
