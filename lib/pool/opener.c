@@ -92,7 +92,11 @@ static void note_open_failure_locked(hsmpool *pool, bool read_write, CK_RV rv,
 	if ((class == HP_RV_CALLER && read_write) ||
 	    (class == HP_RV_CAPACITY && have > 0))
 		return;
-	hp_breaker_note_failure_locked(pool, rv, err);
+	/* A token without room is a busy one, not a sick one. */
+	if (class == HP_RV_CAPACITY)
+		hp_breaker_end_try_locked(pool);
+	else
+		hp_breaker_note_failure_locked(pool, rv, err);
 	int64_t backoff = hp_pool_backoff(pool->open_failures_in_row++);
 	if (!may_have_moved)
 		pool->next_open_ns = hp_now_ns() + backoff;

@@ -33,8 +33,8 @@ static struct {
 	pthread_mutex_t lock;
 	/* guarded by lock, all below */
 	pthread_cond_t over;
-	hsmpool *pools; /* of the process, by next_pool */
-	bool is_running;
+	hsmpool *pools;                  /* of the process, by next_pool */
+	const struct hp_module *running; /* the one that is being restarted, or NULL */
 } process = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 static pthread_once_t prepare_once = PTHREAD_ONCE_INIT;
@@ -55,19 +55,19 @@ static void prepare(void)
 /* --- the pools of the process --------------------------------------------------------
  */
 
-static bool await_end_locked(int64_t until_ns)
+static bool await_end_locked(const hsmpool *pool, int64_t until_ns)
 {
-	while (process.is_running &&
+	while (process.running == pool->module &&
 	       hp_cond_wait_until(&process.over, &process.lock, until_ns))
 		;
-	return !process.is_running;
+	return process.running != pool->module;
 }
 
 bool hp_restart_enlist(hsmpool *pool, int64_t until_ns)
 {
 	pthread_once(&prepare_once, prepare);
 	pthread_mutex_lock(&process.lock);
-	bool may_join = await_end_locked(until_ns);
+	bool may_join = await_end_locked(pool, until_ns);
 	if (may_join) {
 		pool->next_pool = process.pools;
 		process.pools = pool;
@@ -82,7 +82,7 @@ bool hp_restart_delist(hsmpool *pool, int64_t until_ns)
 	if (!pool->is_enlisted)
 		return true;
 	pthread_mutex_lock(&process.lock);
-	bool may_leave = await_end_locked(until_ns);
+	bool may_leave = await_end_locked(pool, until_ns);
 	hsmpool **link = &process.pools;
 	while (may_leave && *link && *link != pool)
 		link = &(*link)->next_pool;
@@ -92,19 +92,37 @@ bool hp_restart_delist(hsmpool *pool, int64_t until_ns)
 	return may_leave;
 }
 
-static hsmpool *begin(void)
+static hsmpool *first_on_locked(const struct hp_module *module, hsmpool *pools)
+{
+	while (pools && pools->module != module)
+		pools = pools->next_pool;
+	return pools;
+}
+
+/* Pools on other modules may leave at any moment. */
+static hsmpool *next_on_same(const hsmpool *pool)
 {
 	pthread_mutex_lock(&process.lock);
-	hsmpool *pools = process.is_running ? NULL : process.pools;
-	process.is_running |= pools != NULL;
+	hsmpool *next = first_on_locked(pool->module, pool->next_pool);
 	pthread_mutex_unlock(&process.lock);
-	return pools;
+	return next;
+}
+
+/* The first of the pools on the module, which all stay until the end; NULL: not now. */
+static hsmpool *begin(const struct hp_module *module)
+{
+	pthread_mutex_lock(&process.lock);
+	hsmpool *first = process.running ? NULL : first_on_locked(module, process.pools);
+	if (first)
+		process.running = module;
+	pthread_mutex_unlock(&process.lock);
+	return first;
 }
 
 static void end(void)
 {
 	pthread_mutex_lock(&process.lock);
-	process.is_running = false;
+	process.running = NULL;
 	pthread_cond_broadcast(&process.over);
 	pthread_mutex_unlock(&process.lock);
 }
@@ -130,7 +148,7 @@ static bool has_hope_locked(const hsmpool *pool, int64_t now)
 bool hp_restart_is_due_locked(const hsmpool *pool, int64_t now)
 {
 	const struct hp_breaker *b = &pool->breaker;
-	if (!pool->options.module_restart || pool->open_failures_in_row == 0 ||
+	if (!pool->options.module_restart || b->failures == 0 ||
 	    now < pool->next_restart_ns || pool->holds || pool->is_closed)
 		return false;
 	bool is_dead =
@@ -233,48 +251,53 @@ static void let_go(hsmpool *pool, hsmpool_status status, bool was_tried,
 /* --- doing it --------------------------------------------------------------------------
  */
 
-#define EACH_POOL_OF(module_, pool_)                                  \
-	for (hsmpool *pool_ = pools; pool_; pool_ = pool_->next_pool) \
-		if (pool_->module == (module_))
+/* Asked before anything is held: the answer may be long in coming. */
+static bool all_agree(hsmpool *first, const hsmpool *asks)
+{
+	for (hsmpool *pool = first; pool; pool = next_on_same(pool))
+		if (pool != asks && !agrees(pool))
+			return false;
+	return true;
+}
 
-static bool can_happen(hsmpool *pools, const hsmpool *asks, const char **why)
+static bool all_come_to_rest(hsmpool *first)
 {
 	int64_t until_ns = hp_time_add(hp_now_ns(), PATIENCE);
-	*why = "another token of the module is well";
-	EACH_POOL_OF(asks->module, pool)
-	if (pool != asks && !agrees(pool))
-		return false;
-	*why = "a session is still lent, or a call inside";
-	EACH_POOL_OF(asks->module, pool)
-	if (!comes_to_rest(pool, until_ns))
-		return false;
+	for (hsmpool *pool = first; pool; pool = next_on_same(pool))
+		hold(pool);
+	for (hsmpool *pool = first; pool; pool = next_on_same(pool))
+		if (!comes_to_rest(pool, until_ns))
+			return false;
 	return true;
+}
+
+static hsmpool_status restart(hsmpool *first, hsmpool *asks, bool *was_tried,
+			      hsmpool_error *err)
+{
+	struct hp_module *module = asks->module;
+	HP_CHECK(all_agree(first, asks), err, HSMPOOL_ERR_BUSY,
+		 "module %s: another token of it is well", module->path);
+	HP_CHECK(all_come_to_rest(first), err, HSMPOOL_ERR_BUSY,
+		 "module %s: a session is still lent, or a call inside", module->path);
+	return hp_module_renew(module, was_tried, err);
 }
 
 void hp_restart_module(hsmpool *asks)
 {
 	struct hp_module *module = asks->module;
-	const char *why = "";
 	bool was_tried = false;
-	hsmpool_status status = HSMPOOL_ERR_BUSY;
 	hsmpool_error err;
 	hp_error_clear(&err);
-	hsmpool *pools = begin();
-	if (!pools)
+	hsmpool *first = begin(module);
+	if (!first)
 		return;
-	EACH_POOL_OF(module, pool)
-	hold(pool);
-	if (can_happen(pools, asks, &why)) {
-		status = hp_module_renew(module, &was_tried, &err);
-		why = err.text;
-	}
-	EACH_POOL_OF(module, pool)
-	let_go(pool, status, was_tried, &err);
+	hsmpool_status status = restart(first, asks, &was_tried, &err);
+	for (hsmpool *pool = first; pool; pool = next_on_same(pool))
+		let_go(pool, status, was_tried, &err);
 	end();
 	if (status == HSMPOOL_OK)
 		HP_LOG(NOTICE, "module-restarted",
 		       "module %s: finalised and initialised anew", module->path);
 	else
-		HP_LOG(WARNING, "module-not-restarted", "module %s: not restarted: %s",
-		       module->path, why);
+		HP_LOG(WARNING, "module-not-restarted", "not restarted: %s", err.text);
 }

@@ -236,25 +236,30 @@ static bool is_logged_out(hsmpool *pool, uint64_t *generation)
 	return is_out;
 }
 
-/* Its handle may be another's by now: it is not asked. */
-static bool is_dead_already(struct hsmpool_session *e)
+/* A session that is dead, or about to die with its module: its handle may be another's by
+ * now, so it is not asked. */
+static bool is_past_asking(struct hsmpool_session *e)
 {
-	pthread_mutex_lock(&e->pool->lock);
+	hsmpool *pool = e->pool;
+	pthread_mutex_lock(&pool->lock);
 	bool is_dead = hp_entry_is_dead_locked(e);
+	bool is_past = is_dead || (pool->holds & HP_HOLD_RESTART);
 	if (is_dead)
 		hp_entry_set_state_locked(e, HP_ENTRY_CLOSING);
-	pthread_mutex_unlock(&e->pool->lock);
-	return is_dead;
+	pthread_mutex_unlock(&pool->lock);
+	if (is_dead)
+		hp_entry_close(e, HP_CLOSE_BROKEN);
+	else if (is_past)
+		hp_entry_release(e, false, false);
+	return is_past;
 }
 
 static void revalidate(struct hsmpool_session *e)
 {
 	hsmpool *pool = e->pool;
 	uint64_t generation;
-	if (is_dead_already(e)) {
-		hp_entry_close(e, HP_CLOSE_BROKEN);
+	if (is_past_asking(e))
 		return;
-	}
 	if (is_logged_out(pool, &generation) &&
 	    hp_session_probe(e, HP_PROBE_SESSION_INFO) == CKR_OK)
 		log_in_again(e);
