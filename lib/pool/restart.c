@@ -11,7 +11,7 @@
  *
  * One restart at a time in a process. It runs on the prober, or, where there is none, on
  * a borrower that found no session, and holds no entry. process.lock is a leaf and not
- * held while it runs; pools neither come nor go meanwhile.
+ * held while it runs; pools on the module neither come nor go meanwhile.
  */
 #include "pool/internal.h"
 

@@ -418,6 +418,29 @@ static void nobody_who_may_be_served_twice_notices_a_reboot(void **state)
 	hsmpool_key_close(&o.aes);
 }
 
+/* Its owner closed under another thread's call: what SoftHSM2 says then. */
+static void a_copy_that_dies_under_a_signature_is_taken_for_lost(void **state)
+{
+	struct ground *g = *state;
+	hsmpool_error err;
+	hsmpool *pool = ground_open(g, "key-copies", "session", "sign-retry",
+				    "deterministic", NULL);
+	hsmpool_key *rsa = open_key(pool, "rsa"), *ec = open_key(pool, "ec");
+	assert_ok(sign(pool, rsa, "rsa-pkcs1-sha256", &err), &err);
+	assert_ok(sign(pool, ec, "ecdsa-sha256", &err), &err);
+	uint64_t before = g->mock->calls("C_Sign");
+	fail_once(g, "C_Sign", CKR_GENERAL_ERROR, false);
+	assert_ok(sign(pool, rsa, "rsa-pkcs1-sha256", &err), &err);
+	assert_int_equal(g->mock->calls("C_Sign") - before, 2);
+	/* Not one that nobody may make twice. */
+	fail_once(g, "C_Sign", CKR_GENERAL_ERROR, false);
+	assert_status(sign(pool, ec, "ecdsa-sha256", &err), HSMPOOL_ERR_DOWN);
+	assert_int_equal(g->mock->calls("C_Sign") - before, 3);
+	assert_int_equal(err.executed, HSMPOOL_EXECUTED_UNKNOWN);
+	hsmpool_key_close(&rsa);
+	hsmpool_key_close(&ec);
+}
+
 /* L17: a label means the key that was used before, or none. */
 static void another_key_under_the_old_label_is_refused_after_a_reboot(void **state)
 {
@@ -557,6 +580,7 @@ int main(void)
 		GROUND_TEST(
 			a_pool_is_not_freed_under_an_operation_that_says_why_it_failed),
 		GROUND_TEST(another_key_under_the_old_label_is_refused_after_a_reboot),
+		GROUND_TEST(a_copy_that_dies_under_a_signature_is_taken_for_lost),
 		GROUND_TEST(begin_in_parts_is_repeated_but_nothing_after_it),
 		GROUND_TEST(an_aborted_signature_is_never_finished),
 	};
