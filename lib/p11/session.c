@@ -57,6 +57,11 @@ uint32_t hp_session_object_made(struct hp_session *s)
 	return atomic_load(&s->openings);
 }
 
+uint32_t hp_session_opening(struct hp_session *s)
+{
+	return atomic_load(&s->openings);
+}
+
 void hp_session_object_gone(struct hp_session *s, uint32_t opening)
 {
 	uint32_t objects = atomic_load(&s->objects);

@@ -76,6 +76,7 @@ void hp_session_end_errand(struct hp_session *s);
 /* A session object was made on it; which opening of it that was comes out. And one of
  * that opening was destroyed, on any session. */
 uint32_t hp_session_object_made(struct hp_session *s);
+uint32_t hp_session_opening(struct hp_session *s);
 void hp_session_object_gone(struct hp_session *s, uint32_t opening);
 
 /* Whether the state says that the normal user is logged in. */

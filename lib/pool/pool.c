@@ -212,7 +212,7 @@ static void set_up(hsmpool *pool)
 		       "calls run in their callers' threads");
 		options->call_timeout = 0;
 	}
-	pool->generation = 1;
+	pool->generation = HP_FIRST_GENERATION;
 	pool->user = CKU_USER;
 	pool->login = options->pin_source ? HP_LOGIN_OUT : HP_LOGIN_NONE;
 	pool->tick_ns = choose_tick(options);

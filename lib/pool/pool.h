@@ -100,7 +100,12 @@ struct hp_session *hp_pool_take_up(hsmpool *pool, struct hp_lease *lease,
 hsmpool *hp_pool_of(const struct hp_session *session);
 const struct hp_pool_options *hp_pool_options(const hsmpool *pool);
 
+/* Is the session still this opening of it (hp_session_opening()), and alive as of the
+ * pool's generation? An idle one is asked; for one that is in use it waits, briefly. */
+bool hp_pool_confirm(struct hp_session *session, uint32_t opening);
+
 /* The pool's generation now: a cached handle of another one is stale. */
+#define HP_FIRST_GENERATION 1u
 uint64_t hp_pool_generation(const hsmpool *pool);
 
 /* A copy of what is known of the token (slot, CK_TOKEN_INFO); module is the pool's. */

@@ -14,9 +14,6 @@
 #include "proxy/object_table.h"
 #include "proxy/operations.h"
 
-/* Objects that are found again at a search after a loss, so that it gives them the
- * handles that they had. Others are when they are used. */
-#define MOST_REFRESHED 64
 /* What a search reads of the objects that it found costs two calls each. */
 #define MOST_READ 64
 
@@ -97,6 +94,20 @@ static CK_RV find_again(struct hp_session *s, CK_OBJECT_HANDLE handle,
 	return is_session_lost(s, rv) || rv == CKR_OPERATION_ACTIVE ? rv : CKR_OK;
 }
 
+/* A session object lives as long as the session that made it, whatever became of others.
+ */
+static CK_RV follow_maker(struct hp_session *s, CK_OBJECT_HANDLE handle,
+			  struct hp_vobject_view *view)
+{
+	bool is_alive = view->maker == s ? hp_session_opening(s) == view->opening
+					 : hp_pool_confirm(view->maker, view->opening);
+	if (is_alive)
+		hp_table_move(handle, view->real, s->generation);
+	else
+		view->real = CK_INVALID_HANDLE;
+	return CKR_OK;
+}
+
 /* The real handle in view->real. What it is is read unless only its end is wanted. */
 static CK_RV resolve(struct hp_vsession *vs, struct hp_session *s,
 		     CK_OBJECT_HANDLE handle, bool wants_names,
@@ -108,7 +119,8 @@ static CK_RV resolve(struct hp_vsession *vs, struct hp_session *s,
 		return CKR_OK;
 	}
 	if (view->generation < s->generation)
-		return find_again(s, handle, view, names);
+		return view->maker ? follow_maker(s, handle, view)
+				   : find_again(s, handle, view, names);
 	if (view->is_settled || !wants_names)
 		return CKR_OK;
 	return read_at_first_use(s, handle, view, names);
@@ -175,15 +187,47 @@ CK_RV hp_object_virtual(struct hp_vsession *vs, struct hp_session *s,
 	return CKR_OK;
 }
 
-static CK_RV refresh(struct hp_vsession *vs, struct hp_session *s)
+/* Is the handle's object the one at this place? If not, the handle is none. */
+static CK_RV confirm(struct hp_vsession *vs, struct hp_session *s,
+		     const struct hp_vobject_place *place, CK_OBJECT_HANDLE *handle)
 {
-	CK_OBJECT_HANDLE handles[MOST_REFRESHED];
-	CK_OBJECT_HANDLE real;
+	CK_OBJECT_HANDLE real = CK_INVALID_HANDLE;
+	if (*handle == CK_INVALID_HANDLE)
+		return CKR_OK;
+	CK_RV rv = hp_object_real(vs, s, *handle, &real);
+	if (rv == CKR_OK && real != place->real)
+		*handle = CK_INVALID_HANDLE;
+	return rv;
+}
+
+/* After a loss: which handle did this object have before? It keeps it. */
+static CK_RV recognise(struct hp_vsession *vs, struct hp_session *s,
+		       const struct hp_vobject_place *place, CK_OBJECT_HANDLE *handle)
+{
+	struct hp_vobject_names names;
+	*handle = hp_table_recognise(place, NULL);
+	CK_RV rv = confirm(vs, s, place, handle);
+	if (rv != CKR_OK || *handle != CK_INVALID_HANDLE)
+		return rv;
+	rv = read_names(s, place->real, &names);
+	if (rv != CKR_OK)
+		return is_session_lost(s, rv) ? rv : CKR_OK;
+	*handle = hp_table_recognise(place, &names);
+	return confirm(vs, s, place, handle);
+}
+
+static CK_RV handle_of_found(struct hp_vsession *vs, struct hp_session *s,
+			     CK_OBJECT_HANDLE *handle)
+{
+	struct hp_vobject_place place = { vs->slot, *handle, s->generation };
 	CK_RV rv = CKR_OK;
-	unsigned count =
-		hp_table_outdated(vs->slot, s->generation, handles, MOST_REFRESHED);
-	for (unsigned i = 0; rv == CKR_OK && i < count; i++)
-		rv = hp_object_real(vs, s, handles[i], &real);
+	*handle = hp_table_handle_at(&place);
+	if (*handle == CK_INVALID_HANDLE && place.generation != HP_FIRST_GENERATION)
+		rv = recognise(vs, s, &place, handle);
+	if (rv == CKR_OK && *handle == CK_INVALID_HANDLE)
+		*handle = hp_table_handle(&place, false);
+	if (rv == CKR_OK && *handle == CK_INVALID_HANDLE)
+		rv = CKR_HOST_MEMORY;
 	return rv;
 }
 
@@ -194,7 +238,7 @@ static CK_RV read_found(struct hp_vsession *vs, struct hp_session *s,
 {
 	CK_OBJECT_HANDLE real;
 	CK_RV rv = CKR_OK;
-	for (CK_ULONG i = 0; rv == CKR_OK && i < count && i < MOST_READ; i++)
+	for (CK_ULONG i = 0; rv == CKR_OK && i < count; i++)
 		rv = hp_object_real(vs, s, handles[i], &real);
 	return rv;
 }
@@ -202,12 +246,16 @@ static CK_RV read_found(struct hp_vsession *vs, struct hp_session *s,
 CK_RV hp_objects_found(struct hp_vsession *vs, struct hp_session *s,
 		       CK_OBJECT_HANDLE *handles, CK_ULONG count)
 {
-	CK_RV rv = refresh(vs, s);
+	CK_ULONG first = count < MOST_READ ? count : MOST_READ;
+	CK_RV rv = CKR_OK;
+	hp_table_drop_nameless(vs->slot, s->generation);
+	for (CK_ULONG i = 0; rv == CKR_OK && i < first; i++)
+		rv = handle_of_found(vs, s, &handles[i]);
 	if (rv != CKR_OK)
 		return rv;
-	if (!hp_table_handles(vs->slot, s->generation, handles, count))
+	if (!hp_table_handles(vs->slot, s->generation, handles + first, count - first))
 		return CKR_HOST_MEMORY;
-	return read_found(vs, s, handles, count);
+	return read_found(vs, s, handles, first);
 }
 
 void hp_object_changed(CK_OBJECT_HANDLE handle)

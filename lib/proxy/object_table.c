@@ -51,6 +51,7 @@ struct hp_vobject {
 	struct hp_session *maker; /* the real session that owns it */
 	uint32_t opening;         /* of the maker */
 	uint32_t uses;            /* how often the entry was used before */
+	uint64_t born;            /* which of all handles this one was */
 };
 
 static struct {
@@ -59,6 +60,7 @@ static struct {
 	/* guarded by lock */
 	uint32_t used; /* entries that were ever in use */
 	uint32_t live;
+	uint64_t born;
 	struct hp_vobject *free;
 	struct hp_vobject **buckets;
 	uint32_t bucket_count; /* a power of two, or 0 */
@@ -239,6 +241,7 @@ static struct hp_vobject *add_locked(const struct hp_vobject_place *place)
 		return NULL;
 	table.live++;
 	e->must_be_public = false;
+	e->born = table.born++;
 	begin_write(e);
 	SET(e->slot, place->slot);
 	SET(e->real, place->real);
@@ -335,6 +338,8 @@ bool hp_table_view(CK_OBJECT_HANDLE handle, struct hp_vobject_view *view,
 			.is_settled = GET(e->is_settled),
 			.must_be_public = e->must_be_public,
 			.has_names = e->names,
+			.maker = e->maker,
+			.opening = e->opening,
 		};
 		if (names && e->names)
 			unpack_names(e->names, names);
@@ -380,6 +385,18 @@ void hp_table_unsettle(CK_OBJECT_HANDLE handle)
 	pthread_mutex_unlock(&table.lock);
 }
 
+/* Two handles of one object: searches give the one that was there first. */
+static void take_place_locked(struct hp_vobject *e)
+{
+	struct hp_vobject_place place = place_of(e);
+	struct hp_vobject *other = find_place_locked(&place);
+	if (other && other->born < e->born)
+		return;
+	if (other)
+		unlist_locked(other);
+	list_locked(e);
+}
+
 void hp_table_move(CK_OBJECT_HANDLE handle, CK_OBJECT_HANDLE real, uint64_t generation)
 {
 	pthread_mutex_lock(&table.lock);
@@ -390,9 +407,7 @@ void hp_table_move(CK_OBJECT_HANDLE handle, CK_OBJECT_HANDLE real, uint64_t gene
 		SET(e->real, real);
 		SET(e->generation, generation);
 		end_write(e);
-		struct hp_vobject_place place = place_of(e);
-		if (!find_place_locked(&place))
-			list_locked(e);
+		take_place_locked(e);
 	}
 	pthread_mutex_unlock(&table.lock);
 }
@@ -409,6 +424,15 @@ static CK_OBJECT_HANDLE handle_locked(const struct hp_vobject_place *place, bool
 	if (!e)
 		e = add_locked(place);
 	return e ? GET(e->handle) : CK_INVALID_HANDLE;
+}
+
+CK_OBJECT_HANDLE hp_table_handle_at(const struct hp_vobject_place *place)
+{
+	pthread_mutex_lock(&table.lock);
+	const struct hp_vobject *e = find_place_locked(place);
+	CK_OBJECT_HANDLE handle = e ? GET(e->handle) : CK_INVALID_HANDLE;
+	pthread_mutex_unlock(&table.lock);
+	return handle;
 }
 
 CK_OBJECT_HANDLE hp_table_handle(const struct hp_vobject_place *place, bool is_new)
@@ -506,6 +530,48 @@ void hp_table_drop_all(struct hp_vslot *slot)
 
 /* --- after a loss --------------------------------------------------------------- */
 
+static bool is_of(const struct hp_vobject *e, const struct hp_vslot *slot)
+{
+	return GET(e->handle) && GET(e->slot) == slot;
+}
+
+static bool has_names(const struct hp_vobject *e, const struct hp_vobject_names *names)
+{
+	return e->names && e->names->can_be_found &&
+	       e->names->is_token == names->object.is_token &&
+	       e->names->is_private == names->object.is_private &&
+	       memcmp(e->names->fingerprint, names->fingerprint,
+		      sizeof(names->fingerprint)) == 0;
+}
+
+/* Another thread may have found it in a newer generation already. */
+static bool may_be_at(const struct hp_vobject *e, const struct hp_vobject_place *place,
+		      const struct hp_vobject_names *names)
+{
+	bool is_there = GET(e->real) == place->real;
+	if (GET(e->generation) == place->generation ||
+	    (names != NULL) == (e->owner != NULL))
+		return false;
+	if (!names)
+		return is_there;
+	return has_names(e, names) &&
+	       (is_there || GET(e->generation) < place->generation);
+}
+
+CK_OBJECT_HANDLE hp_table_recognise(const struct hp_vobject_place *place,
+				    const struct hp_vobject_names *names)
+{
+	CK_OBJECT_HANDLE found = CK_INVALID_HANDLE;
+	pthread_mutex_lock(&table.lock);
+	for (uint32_t i = 0; i < table.used && found == CK_INVALID_HANDLE; i++) {
+		const struct hp_vobject *e = entry_at(i);
+		if (is_of(e, place->slot) && may_be_at(e, place, names))
+			found = GET(e->handle);
+	}
+	pthread_mutex_unlock(&table.lock);
+	return found;
+}
+
 /* Whether this is the first time that it is asked for the slot and generation. (Two
  * slots that share a place only ask more often.) */
 static bool begin_refresh_locked(struct hp_vslot *slot, uint64_t generation)
@@ -519,26 +585,17 @@ static bool begin_refresh_locked(struct hp_vslot *slot, uint64_t generation)
 	return true;
 }
 
-unsigned hp_table_outdated(struct hp_vslot *slot, uint64_t generation,
-			   CK_OBJECT_HANDLE *handles, unsigned cap)
+void hp_table_drop_nameless(struct hp_vslot *slot, uint64_t generation)
 {
-	unsigned count = 0;
 	pthread_mutex_lock(&table.lock);
 	uint32_t used = begin_refresh_locked(slot, generation) ? table.used : 0;
 	for (uint32_t i = 0; i < used; i++) {
 		struct hp_vobject *e = entry_at(i);
-		if (!GET(e->handle) || GET(e->slot) != slot ||
-		    GET(e->generation) >= generation)
-			continue;
-		if (e->names && e->names->can_be_found) {
-			if (count < cap)
-				handles[count++] = GET(e->handle);
-		} else if (!e->owner) {
+		bool is_known = e->owner || (e->names && e->names->can_be_found);
+		if (is_of(e, slot) && GET(e->generation) < generation && !is_known)
 			drop_locked(e, false);
-		}
 	}
 	pthread_mutex_unlock(&table.lock);
-	return count;
 }
 
 /* --- the table itself ----------------------------------------------------------- */

@@ -30,6 +30,9 @@ struct hp_vobject_view {
 	bool is_settled;     /* was read, or cannot be */
 	bool must_be_public; /* not used before a logout: a private one is gone */
 	bool has_names;
+	/* Of a session object: the real session that it is gone with. */
+	struct hp_session *maker;
+	uint32_t opening;
 };
 
 /* Which object it is on the module. */
@@ -50,6 +53,8 @@ bool hp_table_view(CK_OBJECT_HANDLE handle, struct hp_vobject_view *view,
 /* The handles of objects, made where there is none yet; 0: no memory. is_new: whatever
  * had that place is gone. */
 CK_OBJECT_HANDLE hp_table_handle(const struct hp_vobject_place *place, bool is_new);
+/* 0: there is none yet. */
+CK_OBJECT_HANDLE hp_table_handle_at(const struct hp_vobject_place *place);
 /* For many of one slot and generation, in place. False: no memory. */
 bool hp_table_handles(struct hp_vslot *slot, uint64_t generation,
 		      CK_OBJECT_HANDLE *handles, CK_ULONG count);
@@ -73,9 +78,14 @@ void hp_table_drop(CK_OBJECT_HANDLE handle, bool is_destroyed);
 void hp_table_drop_private(struct hp_vslot *slot);
 void hp_table_drop_all(struct hp_vslot *slot);
 
-/* Once per slot and generation: at most cap handles that were used in an older one, and
- * can be found again; what cannot is dropped. */
-unsigned hp_table_outdated(struct hp_vslot *slot, uint64_t generation,
-			   CK_OBJECT_HANDLE *handles, unsigned cap);
+/*
+ * After a loss. Which handle that was given in another generation may be the object at
+ * this place: one with these names, or, names being NULL, a session object that was
+ * there. 0: none.
+ */
+CK_OBJECT_HANDLE hp_table_recognise(const struct hp_vobject_place *place,
+				    const struct hp_vobject_names *names);
+/* Drop what cannot be found again; once per slot and generation. */
+void hp_table_drop_nameless(struct hp_vslot *slot, uint64_t generation);
 
 #endif
