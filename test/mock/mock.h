@@ -79,7 +79,8 @@ struct mock_counters {
 	uint64_t logins_tried; /* as user or SO; context logins apart */
 	uint64_t logins_failed;
 	uint64_t context_logins;
-	uint64_t logouts; /* by C_Logout */
+	uint64_t signatures; /* that were made: only while armed() */
+	uint64_t logouts;    /* by C_Logout */
 	uint64_t objects_created;
 	uint64_t objects_destroyed;
 	uint64_t dead_handles; /* calls with a session or object that was and is gone */

@@ -120,6 +120,7 @@ void mock_counters_get(struct mock_counters *out)
 		.sessions_peak = atomic_load(&mock.peak),
 		.logins_tried = atomic_load(&mock.logins_tried),
 		.logins_failed = atomic_load(&mock.logins_failed),
+		.signatures = atomic_load(&mock.signatures),
 		.context_logins = atomic_load(&mock.context_logins),
 		.logouts = atomic_load(&mock.logouts),
 		.objects_created = atomic_load(&mock.created),
@@ -136,11 +137,12 @@ void mock_counters_get(struct mock_counters *out)
 static void reset_counters(void)
 {
 	_Atomic uint64_t *counters[] = {
-		&mock.closed,       &mock.killed,           &mock.abandoned,
-		&mock.logins_tried, &mock.logins_failed,    &mock.context_logins,
-		&mock.logouts,      &mock.created,          &mock.destroyed,
-		&mock.dead_handles, &mock.session_overlaps, &mock.module_overlaps,
-		&mock.inside_peak,  &mock.initializes,      &mock.finalizes,
+		&mock.closed,          &mock.killed,       &mock.abandoned,
+		&mock.signatures,      &mock.logins_tried, &mock.logins_failed,
+		&mock.context_logins,  &mock.logouts,      &mock.created,
+		&mock.destroyed,       &mock.dead_handles, &mock.session_overlaps,
+		&mock.module_overlaps, &mock.inside_peak,  &mock.initializes,
+		&mock.finalizes,
 	};
 
 	for (size_t i = 0; i < sizeof(counters) / sizeof(counters[0]); i++)

@@ -41,10 +41,22 @@ static inline bool visit_begin(struct mock_visit *visit, enum mock_function func
 	return MOCK_LIKELY(!visit->is_slow) || mock_fault_before(visit);
 }
 
+/* Whether the call that this thread is in asks for a signature's length only. */
+static _Thread_local bool is_length_query;
+
+static inline bool makes_signature(enum mock_function function)
+{
+	return function == MOCK_C_Sign || function == MOCK_C_SignFinal ||
+	       function == MOCK_C_SignRecover;
+}
+
 static inline CK_RV visit_end(struct mock_visit *visit, CK_RV rv)
 {
-	if (!MOCK_LIKELY(!visit->is_slow))
+	if (!MOCK_LIKELY(!visit->is_slow)) {
+		if (makes_signature(visit->function) && rv == CKR_OK && !is_length_query)
+			mock_count(&mock.signatures);
 		rv = mock_fault_after(visit, rv);
+	}
 	if (visit->session != NULL)
 		atomic_fetch_sub(&visit->session->inside, 1);
 	return rv;
@@ -73,6 +85,26 @@ static inline const CK_FUNCTION_LIST *answerer(void)
 MOCK_GLOBAL_FUNCTIONS(GLOBAL_ENTRY)
 MOCK_SLOT_FUNCTIONS(GLOBAL_ENTRY)
 MOCK_SESSION_FUNCTIONS(SESSION_ENTRY)
+
+static CK_RV sign(CK_SESSION_HANDLE session, CK_BYTE_PTR in, CK_ULONG in_len,
+		  CK_BYTE_PTR out, CK_ULONG_PTR out_len)
+{
+	is_length_query = out == NULL;
+	return entry_C_Sign(session, in, in_len, out, out_len);
+}
+
+static CK_RV sign_final(CK_SESSION_HANDLE session, CK_BYTE_PTR out, CK_ULONG_PTR out_len)
+{
+	is_length_query = out == NULL;
+	return entry_C_SignFinal(session, out, out_len);
+}
+
+static CK_RV sign_recover(CK_SESSION_HANDLE session, CK_BYTE_PTR in, CK_ULONG in_len,
+			  CK_BYTE_PTR out, CK_ULONG_PTR out_len)
+{
+	is_length_query = out == NULL;
+	return entry_C_SignRecover(session, in, in_len, out, out_len);
+}
 
 /* From the module's memory, as many network clients do: the dead look alive. */
 static CK_RV get_session_info(CK_SESSION_HANDLE session, CK_SESSION_INFO_PTR info)
@@ -145,8 +177,11 @@ __attribute__((visibility("default"))) CK_RV
 C_GetFunctionList(CK_FUNCTION_LIST_PTR_PTR list);
 
 #define LIST_MEMBER(name, parameters, arguments) .name = entry_##name,
-/* C_GetSessionInfo has a front of its own. */
+/* These have a front of their own. */
 #define entry_C_GetSessionInfo get_session_info
+#define entry_C_Sign           sign
+#define entry_C_SignFinal      sign_final
+#define entry_C_SignRecover    sign_recover
 static CK_FUNCTION_LIST function_list = {
 	.version = { 2, 40 },
 	.C_Initialize = entry_C_Initialize,
@@ -156,6 +191,9 @@ static CK_FUNCTION_LIST function_list = {
 		MOCK_SESSION_FUNCTIONS(LIST_MEMBER)
 };
 #undef entry_C_GetSessionInfo
+#undef entry_C_Sign
+#undef entry_C_SignFinal
+#undef entry_C_SignRecover
 
 CK_RV C_GetFunctionList(CK_FUNCTION_LIST_PTR_PTR list)
 {

@@ -254,6 +254,7 @@ struct mock_state {
 	_Alignas(64) _Atomic uint64_t calls[MOCK_FUNCTION_COUNT]; /* without a session */
 	_Atomic uint64_t not_executed[MOCK_FUNCTION_COUNT];
 	_Atomic uint64_t opened, closed, killed, abandoned, now, peak;
+	_Atomic uint64_t signatures;
 	_Atomic uint64_t logins_tried, logins_failed, context_logins, logouts;
 	_Atomic uint64_t created, destroyed, dead_handles;
 	_Atomic uint64_t session_overlaps, module_overlaps, inside, inside_peak;
