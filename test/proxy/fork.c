@@ -14,7 +14,7 @@
 #include "support/sanitizers.h"
 
 #define THREADS  4
-#define CHILDREN 30
+#define CHILDREN 30 /* or what HSMPOOL_STORM_CHILDREN says */
 
 static struct fixture fixture;
 
@@ -202,7 +202,9 @@ static void children_of_a_busy_parent_work(void **state)
 	atomic_store(&stop, false);
 	for (int i = 0; i < THREADS; i++)
 		pthread_create(&threads[i], NULL, work_in_thread, &rvs[i]);
-	for (int i = 0; i < CHILDREN; i++)
+	const char *many = getenv("HSMPOOL_STORM_CHILDREN");
+	unsigned children = many ? (unsigned)strtoul(many, NULL, 10) : CHILDREN;
+	for (unsigned i = 0; i < children; i++)
 		expect_fine(fork_child(work_in_child));
 	atomic_store(&stop, true);
 	for (int i = 0; i < THREADS; i++) {

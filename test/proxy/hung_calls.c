@@ -2,8 +2,11 @@
 /* Calls of the vendor's module that hang, with call-timeout. */
 #include "module_ground.h"
 
+#include <pthread.h>
 #include <sched.h>
-#include <string.h>
+#include <stdio.h>
+#include <sys/wait.h>
+#include <unistd.h>
 #include "base/time.h"
 
 static struct fixture mock;
@@ -63,6 +66,50 @@ static void a_login_that_hangs_is_answered(void **state)
 	fixture_mock_control()->release();
 }
 
+/* --- fork ------------------------------------------------------------------------------
+ */
+
+static void *digest(void *session)
+{
+	module_digest(*(CK_SESSION_HANDLE *)session);
+	return NULL;
+}
+
+static int initialise_in_child(void)
+{
+	CK_ULONG count = 0;
+
+	alarm(60);
+	if (module_load()->C_GetSlotList(CK_FALSE, NULL, &count) !=
+	    CKR_CRYPTOKI_NOT_INITIALIZED)
+		return 1;
+	CK_RV rv = module_load()->C_Initialize(NULL);
+	if (rv != CKR_GENERAL_ERROR)
+		fprintf(stderr, "# C_Initialize in the child: 0x%lx\n", rv);
+	return rv == CKR_GENERAL_ERROR ? 0 : 2;
+}
+
+/* It must never call the vendor's module, in which that call holds locks for ever. */
+static void a_child_of_a_process_with_a_hung_call_is_told(void **state)
+{
+	CK_SESSION_HANDLE session = module_session(RW);
+	pthread_t thread;
+	int status = 0;
+	(void)state;
+	fixture_mock_control()->hang("C_DigestInit", 1);
+	pthread_create(&thread, NULL, digest, &session);
+	while (fixture_mock_control()->hung() == 0)
+		sched_yield();
+	pid_t child = fork();
+	if (child == 0)
+		_exit(initialise_in_child());
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+	fixture_mock_control()->release();
+	pthread_join(thread, NULL);
+	assert_rv(module_digest(session), CKR_OK);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -73,6 +120,8 @@ int main(void)
 			tear_down),
 		cmocka_unit_test_setup_teardown(a_login_that_hangs_is_answered, set_up,
 						tear_down),
+		cmocka_unit_test_setup_teardown(
+			a_child_of_a_process_with_a_hung_call_is_told, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
