@@ -11,7 +11,6 @@
 
 #include <stdio.h>
 #include "base/error.h"
-#include "base/memory.h"
 #include "observe/log.h"
 
 /* --- deciding ----------------------------------------------------------------------- */
@@ -298,66 +297,6 @@ static void revalidate(struct hsmpool_session *e)
 		hp_entry_release(e, true, false);
 	else
 		hp_entry_close(e, HP_CLOSE_BROKEN);
-}
-
-/* --- confirming ----------------------------------------------------------------------
- */
-
-/* For how long a session that is in use is waited for, and how often it is looked at. */
-#define CONFIRM_PATIENCE (50 * HP_MS)
-#define CONFIRM_INTERVAL (1 * HP_MS)
-
-enum confirmation {
-	CONFIRMED, /* known to be alive */
-	REFUTED,   /* closed meanwhile, or dead */
-	IDLE,      /* can be asked */
-	IN_USE,    /* its user will find out */
-};
-
-static enum confirmation look_locked(struct hsmpool_session *e, uint32_t opening)
-{
-	bool is_usable = !e->pool->is_closed && !hp_entry_is_dead_locked(e);
-	if (!is_usable || hp_session_opening(&e->session) != opening)
-		return REFUTED;
-	if (e->session.generation == e->pool->generation)
-		return CONFIRMED;
-	return e->state == HP_ENTRY_IDLE && !e->pool->holds ? IDLE : IN_USE;
-}
-
-static enum confirmation look_for_a_while_locked(struct hsmpool_session *e,
-						 uint32_t opening)
-{
-	int64_t deadline_ns = hp_time_add(hp_now_ns(), CONFIRM_PATIENCE);
-	enum confirmation seen = look_locked(e, opening);
-	hp_pool_enter_locked(e->pool);
-	while (seen == IN_USE && hp_now_ns() < deadline_ns) {
-		/* Returns are many and this is rare: it is not signalled. */
-		hp_cond_wait_until(&e->pool->visit_over, &e->pool->lock,
-				   hp_now_ns() + CONFIRM_INTERVAL);
-		seen = look_locked(e, opening);
-	}
-	hp_pool_leave_locked(e->pool);
-	return seen;
-}
-
-bool hp_pool_confirm(struct hp_session *session, uint32_t opening)
-{
-	struct hsmpool_session *e =
-		HP_CONTAINER_OF(session, struct hsmpool_session, session);
-	pthread_mutex_lock(&e->pool->lock);
-	enum confirmation seen = look_for_a_while_locked(e, opening);
-	if (seen == IDLE) {
-		hp_entry_unlist_locked(e);
-		hp_entry_set_state_locked(e, HP_ENTRY_TESTING);
-		e->borrowed_ns = hp_now_ns();
-		e->tag = "confirmation";
-		pthread_mutex_unlock(&e->pool->lock);
-		revalidate(e);
-		pthread_mutex_lock(&e->pool->lock);
-		seen = look_locked(e, opening);
-	}
-	pthread_mutex_unlock(&e->pool->lock);
-	return seen == CONFIRMED;
 }
 
 static bool has_failed(hsmpool *pool)

@@ -44,6 +44,11 @@ static uint32_t rivals(const struct hp_vsession *vs, enum hp_kind kind)
 	return vs->slot->is_exclusive ? HP_KINDS_ALL : HP_KIND_BIT(kind);
 }
 
+static bool is_unknown_key(struct hp_session *s, CK_RV rv)
+{
+	return hp_rv_class(&s->module->overrides, rv) == HP_RV_STALE_HANDLE;
+}
+
 static CK_RV init_on(struct hp_vsession *vs, struct hp_session *s, struct beginning *b)
 {
 	struct hp_mechanism_call call;
@@ -61,6 +66,8 @@ static CK_RV init_on(struct hp_vsession *vs, struct hp_session *s, struct beginn
 	b->leaves_nonce =
 		b->kind == HP_KIND_ENCRYPT && hp_mechanism_leaves_nonce(mechanism);
 	rv = hp_kind_init(s, b->kind, mechanism, key);
+	if (is_unknown_key(s, rv) && hp_object_has_moved(vs, s, b->key, &key))
+		rv = hp_kind_init(s, b->kind, mechanism, key);
 	/* What is active is known here. */
 	if (rv == CKR_OPERATION_ACTIVE && vs->operations->live)
 		s->is_unsure = was_unsure;

@@ -13,6 +13,7 @@
 #include "p11/rv.h"
 #include "proxy/object_table.h"
 #include "proxy/operations.h"
+#include "proxy/retry.h"
 
 /* What a search reads of the objects that it found costs two calls each. */
 #define MOST_READ 64
@@ -80,18 +81,42 @@ static CK_RV read_at_first_use(struct hp_session *s, CK_OBJECT_HANDLE handle,
 	return CKR_OK;
 }
 
+/* Answers that leave open whether there is such an object. */
+static bool is_no_answer(struct hp_session *s, CK_RV rv)
+{
+	return rv == CKR_OPERATION_ACTIVE ||
+	       hp_class_is_loss(hp_rv_class(&s->module->overrides, rv));
+}
+
+/* Where nothing is found the token may be just being logged in to again, and show nothing
+ * private yet: it is searched again when it is known to be logged in. */
+static CK_RV search_for(struct hp_session *s, const struct hp_vobject_names *names,
+			CK_OBJECT_HANDLE *real)
+{
+	*real = CK_INVALID_HANDLE;
+	if (!names->can_be_found)
+		return CKR_OK;
+	CK_RV rv = hp_find_by_fingerprint(s, &names->object, names->fingerprint, real);
+	if (rv == CKR_OK && *real == CK_INVALID_HANDLE) {
+		rv = hp_pool_look(s);
+		if (rv == CKR_OK)
+			rv = hp_find_by_fingerprint(s, &names->object, names->fingerprint,
+						    real);
+	}
+	return is_no_answer(s, rv) ? rv : CKR_OK;
+}
+
 static CK_RV find_again(struct hp_session *s, CK_OBJECT_HANDLE handle,
 			struct hp_vobject_view *view,
 			const struct hp_vobject_names *names)
 {
 	view->real = CK_INVALID_HANDLE;
-	if (!view->has_names || !names->can_be_found)
+	if (!view->has_names)
 		return CKR_OK;
-	CK_RV rv = hp_find_by_fingerprint(s, &names->object, names->fingerprint,
-					  &view->real);
+	CK_RV rv = search_for(s, names, &view->real);
 	if (rv == CKR_OK && view->real != CK_INVALID_HANDLE)
 		hp_table_move(handle, view->real, s->generation);
-	return is_session_lost(s, rv) || rv == CKR_OPERATION_ACTIVE ? rv : CKR_OK;
+	return rv;
 }
 
 /* A session object lives as long as the session that made it, whatever became of others.
@@ -136,6 +161,22 @@ CK_RV hp_object_real(struct hp_vsession *vs, struct hp_session *s,
 	CK_RV rv = resolve(vs, s, handle, true, &view, &names);
 	*real = view.real;
 	return rv;
+}
+
+bool hp_object_has_moved(struct hp_vsession *vs, struct hp_session *s,
+			 CK_OBJECT_HANDLE handle, CK_OBJECT_HANDLE *real)
+{
+	struct hp_vobject_view view;
+	struct hp_vobject_names names;
+	CK_OBJECT_HANDLE now = CK_INVALID_HANDLE;
+	bool is_named = hp_table_view(handle, &view, &names) && view.slot == vs->slot &&
+			view.has_names && !view.maker;
+	if (!is_named || search_for(s, &names, &now) != CKR_OK ||
+	    now == CK_INVALID_HANDLE || now == *real)
+		return false;
+	hp_table_move(handle, now, s->generation);
+	*real = now;
+	return true;
 }
 
 /* Where what it is could not be read now, because that takes a search and another
@@ -195,6 +236,8 @@ static CK_RV confirm(struct hp_vsession *vs, struct hp_session *s,
 	if (*handle == CK_INVALID_HANDLE)
 		return CKR_OK;
 	CK_RV rv = hp_object_real(vs, s, *handle, &real);
+	if (rv == CKR_OK && real != place->real)
+		hp_object_has_moved(vs, s, *handle, &real);
 	if (rv == CKR_OK && real != place->real)
 		*handle = CK_INVALID_HANDLE;
 	return rv;

@@ -25,6 +25,11 @@
 CK_RV hp_object_real(struct hp_vsession *vs, struct hp_session *s,
 		     CK_OBJECT_HANDLE handle, CK_OBJECT_HANDLE *real);
 
+/* After the module said that it does not know *real: it may be from before a restart that
+ * nobody has noticed yet. True: the object was found elsewhere, and *real is where. */
+bool hp_object_has_moved(struct hp_vsession *vs, struct hp_session *s,
+			 CK_OBJECT_HANDLE handle, CK_OBJECT_HANDLE *real);
+
 /* What is known of it, read on s if need be. The same answers; *facts is all zeros where
  * the module does not tell. */
 struct hp_object_facts {

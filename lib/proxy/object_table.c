@@ -130,6 +130,11 @@ static struct hp_vobject *find_locked(CK_OBJECT_HANDLE handle)
 	return e && handle != CK_INVALID_HANDLE && GET(e->handle) == handle ? e : NULL;
 }
 
+static bool is_of(const struct hp_vobject *e, const struct hp_vslot *slot)
+{
+	return GET(e->handle) && GET(e->slot) == slot;
+}
+
 /* --- by place ------------------------------------------------------------------- */
 
 static struct hp_vobject **bucket_of(const struct hp_vobject_place *place)
@@ -397,17 +402,46 @@ static void take_place_locked(struct hp_vobject *e)
 	list_locked(e);
 }
 
+static void move_locked(struct hp_vobject *e, CK_OBJECT_HANDLE real, uint64_t generation)
+{
+	unlist_locked(e);
+	begin_write(e);
+	SET(e->real, real);
+	SET(e->generation, generation);
+	end_write(e);
+	take_place_locked(e);
+}
+
+static bool have_same_names(const struct hp_vobject *e, const struct hp_vobject *other)
+{
+	return e->names && other->names && e->names->can_be_found &&
+	       e->names->is_token == other->names->is_token &&
+	       e->names->is_private == other->names->is_private &&
+	       memcmp(e->names->fingerprint, other->names->fingerprint,
+		      sizeof(e->names->fingerprint)) == 0;
+}
+
+/* A search in a restart that nobody had noticed yet may have given the object a second
+ * handle: as there is only one of these names, it is that of both. */
+static void move_twins_locked(const struct hp_vobject *moved)
+{
+	for (uint32_t i = 0; i < table.used; i++) {
+		struct hp_vobject *e = entry_at(i);
+		if (e != moved && is_of(e, GET(moved->slot)) && !e->owner &&
+		    GET(e->generation) <= GET(moved->generation) &&
+		    have_same_names(e, moved))
+			move_locked(e, GET(moved->real), GET(moved->generation));
+	}
+}
+
 void hp_table_move(CK_OBJECT_HANDLE handle, CK_OBJECT_HANDLE real, uint64_t generation)
 {
 	pthread_mutex_lock(&table.lock);
 	struct hp_vobject *e = find_locked(handle);
-	if (e && GET(e->generation) < generation) {
-		unlist_locked(e);
-		begin_write(e);
-		SET(e->real, real);
-		SET(e->generation, generation);
-		end_write(e);
-		take_place_locked(e);
+	if (e && GET(e->generation) <= generation) {
+		move_locked(e, real, generation);
+		if (!e->owner)
+			move_twins_locked(e);
 	}
 	pthread_mutex_unlock(&table.lock);
 }
@@ -530,11 +564,6 @@ void hp_table_drop_all(struct hp_vslot *slot)
 
 /* --- after a loss --------------------------------------------------------------- */
 
-static bool is_of(const struct hp_vobject *e, const struct hp_vslot *slot)
-{
-	return GET(e->handle) && GET(e->slot) == slot;
-}
-
 static bool has_names(const struct hp_vobject *e, const struct hp_vobject_names *names)
 {
 	return e->names && e->names->can_be_found &&
@@ -544,18 +573,16 @@ static bool has_names(const struct hp_vobject *e, const struct hp_vobject_names 
 		      sizeof(names->fingerprint)) == 0;
 }
 
-/* Another thread may have found it in a newer generation already. */
+/* In the same generation it may have moved in a restart that nobody has noticed yet;
+ * another thread may have found it in a newer one already. */
 static bool may_be_at(const struct hp_vobject *e, const struct hp_vobject_place *place,
 		      const struct hp_vobject_names *names)
 {
 	bool is_there = GET(e->real) == place->real;
-	if (GET(e->generation) == place->generation ||
-	    (names != NULL) == (e->owner != NULL))
-		return false;
 	if (!names)
-		return is_there;
-	return has_names(e, names) &&
-	       (is_there || GET(e->generation) < place->generation);
+		return e->owner && is_there && GET(e->generation) != place->generation;
+	return !e->owner && has_names(e, names) &&
+	       (is_there || GET(e->generation) <= place->generation);
 }
 
 CK_OBJECT_HANDLE hp_table_recognise(const struct hp_vobject_place *place,

@@ -165,6 +165,13 @@ CK_RV hp_C_GetObjectSize(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object,
 	return rv;
 }
 
+static bool restore_lengths(void *user)
+{
+	struct object_call *call = user;
+	return !call->is_submitted ||
+	       hp_lengths_restore(&call->lengths, call->template, call->count);
+}
+
 /* The application's own template: lengths and values come out as the module left them,
  * whatever it answered. */
 static CK_RV run_get_attributes(struct hp_session *s, void *user)
@@ -177,14 +184,12 @@ static CK_RV run_get_attributes(struct hp_session *s, void *user)
 	if (real != CK_INVALID_HANDLE && !call->lengths.is_saved)
 		hp_lengths_save(&call->lengths, call->template, call->count);
 	call->is_submitted = true;
-	return hp_get_attributes(s, real, call->template, call->count);
-}
-
-static bool restore_lengths(void *user)
-{
-	struct object_call *call = user;
-	return !call->is_submitted ||
-	       hp_lengths_restore(&call->lengths, call->template, call->count);
+	rv = hp_get_attributes(s, real, call->template, call->count);
+	bool is_unknown = hp_rv_class(&s->module->overrides, rv) == HP_RV_STALE_HANDLE;
+	if (is_unknown && hp_object_has_moved(call->vs, s, call->object, &real) &&
+	    restore_lengths(call))
+		rv = hp_get_attributes(s, real, call->template, call->count);
+	return rv;
 }
 
 CK_RV hp_C_GetAttributeValue(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object,

@@ -465,6 +465,14 @@ static uint32_t concerned(const struct hp_vsession *vs, const struct step *step)
 	return is_in_vain(vs, step) && vs->slot->is_exclusive ? HP_KINDS_ALL : step->mask;
 }
 
+/* No session could be had, or too many were lost: the application gets an error, by which
+ * its operation is over, and may begin another. */
+static void end_failed(struct hp_vsession *vs, const struct step *step)
+{
+	if (vs->operations)
+		hp_operations_end(vs->operations, step->mask);
+}
+
 static CK_RV run_steps(struct hp_vsession *vs, struct step *step)
 {
 	struct hp_attempt attempt = { .vs = vs, .tag = hp_kind_name(step->kinds[0]) };
@@ -483,8 +491,10 @@ static CK_RV run_steps(struct hp_vsession *vs, struct step *step)
 		CK_RV rv = hp_operations_attach(&attempt, kinds, HP_WANT_CLEAN, &s);
 		if (rv != CKR_OK && kinds != step->mask && !hp_operation_any_active(vs))
 			continue; /* what could not be begun again is over, not this */
-		if (rv != CKR_OK)
+		if (rv != CKR_OK) {
+			end_failed(vs, step);
 			return rv;
+		}
 		if (is_in_vain(vs, step))
 			return ask_in_vain(vs, s, step);
 		if (attempt.is_again)
@@ -492,8 +502,12 @@ static CK_RV run_steps(struct hp_vsession *vs, struct step *step)
 		else
 			keep_arguments(step);
 		rv = run_step(vs, s, step);
-		if (!settle(vs, s, step, &rv) || attempt.tries >= HP_MOST_TRIES)
+		if (!settle(vs, s, step, &rv))
 			return rv;
+		if (attempt.tries >= HP_MOST_TRIES) {
+			end_failed(vs, step);
+			return rv;
+		}
 		attempt.is_again = true;
 		hp_pool_count_retry(vs->pool);
 	}

@@ -64,6 +64,29 @@ static void searches_give_the_same_handles_as_before(void **state)
 	assert_int_equal(objects_key(session, CKO_PRIVATE_KEY, "rsa"), rsa);
 }
 
+/* Whatever else is lost while they search: each time some call of the search's fails. */
+static void searches_that_meet_failures_give_the_same_handles_too(void **state)
+{
+	static const char *const functions[] = { "C_FindObjectsInit", "C_FindObjects",
+						 "C_GetAttributeValue" };
+	CK_SESSION_HANDLE session = objects_user();
+	CK_OBJECT_HANDLE rsa = objects_key(session, CKO_PRIVATE_KEY, "rsa");
+	CK_OBJECT_HANDLE aes = objects_key(session, CKO_SECRET_KEY, "aes");
+	CK_BYTE out[16];
+	(void)state;
+	for (unsigned i = 0; i < 12; i++) {
+		const struct mock_failure failure = { .function = functions[i % 3],
+						      .rv = CKR_DEVICE_ERROR,
+						      .first = 1 + i / 3 };
+		reboot(MOCK_HANDLES_ALIASED);
+		(fixture_mock_control()->fail)(&failure);
+		assert_int_equal(objects_key(session, CKO_PRIVATE_KEY, "rsa"), rsa);
+		fixture_mock_control()->clear_failures();
+		assert_int_equal(objects_key(session, CKO_SECRET_KEY, "aes"), aes);
+		assert_rv(objects_use_aes(session, aes, out), CKR_OK);
+	}
+}
+
 /* An application searched at its start, and uses what it found after a restart only. */
 static void an_object_that_was_only_found_is_found_again(void **state)
 {
@@ -272,6 +295,7 @@ int main(void)
 		on_mock(a_key_that_was_used_is_found_again),
 		on_mock(an_elliptic_key_is_found_again_by_its_public_half),
 		on_mock(searches_give_the_same_handles_as_before),
+		on_mock(searches_that_meet_failures_give_the_same_handles_too),
 		on_mock(an_object_that_was_only_found_is_found_again),
 		on_mock(of_a_large_search_what_was_never_read_is_not_guessed),
 		on_mock(searches_read_an_object_once),

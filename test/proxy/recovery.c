@@ -380,6 +380,21 @@ static void with_sign_retry_yes_all_signatures_are_made_again(void **state)
 	expect_runs("C_Sign", sign_at_random, CKR_OK, 2);
 }
 
+/* However often it is tried: the error is the end of it, and the next one may begin. */
+static void an_operation_that_was_tried_in_vain_is_over(void **state)
+{
+	const struct mock_failure failure = { .function = "C_Sign",
+					      .rv = CKR_DEVICE_ERROR,
+					      .count = MOCK_FOREVER };
+	(void)state;
+	(fixture_mock_control()->fail)(&failure);
+	assert_rv(sign(), CKR_DEVICE_ERROR);
+	assert_rv(encrypt(), CKR_OK);
+	assert_rv(sign(), CKR_DEVICE_ERROR);
+	fixture_mock_control()->clear_failures();
+	assert_rv(sign(), CKR_OK);
+}
+
 /* These answers say that no signature was made, so it may be, whatever sign-retry says.
  */
 static void a_signature_of_which_nothing_ran_is_made_after_all(void **state)
@@ -728,6 +743,7 @@ int main(void)
 		with(deterministic,
 		     with_sign_retry_deterministic_only_such_ones_are_made_again),
 		with(yes, with_sign_retry_yes_all_signatures_are_made_again),
+		with(yes, an_operation_that_was_tried_in_vain_is_over),
 		on_mock(a_signature_of_which_nothing_ran_is_made_after_all),
 		on_mock(input_that_was_overwritten_is_put_back),
 		on_mock(a_search_goes_on_over_a_restart),

@@ -211,6 +211,29 @@ static void destroyed_ones_free_the_session_that_owned_them(void **state)
 	assert_int_equal(counters.objects_destroyed, 100);
 }
 
+/* A session that is lost takes its own objects along, not those of others. */
+static void they_survive_the_loss_of_another_session(void **state)
+{
+	const struct mock_failure failure = { .function = "C_Digest",
+					      .rv = CKR_SESSION_HANDLE_INVALID };
+	CK_SESSION_HANDLE session = objects_user();
+	CK_SESSION_HANDLE other = module_session(RW);
+	CK_MECHANISM sha256 = { CKM_SHA256, NULL, 0 };
+	CK_OBJECT_HANDLE key, found;
+	CK_BYTE out[16];
+	(void)state;
+	assert_rv(objects_aes(session, "mine", 1, false, true, &key), CKR_OK);
+	/* The real session that made it is busy with this, so another one is lost. */
+	assert_rv(p11->C_DigestInit(session, &sha256), CKR_OK);
+	(fixture_mock_control()->fail)(&failure);
+	assert_rv(module_digest(other), CKR_OK);
+	fixture_mock_control()->clear_failures();
+	assert_rv(objects_use_aes(other, key, out), CKR_OK);
+	assert_int_equal(objects_find(other, "mine", &found), 1);
+	assert_int_equal(found, key);
+	assert_rv(p11->C_DestroyObject(session, key), CKR_OK);
+}
+
 static void after_a_restart_they_are_gone(void **state)
 {
 	CK_SESSION_HANDLE session = objects_user();
@@ -248,6 +271,7 @@ int main(void)
 		alone(they_survive_a_signature_that_failed),
 		on_mock(they_survive_what_other_sessions_leave_unfinished),
 		on_mock(destroyed_ones_free_the_session_that_owned_them),
+		on_mock(they_survive_the_loss_of_another_session),
 		on_mock(after_a_restart_they_are_gone),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
