@@ -7,6 +7,7 @@
  * micro-benchmarks.
  */
 #include "module.h"
+#include "wrap.h"
 
 static _Atomic(const CK_FUNCTION_LIST *) backend = &mock_own_backend;
 
@@ -67,16 +68,19 @@ static inline const CK_FUNCTION_LIST *answerer(void)
 	return atomic_load_explicit(&backend, memory_order_relaxed);
 }
 
-#define ENTRY(name, handle, parameters, arguments)            \
-	static CK_RV entry_##name parameters                  \
-	{                                                     \
-		struct mock_visit visit;                      \
-		CK_RV rv;                                     \
-		if (visit_begin(&visit, MOCK_##name, handle)) \
-			rv = answerer()->name arguments;      \
-		else                                          \
-			rv = visit.rv;                        \
-		return visit_end(&visit, rv);                 \
+#define ENTRY(name, handle, parameters, arguments)              \
+	static CK_RV entry_##name parameters                    \
+	{                                                       \
+		struct mock_visit visit;                        \
+		CK_RV rv;                                       \
+		if (visit_begin(&visit, MOCK_##name, handle)) { \
+			mock_wrap_enter();                      \
+			rv = answerer()->name arguments;        \
+			mock_wrap_leave();                      \
+		} else {                                        \
+			rv = visit.rv;                          \
+		}                                               \
+		return visit_end(&visit, rv);                   \
 	}
 #define GLOBAL_ENTRY(name, parameters, arguments) ENTRY(name, 0, parameters, arguments)
 #define SESSION_ENTRY(name, parameters, arguments) \

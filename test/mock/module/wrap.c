@@ -7,7 +7,9 @@
  * session of our own keeps it. Handles are aliased by giving the old numbers, last one
  * first, to the objects that are seen next.
  *
- * object_lock guards the table of object handles; it is a leaf.
+ * A reboot waits until no call is inside the real module: SoftHSM2 crashes if it is
+ * logged out at under a call. object_lock guards the table of object handles; it is a
+ * leaf.
  */
 #include "wrap.h"
 
@@ -46,6 +48,8 @@ void mock_wrap_set(const char *path)
 	}
 	atomic_store(&mock.is_wrapping, true);
 }
+
+pthread_rwlock_t mock_real_lock = PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
 
 CK_SLOT_ID mock_slot_offset(void)
 {
@@ -146,7 +150,7 @@ static CK_SESSION_HANDLE any_real_session(void)
 	return found;
 }
 
-void mock_wrap_log_out(void)
+static void log_out(void)
 {
 	CK_SESSION_HANDLE session = any_real_session();
 
@@ -154,22 +158,31 @@ void mock_wrap_log_out(void)
 		mock_real->C_Logout(session);
 }
 
+void mock_wrap_log_out(void)
+{
+	pthread_rwlock_wrlock(&mock_real_lock);
+	log_out();
+	pthread_rwlock_unlock(&mock_real_lock);
+}
+
 void mock_wrap_reboot(const struct mock_reboot *how)
 {
 	CK_SESSION_HANDLE kept = 0;
 
+	pthread_rwlock_wrlock(&mock_real_lock);
 	if (how->keep_login && atomic_load(&anchor) == 0 && any_real_session() != 0 &&
 	    mock_real->C_OpenSession(atomic_load(&real_slot), CKF_SERIAL_SESSION, NULL,
 				     NULL, &kept) == CKR_OK)
 		atomic_store(&anchor, kept);
 	if (!how->keep_login) {
-		mock_wrap_log_out();
+		log_out();
 		kept = atomic_exchange(&anchor, 0);
 		if (kept != 0)
 			mock_real->C_CloseSession(kept);
 	}
 	forget_objects(how->handles);
 	sweep();
+	pthread_rwlock_unlock(&mock_real_lock);
 }
 
 /* --- the module and the token ------------------------------------------------ */

@@ -9,6 +9,21 @@
 
 extern CK_FUNCTION_LIST *mock_real; /* set before the module is initialised */
 
+/* Held by each call of a wrapped module; a reboot takes it for writing. */
+extern pthread_rwlock_t mock_real_lock;
+
+static inline void mock_wrap_enter(void)
+{
+	if (atomic_load_explicit(&mock.is_wrapping, memory_order_relaxed))
+		pthread_rwlock_rdlock(&mock_real_lock);
+}
+
+static inline void mock_wrap_leave(void)
+{
+	if (atomic_load_explicit(&mock.is_wrapping, memory_order_relaxed))
+		pthread_rwlock_unlock(&mock_real_lock);
+}
+
 CK_SLOT_ID mock_slot_offset(void);
 CK_RV mock_session_to_real(CK_SESSION_HANDLE *session);
 CK_RV mock_object_to_real(CK_OBJECT_HANDLE *object, CK_RV invalid);
