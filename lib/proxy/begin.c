@@ -10,7 +10,7 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include "proxy/counting.h"
+#include "proxy/key_rules.h"
 
 static struct hp_operation *operation_of(struct hp_operations *ops, enum hp_kind kind)
 {
@@ -97,10 +97,11 @@ static void record(struct hp_vsession *vs, struct hp_session *s,
 	bool makes_nonce = b->kind == HP_KIND_ENCRYPT &&
 			   b->mechanism->mechanism == CKM_AES_GCM &&
 			   hp_pool_options(vs->pool)->hsm_iv;
-	bool counts = hp_key_is_declared_counting(vs, b->key);
-	op->is_replayable =
-		op->mechanism.is_faithful && !b->leaves_nonce && !makes_nonce && !counts;
-	op->may_be_finished = !counts && is_stateless(b->mechanism->mechanism);
+	struct hp_key_rules rules = hp_key_rules_of(vs, b->key);
+	op->is_replayable = op->mechanism.is_faithful && !b->leaves_nonce &&
+			    !makes_nonce && !rules.is_counting;
+	op->may_be_finished = !rules.is_counting && is_stateless(b->mechanism->mechanism);
+	op->sign_retry = rules.sign_retry;
 	hp_operation_mark(op, s, b->kind);
 	op->is_multipart = false;
 	op->output_len = 0;

@@ -8,8 +8,8 @@
 #include "proxy/calls.h"
 
 #include "p11/slot.h"
-#include "proxy/counting.h"
 #include "proxy/creation.h"
+#include "proxy/key_rules.h"
 #include "proxy/operation.h"
 #include "proxy/process.h"
 #include "proxy/template.h"
@@ -292,7 +292,7 @@ static CK_RV run_wrap(struct hp_session *s, void *user)
 static bool restore_wrap(void *user)
 {
 	struct wrap_call *call = user;
-	if (hp_key_is_declared_counting(call->vs, call->wrapping_key))
+	if (hp_key_rules_of(call->vs, call->wrapping_key).is_counting)
 		return false;
 	if (call->out_len)
 		*call->out_len = call->given_len;

@@ -351,7 +351,7 @@ static void fill_in_signature(const struct hp_vsession *vs, const struct step *s
 			      struct hp_failure *failure)
 {
 	const struct hp_operation *op = vs->operations->of[step->kinds[0]];
-	failure->sign_retry = hp_pool_options(vs->pool)->sign_retry;
+	failure->sign_retry = op ? op->sign_retry : HP_SIGN_RETRY_NO;
 	failure->is_deterministic =
 		op && hp_mechanism_is_deterministic(op->mechanism.ck.mechanism);
 }

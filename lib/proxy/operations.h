@@ -29,6 +29,7 @@ struct hp_operation {
 	/* A signature that nobody will see may be made, if there is no other way to end
 	 * it: its key counts nothing. */
 	bool may_be_finished;
+	enum hp_sign_retry sign_retry; /* of its key */
 	/* What was handed out, to compare a replay with. */
 	uint64_t output_len;
 	CK_BYTE output_end[HP_OUTPUT_KEPT];

@@ -26,7 +26,7 @@
 #include "p11/rv.h"
 #include "p11/siblings.h"
 #include "proxy/choice.h"
-#include "proxy/counting.h"
+#include "proxy/key_rules.h"
 #include "proxy/event.h"
 #include "proxy/journal.h"
 #include "proxy/object.h"
@@ -206,7 +206,7 @@ static hsmpool_status read_options(const hsmpool_config *config, hsmpool_error *
 {
 	HP_TRY(hp_config_proxy(config, &process.options, err));
 	HP_TRY(hp_choice_load(config, hp_proxy_logs_in_automatically(), err));
-	HP_TRY(hp_counting_load(config, err));
+	HP_TRY(hp_key_rules_load(config, err));
 	const struct hp_pool_options *pool = hp_choice_default();
 	return hp_log_configure(pool->log, pool->log_level,
 				pool->log_json ? HP_LOG_JSON : HP_LOG_TEXT, err);
@@ -278,7 +278,7 @@ static void abandon_inherited(void)
 	hp_vslots_free();
 	hp_vsessions_forget();
 	hp_choice_clear();
-	hp_counting_clear();
+	hp_key_rules_clear();
 	memset(shards, 0, sizeof(shards));
 	atomic_store(&is_ending, false);
 }
@@ -324,7 +324,7 @@ static CK_RV start_up(const CK_C_INITIALIZE_ARGS *args)
 	if (status == HSMPOOL_OK)
 		return CKR_OK;
 	hp_choice_clear();
-	hp_counting_clear();
+	hp_key_rules_clear();
 	return answer_to_start(status, &err);
 }
 
@@ -380,7 +380,7 @@ static void leave_behind(void)
 	hp_vsessions_forget();
 	hp_objects_abandon();
 	hp_choice_forget();
-	hp_counting_forget();
+	hp_key_rules_forget();
 	process.module = NULL;
 }
 
@@ -391,7 +391,7 @@ static void take_down(void)
 	hp_vslots_free();
 	hp_module_close(&process.module);
 	hp_choice_clear();
-	hp_counting_clear();
+	hp_key_rules_clear();
 }
 
 static CK_RV finalize_locked(const void *reserved)

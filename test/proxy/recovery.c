@@ -230,6 +230,12 @@ static CK_RV sign_in_parts(void)
 	return rv ? rv : p11->C_SignFinal(session, out, &len);
 }
 
+static CK_RV sign_with_hmac(void)
+{
+	CK_MECHANISM mechanism = { CKM_SHA256_HMAC, NULL, 0 };
+	return sign_with(&mechanism, objects_key(session, CKO_SECRET_KEY, "hmac"));
+}
+
 static CK_RV sign_at_random(void)
 {
 	CK_RSA_PKCS_PSS_PARAMS pss = { CKM_SHA256, CKG_MGF1_SHA256, 32 };
@@ -393,6 +399,21 @@ static void an_operation_that_was_tried_in_vain_is_over(void **state)
 	assert_rv(sign(), CKR_DEVICE_ERROR);
 	fixture_mock_control()->clear_failures();
 	assert_rv(sign(), CKR_OK);
+}
+
+static void a_keys_own_sign_retry_counts_for_that_key_alone(void **state)
+{
+	(void)state;
+	expect_runs("C_Sign", sign, CKR_OK, 2);
+	expect_runs("C_SignFinal", sign_in_parts, CKR_OK, 2);
+	expect_runs("C_Sign", sign_with_hmac, CKR_DEVICE_ERROR, 1);
+}
+
+static void of_two_that_name_a_key_the_most_careful_counts(void **state)
+{
+	(void)state;
+	expect_runs("C_Sign", sign, CKR_DEVICE_ERROR, 1);
+	expect_runs("C_Sign", sign_with_hmac, CKR_OK, 2);
 }
 
 /* These answers say that no signature was made, so it may be, whatever sign-retry says.
@@ -687,6 +708,22 @@ static int begin_yes(void **state)
 	return begin_with(state, "sign-retry = yes", NULL);
 }
 
+static int begin_named(void **state)
+{
+	return begin_with(state, "sign-retry = no",
+			  "[key ours]\nuri = pkcs11:object=rsa;type=private\n"
+			  "sign-retry = yes\n"
+			  "[key another]\nuri = pkcs11:object=else\nsign-retry = no");
+}
+
+static int begin_named_twice(void **state)
+{
+	return begin_with(state, "sign-retry = yes",
+			  "[key ours]\nuri = pkcs11:object=rsa;type=private\n"
+			  "sign-retry = no\n"
+			  "[key again]\nuri = pkcs11:object=rsa\nsign-retry = yes");
+}
+
 static int begin_small(void **state)
 {
 	return begin_with(state, "", "journal-limit = 64B");
@@ -744,6 +781,8 @@ int main(void)
 		     with_sign_retry_deterministic_only_such_ones_are_made_again),
 		with(yes, with_sign_retry_yes_all_signatures_are_made_again),
 		with(yes, an_operation_that_was_tried_in_vain_is_over),
+		with(named, a_keys_own_sign_retry_counts_for_that_key_alone),
+		with(named_twice, of_two_that_name_a_key_the_most_careful_counts),
 		on_mock(a_signature_of_which_nothing_ran_is_made_after_all),
 		on_mock(input_that_was_overwritten_is_put_back),
 		on_mock(a_search_goes_on_over_a_restart),
