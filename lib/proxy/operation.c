@@ -488,8 +488,10 @@ static CK_RV run_steps(struct hp_vsession *vs, struct step *step)
 			return CKR_DEVICE_ERROR;
 		}
 		uint32_t kinds = concerned(vs, step);
+		bool had_any = hp_operation_any_active(vs);
 		CK_RV rv = hp_operations_attach(&attempt, kinds, HP_WANT_CLEAN, &s);
-		if (rv != CKR_OK && kinds != step->mask && !hp_operation_any_active(vs))
+		bool are_over = had_any && !hp_operation_any_active(vs);
+		if (rv != CKR_OK && kinds != step->mask && are_over)
 			continue; /* what could not be begun again is over, not this */
 		if (rv != CKR_OK) {
 			end_failed(vs, step);
