@@ -316,15 +316,16 @@ static bool finish_signature(struct hp_session *s)
 	return !is_signing(s);
 }
 
-/* Only to save the session objects that would go with the session, and without signing
- * if that can be. True: none is active any more. */
+/* Only to save what would go with the session, and without signing if that can be. True:
+ * none is active any more. */
 static bool end_signature(struct hp_session *s)
 {
 	bool was_unsure = s->is_unsure;
-	if (s->objects == 0)
+	bool has_objects = s->objects > 0;
+	if (!has_objects && !s->is_last)
 		return false;
-	bool is_over =
-		cancel_signature(s) || (s->may_finish_signature && finish_signature(s));
+	bool is_over = cancel_signature(s) ||
+		       (has_objects && s->may_finish_signature && finish_signature(s));
 	if (is_over)
 		s->active &= ~SIGNATURES;
 	s->is_unsure = was_unsure;

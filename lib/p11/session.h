@@ -44,6 +44,9 @@ struct hp_session {
 	/* The key of the signature begun last counts nothing: this one may be finished
 	 * unseen. Set after hp_sign_init() by who knows the key. */
 	bool may_finish_signature;
+	/* No other session was open when its owner looked last: with it would go the
+	 * login and all handles, so that it is worth more to end a signature in place. */
+	bool is_last;
 	/* It was tried: nothing but closing it makes it clean. */
 	bool resists_cleaning;
 	/* Session objects that live on it: while there are any it is never closed. They
@@ -92,9 +95,10 @@ CK_RV hp_session_logout(struct hp_session *s);
 /*
  * Make it clean: end what is active, by C_SessionCancel where the module is a 3.x one.
  * True if it is clean now. False: close and replace it (2.40 has no cancel, and a
- * signature is not finished: keys may count). Only where session objects live on it,
- * which would go with it, a signature is ended by an error that is no signature, or, if
- * the module does not take it and the key is known not to count, finished after all.
+ * signature is not finished: keys may count). Only where much would go with it, because
+ * session objects live on it or it is the last one, a signature is ended by an error that
+ * is no signature; or, to save the objects, if the module does not take it and the key is
+ * known not to count, finished after all.
  */
 bool hp_session_clean(struct hp_session *s);
 /* The same where the book does not know what is active: everything is ended that may be.

@@ -502,7 +502,7 @@ enum hp_rv_class hp_pool_return(struct hp_session *session, CK_RV rv)
 	struct hp_judgement judgement = hp_session_judge(e, rv);
 	hp_pool_note_loss(e->pool, judgement.loss, session->generation, rv);
 	bool is_over = session->active == 0 || e->is_visited;
-	if (judgement.is_alive && (is_over || hp_session_clean(session)))
+	if (judgement.is_alive && (is_over || hp_entry_clean(e)))
 		hp_entry_release(e, true, true);
 	else if (!must_be_kept(session, &judgement))
 		discard(e);

@@ -254,9 +254,9 @@ bool hp_pool_has_live_locked(const hsmpool *pool, enum hp_entry_state state);
 void hp_entry_quarantine_locked(struct hsmpool_session *e);
 bool hp_entry_fits(const hsmpool *pool, const struct hsmpool_session *e,
 		   enum hp_want want);
-/* It would have to be closed and opened anew to serve that. */
 /* Others depend on it: it is cleaned in place if that can be. */
 bool hp_entry_must_stay(const struct hsmpool_session *e);
+/* It would have to be closed and opened anew to serve that. */
 bool hp_entry_must_be_replaced(const struct hsmpool_session *e, enum hp_want want);
 /* The best idle entry that fits. */
 struct hsmpool_session *hp_idle_find_locked(const hsmpool *pool, enum hp_want want);
@@ -364,6 +364,8 @@ int64_t hp_pool_backoff(uint32_t failures_before);
 /* Does it need a look before it is lent? */
 bool hp_entry_is_unready_locked(const struct hsmpool_session *e, enum hp_want want,
 				int64_t now);
+/* hp_session_clean() of the owner's, in place if it is all that the pool has. */
+bool hp_entry_clean(struct hsmpool_session *e);
 /* Validate, replace, upgrade, log in as needed. On failure the entry is gone from the
  * caller: emptied or released. */
 hsmpool_status hp_entry_prepare(struct hsmpool_session *e, enum hp_want want,

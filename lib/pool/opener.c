@@ -341,11 +341,25 @@ static bool adopt_generation(struct hsmpool_session *e, uint64_t generation)
 	return is_current;
 }
 
+static bool is_last_locked(const hsmpool *pool)
+{
+	return pool->count[HP_ENTRY_IDLE] + pool->count[HP_ENTRY_USED] +
+		       pool->count[HP_ENTRY_ATTACHED] + pool->count[HP_ENTRY_TESTING] ==
+	       1;
+}
+
+bool hp_entry_clean(struct hsmpool_session *e)
+{
+	pthread_mutex_lock(&e->pool->lock);
+	e->session.is_last = is_last_locked(e->pool);
+	pthread_mutex_unlock(&e->pool->lock);
+	return hp_session_clean(&e->session);
+}
+
 static hsmpool_status revive(struct hsmpool_session *e, const struct needs *needs,
 			     hsmpool_error *err)
 {
-	bool is_unclean =
-		needs->cleaning && !needs->replacement && !hp_session_clean(&e->session);
+	bool is_unclean = needs->cleaning && !needs->replacement && !hp_entry_clean(e);
 	/* What depends on it would go with it. */
 	bool is_bad = needs->replacement || is_unclean;
 	if (is_bad && needs->may_stay && hp_session_clean_unknown(&e->session))

@@ -273,7 +273,7 @@ static void revalidate(struct hsmpool_session *e)
 		hp_pool_note_loss(pool, judgement.loss, generation, rv);
 	if (judgement.loss == HP_LOSS_LOGIN)
 		log_in_again(e);
-	bool is_clean = e->session.active == 0 || hp_session_clean(&e->session);
+	bool is_clean = e->session.active == 0 || hp_entry_clean(e);
 	bool is_alive = judgement.is_alive && is_clean;
 
 	pthread_mutex_lock(&pool->lock);

@@ -390,23 +390,35 @@ static void threads_share_two_real_sessions(void **state)
 /* --- what must not happen -------------------------------------------------------------
  */
 
+/* The mock counts them while something is armed. */
+static void count_signatures(void)
+{
+	fixture_mock_control()->latency("C_InitToken", 1);
+}
+
+static uint64_t signatures(void)
+{
+	struct mock_counters counters;
+	fixture_mock_control()->counters(&counters);
+	return counters.signatures;
+}
+
 /* A key may count its uses. */
 static void a_signature_that_is_taken_away_is_never_finished(void **state)
 {
 	struct ground *g = *state;
-	const struct mock_control *mock = fixture_mock_control();
 	ground_begin(g, 1, NULL, NULL);
 	struct job job;
 	prepare(g, &job, SIGN);
+	count_signatures();
 	assert_rv(begin(g, &job, job.session), CKR_OK);
 	assert_rv(feed(g, &job, 0), CKR_OK);
 	ground_take_all_away(g);
-	assert_int_equal(mock->executed("C_SignFinal"), 0);
-	assert_int_equal(mock->executed("C_Sign"), 0);
+	assert_int_equal(signatures(), 0);
 	for (unsigned part = 1; part < PARTS; part++)
 		assert_rv(feed(g, &job, part), CKR_OK);
 	assert_rv(finish(g, &job), CKR_OK);
-	assert_int_equal(mock->executed("C_SignFinal"), 1);
+	assert_int_equal(signatures(), 1);
 	check(g, &job);
 	ground_end(g);
 }
@@ -414,15 +426,42 @@ static void a_signature_that_is_taken_away_is_never_finished(void **state)
 static void an_abandoned_signature_is_never_finished(void **state)
 {
 	struct ground *g = *state;
-	const struct mock_control *mock = fixture_mock_control();
 	ground_begin(g, 1, NULL, NULL);
 	struct job job;
 	prepare(g, &job, SIGN_RSA);
+	count_signatures();
 	assert_rv(begin(g, &job, job.session), CKR_OK);
 	assert_rv(g->p11->C_CloseSession(job.session), CKR_OK);
 	search_once(g, g->main);
-	assert_int_equal(mock->executed("C_SignFinal"), 0);
-	assert_int_equal(mock->executed("C_Sign"), 0);
+	assert_int_equal(signatures(), 0);
+	ground_end(g);
+}
+
+/* With the last session closed SoftHSM2 forgets all handles: it is ended in place. */
+static void a_signature_on_the_only_session_costs_no_handle(void **state)
+{
+	struct ground *g = *state;
+	ground_begin(g, 1, NULL, NULL);
+	CK_OBJECT_CLASS class = CKO_DATA;
+	CK_BBOOL yes = CK_TRUE;
+	CK_ATTRIBUTE template[] = {
+		{ CKA_CLASS, &class, sizeof(class) },
+		{ CKA_TOKEN, &yes, 1 },
+	};
+	CK_OBJECT_HANDLE never_looked_at;
+	assert_rv(g->p11->C_CreateObject(g->main, template, 2, &never_looked_at), CKR_OK);
+	struct job job;
+	prepare(g, &job, SIGN);
+	assert_rv(begin(g, &job, job.session), CKR_OK);
+	assert_rv(feed(g, &job, 0), CKR_OK);
+	ground_take_all_away(g);
+	assert_rv(g->p11->C_GetAttributeValue(g->main, never_looked_at, template, 1),
+		  CKR_OK);
+	assert_rv(g->p11->C_DestroyObject(g->main, never_looked_at), CKR_OK);
+	for (unsigned part = 1; part < PARTS; part++)
+		assert_rv(feed(g, &job, part), CKR_OK);
+	assert_rv(finish(g, &job), CKR_OK);
+	check(g, &job);
 	ground_end(g);
 }
 
@@ -562,6 +601,25 @@ static void a_journal_that_overflows_pins_its_session(void **state)
 	assert_rv(feed(g, &job, 2), CKR_OK);
 	assert_rv(finish(g, &job), CKR_OK);
 	assert_rv(digest_on(g, g->main), CKR_OK);
+	check(g, &job);
+	ground_end(g);
+}
+
+/* It asks for the session only to be told that there is nothing to end. */
+static void a_call_in_vain_waits_for_a_pinned_session_but_once(void **state)
+{
+	struct ground *g = *state;
+	ground_begin(g, 1, "borrow-timeout = 100ms", "journal-limit = 64B");
+	struct job job;
+	CK_BYTE out[64];
+	CK_ULONG len = sizeof(out);
+	prepare(g, &job, SIGN);
+	assert_rv(begin(g, &job, job.session), CKR_OK);
+	assert_rv(feed(g, &job, 0), CKR_OK);
+	assert_rv(feed(g, &job, 1), CKR_OK);
+	assert_rv(g->p11->C_DigestFinal(g->main, out, &len), CKR_FUNCTION_FAILED);
+	assert_rv(feed(g, &job, 2), CKR_OK);
+	assert_rv(finish(g, &job), CKR_OK);
 	check(g, &job);
 	ground_end(g);
 }
@@ -784,6 +842,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(an_idle_init_holds_no_session),
 		cmocka_unit_test(threads_share_two_real_sessions),
 		cmocka_unit_test(a_journal_that_overflows_pins_its_session),
+		cmocka_unit_test(a_call_in_vain_waits_for_a_pinned_session_but_once),
 		cmocka_unit_test(all_journals_together_are_bounded),
 		cmocka_unit_test(a_pin_ends_after_its_time),
 		cmocka_unit_test(a_context_login_pins_the_operation_that_it_is_for),
@@ -792,6 +851,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(what_the_module_keeps_active_stays_active),
 		cmocka_unit_test(an_update_that_was_refused_changes_nothing),
 		cmocka_unit_test(a_denied_operation_that_goes_on_is_nobody_elses),
+		cmocka_unit_test(a_signature_on_the_only_session_costs_no_handle),
 		/* What only the mock counts, does or has. */
 		cmocka_unit_test(a_signature_that_is_taken_away_is_never_finished),
 		cmocka_unit_test(an_abandoned_signature_is_never_finished),
