@@ -68,15 +68,65 @@ static const struct hp_layout gost_wrap = {
 static const struct hp_layout hkdf = {
 	8, false, { { HP_FIELD_HANDLE, 5, 0 }, { HP_FIELD_OPAQUE, 0, 0 } }
 };
+static const struct hp_layout x3dh_initialize = { 7,
+						  false,
+						  { { HP_FIELD_HANDLE, 1, 0 },
+						    { HP_FIELD_HANDLE, 2, 0 },
+						    { HP_FIELD_HANDLE, 5, 0 },
+						    { HP_FIELD_HANDLE, 6, 0 },
+						    { HP_FIELD_OPAQUE, 0, 0 } } };
+static const struct hp_layout x3dh_respond = {
+	6, false, { { HP_FIELD_HANDLE, 4, 0 }, { HP_FIELD_OPAQUE, 0, 0 } }
+};
+static const struct hp_layout x2ratchet = { 8,
+					    false,
+					    { { HP_FIELD_HANDLE, 1, 0 },
+					      { HP_FIELD_HANDLE, 2, 0 },
+					      { HP_FIELD_HANDLE, 3, 0 },
+					      { HP_FIELD_OPAQUE, 0, 0 } } };
+/* IKE2_PRF_PLUS, IKE1_EXTENDED */
+static const struct hp_layout ike_expand = {
+	5, false, { { HP_FIELD_HANDLE, 2, 0 }, { HP_FIELD_BYTES, 3, 4 } }
+};
+static const struct hp_layout ike_prf = {
+	7,
+	false,
+	{ { HP_FIELD_HANDLE, 6, 0 }, { HP_FIELD_BYTES, 2, 3 }, { HP_FIELD_BYTES, 4, 5 } }
+};
+static const struct hp_layout ike1_prf = { 9,
+					   false,
+					   { { HP_FIELD_HANDLE, 2, 0 },
+					     { HP_FIELD_HANDLE, 3, 0 },
+					     { HP_FIELD_BYTES, 4, 5 },
+					     { HP_FIELD_BYTES, 6, 7 } } };
+static const struct hp_layout kdf = {
+	5, false, { { HP_FIELD_PRF_DATA, 2, 1 }, { HP_FIELD_DERIVED, 4, 3 } }
+};
+static const struct hp_layout feedback_kdf = { 7,
+					       false,
+					       { { HP_FIELD_PRF_DATA, 2, 1 },
+						 { HP_FIELD_DERIVED, 6, 5 },
+						 { HP_FIELD_BYTES, 4, 3 } } };
 static const struct hp_layout tls_keys = { 9, false, { { HP_FIELD_RETURNED, 8, 4 } } };
 static const struct hp_layout tls12_keys = { 10, false, { { HP_FIELD_RETURNED, 8, 4 } } };
 static const struct hp_layout wtls_keys = { 11, false, { { HP_FIELD_RETURNED, 10, 2 } } };
 
-/* Of 3.0, which the 2.40 header does not have. */
+/* Of 3.x, which the 2.40 header does not have. */
 #define CKM_CHACHA20_3_0          0x1226UL
 #define CKM_CHACHA20_POLY1305_3_0 0x4021UL
 #define CKM_HKDF_DERIVE_3_0       0x402aUL
 #define CKM_HKDF_DATA_3_0         0x402bUL
+#define CKM_SP800_108_COUNTER_3_0 0x3acUL
+#define CKM_SP800_108_FEEDBACK    0x3adUL
+#define CKM_SP800_108_PIPELINE    0x3aeUL
+#define CKM_X3DH_INITIALIZE_3_0   0x4023UL
+#define CKM_X3DH_RESPOND_3_0      0x4024UL
+#define CKM_X2RATCHET_INIT_3_0    0x4025UL
+#define CKM_X2RATCHET_RESPOND_3_0 0x4026UL
+#define CKM_IKE2_PRF_PLUS_3_1     0x402eUL
+#define CKM_IKE_PRF_3_1           0x402fUL
+#define CKM_IKE1_PRF_3_1          0x4030UL
+#define CKM_IKE1_EXTENDED_3_1     0x4031UL
 
 static const struct hp_layout *find_structure(CK_MECHANISM_TYPE type)
 {
@@ -114,6 +164,25 @@ static const struct hp_layout *find_structure(CK_MECHANISM_TYPE type)
 	case CKM_HKDF_DERIVE_3_0:
 	case CKM_HKDF_DATA_3_0:
 		return &hkdf;
+	case CKM_X3DH_INITIALIZE_3_0:
+		return &x3dh_initialize;
+	case CKM_X3DH_RESPOND_3_0:
+		return &x3dh_respond;
+	case CKM_X2RATCHET_INIT_3_0:
+	case CKM_X2RATCHET_RESPOND_3_0:
+		return &x2ratchet;
+	case CKM_IKE2_PRF_PLUS_3_1:
+	case CKM_IKE1_EXTENDED_3_1:
+		return &ike_expand;
+	case CKM_IKE_PRF_3_1:
+		return &ike_prf;
+	case CKM_IKE1_PRF_3_1:
+		return &ike1_prf;
+	case CKM_SP800_108_COUNTER_3_0:
+	case CKM_SP800_108_PIPELINE:
+		return &kdf;
+	case CKM_SP800_108_FEEDBACK:
+		return &feedback_kdf;
 	case CKM_SSL3_KEY_AND_MAC_DERIVE:
 	case CKM_TLS_KEY_AND_MAC_DERIVE:
 		return &tls_keys;
@@ -240,7 +309,7 @@ static const struct hp_layout *find_layout(CK_MECHANISM_TYPE type)
 
 /* --- reading and writing words ------------------------------------------------------ */
 
-static CK_ULONG word_at(const void *base, unsigned at)
+CK_ULONG hp_word_at(const void *base, unsigned at)
 {
 	CK_ULONG word;
 	memcpy(&word, (const CK_BYTE *)base + at * WORD, WORD);
@@ -265,7 +334,7 @@ const struct hp_layout *hp_layout_of(const CK_MECHANISM *m)
 
 static size_t bytes_of(const struct hp_layout *layout, unsigned i, const void *words)
 {
-	CK_ULONG len = word_at(words, layout->fields[i].len);
+	CK_ULONG len = hp_word_at(words, layout->fields[i].len);
 	return layout->fields[i].kind == HP_FIELD_BITS ? len / 8 + (len % 8 != 0) : len;
 }
 
@@ -273,6 +342,12 @@ static bool is_bytes(const struct hp_layout *layout, unsigned i)
 {
 	return layout->fields[i].kind == HP_FIELD_BYTES ||
 	       layout->fields[i].kind == HP_FIELD_BITS;
+}
+
+static bool has_length(const struct hp_layout *layout, unsigned i)
+{
+	return is_bytes(layout, i) || layout->fields[i].kind == HP_FIELD_PRF_DATA ||
+	       layout->fields[i].kind == HP_FIELD_DERIVED;
 }
 
 bool hp_layout_has(const struct hp_layout *layout, enum hp_field_kind kind)
@@ -286,7 +361,8 @@ bool hp_layout_has(const struct hp_layout *layout, enum hp_field_kind kind)
 bool hp_layout_promises_bytes_at_null(const struct hp_layout *layout, const void *words)
 {
 	hp_for_each_field (i, layout)
-		if (is_bytes(layout, i) && bytes_of(layout, i, words) > 0 &&
+		if (has_length(layout, i) &&
+		    hp_word_at(words, layout->fields[i].len) > 0 &&
 		    !hp_word_pointer(words, layout->fields[i].at))
 			return true;
 	return false;

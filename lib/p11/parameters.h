@@ -23,7 +23,23 @@ enum hp_field_kind {
 	HP_FIELD_INNER,    /* pointer to another mechanism */
 	HP_FIELD_HANDLE,   /* an object, at .at */
 	HP_FIELD_RETURNED, /* pointer to a row of .len new handles */
+	HP_FIELD_PRF_DATA, /* pointer to a row of .len hp_prf_data */
+	HP_FIELD_DERIVED,  /* pointer to a row of .len hp_derived_key */
 	HP_FIELD_OPAQUE,   /* something with pointers of its own: not copied */
+};
+
+/* CK_PRF_DATA_PARAM and CK_DERIVED_KEY of SP 800-108, which the 2.40 header does not
+ * have. The value of a key handle points to one. */
+#define HP_PRF_DATA_KEY_HANDLE 5
+struct hp_prf_data {
+	CK_ULONG type;
+	void *value;
+	CK_ULONG value_len;
+};
+struct hp_derived_key {
+	CK_ATTRIBUTE *template;
+	CK_ULONG count;
+	CK_OBJECT_HANDLE *handle;
 };
 
 #define HP_FIELDS_MOST 6
@@ -44,8 +60,9 @@ struct hp_layout {
 /* The structure that m's parameter is, or NULL if there is none that we know. */
 const struct hp_layout *hp_layout_of(const CK_MECHANISM *m);
 bool hp_layout_has(const struct hp_layout *layout, enum hp_field_kind kind);
-/* A NULL with a length, where bytes should be. */
+/* A NULL with a length, where bytes or a row should be. */
 bool hp_layout_promises_bytes_at_null(const struct hp_layout *layout, const void *words);
+CK_ULONG hp_word_at(const void *base, unsigned at);
 const void *hp_word_pointer(const void *base, unsigned at);
 
 /* A copy that lasts; its handles stay the application's. */

@@ -10,6 +10,7 @@
 #include "proxy/creation.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include "base/memory.h"
 #include "proxy/hiding.h"
 #include "proxy/operation.h"
@@ -35,7 +36,8 @@ static CK_RV translate(struct hp_session *s, struct hp_creation *c)
 
 /* Whether a template asks for a token object; *is_clear: it says so, or nothing. */
 static CK_RV asks_for_token(struct hp_session *s, struct hp_creation *c,
-			    const struct hp_wanted *want, bool *is_token, bool *is_clear)
+			    const struct hp_derived_key *want, bool *is_token,
+			    bool *is_clear)
 {
 	struct hp_object_facts facts = { 0 };
 	CK_OBJECT_HANDLE real;
@@ -111,7 +113,7 @@ static CK_RV check_made(struct hp_session *s, struct hp_creation *c,
 static CK_RV adopt(struct hp_session *s, struct hp_creation *c,
 		   const CK_OBJECT_HANDLE *made, const bool *is_token)
 {
-	CK_OBJECT_HANDLE handles[2] = { 0 };
+	CK_OBJECT_HANDLE handles[HP_OBJECTS_MOST] = { 0 };
 	CK_RV rv = CKR_OK;
 	for (unsigned i = 0; rv == CKR_OK && i < c->objects; i++)
 		if (made[i] != CK_INVALID_HANDLE)
@@ -137,9 +139,9 @@ static CK_RV adopt(struct hp_session *s, struct hp_creation *c,
 /* The module is not given the application's own places for handles. What it left there
  * at a failure (some write CK_INVALID_HANDLE) is handed on. */
 static CK_RV submit(struct hp_session *s, struct hp_creation *c,
-		    const struct hp_wanted *templates, CK_OBJECT_HANDLE *made)
+		    const struct hp_derived_key *templates, CK_OBJECT_HANDLE *made)
 {
-	struct hp_wanted want[2];
+	struct hp_derived_key want[HP_OBJECTS_MOST];
 	for (unsigned i = 0; i < c->objects; i++) {
 		want[i] = templates[i];
 		made[i] = UNTOUCHED;
@@ -159,8 +161,9 @@ static CK_RV submit(struct hp_session *s, struct hp_creation *c,
 static CK_RV create(struct hp_session *s, struct hp_creation *c, const bool *is_token,
 		    const bool *is_clear)
 {
-	CK_OBJECT_HANDLE made[2];
-	bool is_token_now[2] = { is_token[0], is_token[1] };
+	CK_OBJECT_HANDLE made[HP_OBJECTS_MOST];
+	bool is_token_now[HP_OBJECTS_MOST];
+	memcpy(is_token_now, is_token, sizeof(is_token_now));
 	CK_RV rv = submit(s, c, c->want, made);
 	if (rv != CKR_OK)
 		return rv;
@@ -175,23 +178,32 @@ static CK_RV create(struct hp_session *s, struct hp_creation *c, const bool *is_
 	return CKR_OK;
 }
 
+/* The templates with CKA_TOKEN = false; they are freed by who asked, all that are not
+ * NULL. */
+static bool copy_as_session_objects(const struct hp_creation *c,
+				    struct hp_derived_key *want)
+{
+	bool is_copied = true;
+	for (unsigned i = 0; i < c->objects; i++) {
+		want[i] = c->want[i];
+		want[i].template = hp_attributes_with(want[i].template, want[i].count,
+						      CKA_TOKEN, &no, &want[i].count);
+		is_copied = is_copied && want[i].template;
+	}
+	return is_copied;
+}
+
 /* An RO session asks for a token object: the refusal, ours or the module's. */
 static CK_RV rehearse(struct hp_session *s, struct hp_creation *c)
 {
-	HP_AUTO_FREE CK_ATTRIBUTE *first = NULL;
-	HP_AUTO_FREE CK_ATTRIBUTE *second = NULL;
-	CK_ATTRIBUTE **templates[2] = { &first, &second };
-	struct hp_wanted want[2];
-	CK_OBJECT_HANDLE made[2];
-	for (unsigned i = 0; i < c->objects; i++) {
-		want[i] = c->want[i];
-		*templates[i] = hp_attributes_with(want[i].template, want[i].count,
-						   CKA_TOKEN, &no, &want[i].count);
-		want[i].template = *templates[i];
-		if (!want[i].template)
-			return CKR_HOST_MEMORY;
-	}
-	CK_RV rv = submit(s, c, want, made);
+	struct hp_derived_key want[HP_OBJECTS_MOST];
+	CK_OBJECT_HANDLE made[HP_OBJECTS_MOST];
+	bool is_copied = copy_as_session_objects(c, want);
+	CK_RV rv = is_copied ? submit(s, c, want, made) : CKR_HOST_MEMORY;
+	for (unsigned i = 0; i < c->objects; i++)
+		free(want[i].template);
+	if (!is_copied)
+		return rv;
 	if (rv == CKR_OK)
 		destroy_made(s, c, made);
 	else if (c->fails_first(c, rv))
@@ -220,13 +232,16 @@ static bool asks_for_hidden(struct hp_creation *c)
 static CK_RV run_creation(struct hp_session *s, void *user)
 {
 	struct hp_creation *c = user;
-	bool is_token[2] = { false, false };
-	bool is_clear[2] = { true, true };
+	bool is_token[HP_OBJECTS_MOST] = { false };
+	bool is_clear[HP_OBJECTS_MOST];
+	bool any_token = false;
 	c->rv = CKR_OK;
 	c->is_submitted = false;
 	CK_RV rv = translate(s, c);
-	for (unsigned i = 0; rv == CKR_OK && i < c->objects; i++)
+	for (unsigned i = 0; rv == CKR_OK && i < c->objects; i++) {
 		rv = asks_for_token(s, c, &c->want[i], &is_token[i], &is_clear[i]);
+		any_token = any_token || is_token[i];
+	}
 	if (rv != CKR_OK)
 		return rv;
 	/* The module's own checks of its arguments come first, and make nothing. */
@@ -236,8 +251,7 @@ static CK_RV run_creation(struct hp_session *s, void *user)
 		c->rv = CKR_ATTRIBUTE_VALUE_INVALID;
 		return CKR_OK;
 	}
-	bool is_refused = !c->vs->is_read_write && (is_token[0] || is_token[1]) &&
-			  c->want[0].template;
+	bool is_refused = !c->vs->is_read_write && any_token && c->want[0].template;
 	if (is_refused)
 		return refuse_read_only(s, c);
 	if (asks_for_hidden(c)) {

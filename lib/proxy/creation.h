@@ -14,18 +14,15 @@
 #include "proxy/object.h"
 #include "proxy/retry.h"
 
-/* One object to be made: the application's template and where its handle goes. */
-struct hp_wanted {
-	CK_ATTRIBUTE *template;
-	CK_ULONG count;
-	CK_OBJECT_HANDLE *handle;
-};
+/* What one call makes at most: a derivation gives several keys. */
+#define HP_OBJECTS_MOST 17
 
 struct hp_creation {
 	struct hp_vsession *vs;
 	enum hp_function function;
-	unsigned objects; /* 1, or 2 of a pair */
-	struct hp_wanted want[2];
+	unsigned objects; /* 1, 2 of a pair, more of a derivation */
+	/* The application's templates, and where its handles go. */
+	struct hp_derived_key want[HP_OBJECTS_MOST];
 	CK_MECHANISM *mechanism; /* the application's, or NULL */
 	CK_OBJECT_HANDLE base;   /* the application's: copied, unwrapping, derived of */
 	bool has_base;
@@ -36,7 +33,7 @@ struct hp_creation {
 	/* The call itself, with all handles real. made[i] is NULL where the application
 	 * gave no place. */
 	CK_RV(*submit)
-	(struct hp_session *s, struct hp_creation *c, const struct hp_wanted *want);
+	(struct hp_session *s, struct hp_creation *c, const struct hp_derived_key *want);
 	/* Where an RO session asks for a token object: may the module have another reason
 	 * to refuse, which comes first there? And is this answer such a reason? NULL: it
 	 * never has. */

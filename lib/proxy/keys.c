@@ -17,21 +17,21 @@
 /* --- generating ----------------------------------------------------------------- */
 
 static CK_RV submit_key(struct hp_session *s, struct hp_creation *c,
-			const struct hp_wanted *want)
+			const struct hp_derived_key *want)
 {
 	return hp_generate_key(s, c->real_mechanism, want->template, want->count,
 			       want->handle);
 }
 
 static CK_RV submit_key_pair(struct hp_session *s, struct hp_creation *c,
-			     const struct hp_wanted *want)
+			     const struct hp_derived_key *want)
 {
 	return hp_generate_key_pair(s, c->real_mechanism, want[0].template, want[0].count,
 				    want[1].template, want[1].count, want[0].handle,
 				    want[1].handle);
 }
 
-static bool is_class_wrong(const struct hp_wanted *want, CK_OBJECT_CLASS right)
+static bool is_class_wrong(const struct hp_derived_key *want, CK_OBJECT_CLASS right)
 {
 	CK_ULONG class;
 	return hp_attribute_number(want->template, want->count, CKA_CLASS, &class) &&
@@ -183,7 +183,7 @@ static bool refuses_base(const struct hp_creation *c, CK_RV rv)
 }
 
 static CK_RV submit_unwrap(struct hp_session *s, struct hp_creation *c,
-			   const struct hp_wanted *want)
+			   const struct hp_derived_key *want)
 {
 	return hp_unwrap_key(s, c->real_mechanism, c->real_base, c->wrapped,
 			     c->wrapped_len, want->template, want->count, want->handle);
@@ -226,10 +226,24 @@ static bool refuses_to_derive(const struct hp_creation *c, CK_RV rv)
 }
 
 static CK_RV submit_derive(struct hp_session *s, struct hp_creation *c,
-			   const struct hp_wanted *want)
+			   const struct hp_derived_key *want)
 {
+	if (c->objects > 1)
+		hp_mechanism_derive_to(&c->call, want + 1);
 	return hp_derive_key(s, c->real_mechanism, c->real_base, want->template,
 			     want->count, want->handle);
+}
+
+/* Keys that the mechanism derives besides. False: more than there is room for. */
+static bool add_derived(struct hp_creation *c)
+{
+	const struct hp_derived_key *keys = NULL;
+	CK_ULONG count = hp_mechanism_derives(c->mechanism, &keys);
+	if (count >= HP_OBJECTS_MOST)
+		return false;
+	for (CK_ULONG i = 0; i < count; i++)
+		c->want[c->objects++] = keys[i];
+	return true;
 }
 
 CK_RV hp_C_DeriveKey(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism,
@@ -253,7 +267,7 @@ CK_RV hp_C_DeriveKey(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism,
 		.may_fail_first = may_always_fail,
 		.fails_first = refuses_to_derive,
 	};
-	CK_RV rv = hp_creation_run(&c);
+	CK_RV rv = add_derived(&c) ? hp_creation_run(&c) : CKR_MECHANISM_PARAM_INVALID;
 	hp_vsession_give(vs);
 	return rv;
 }

@@ -20,6 +20,55 @@ static CK_RV make_real(struct hp_vsession *vs, struct hp_session *s, CK_ULONG *w
 	return rv;
 }
 
+static bool is_key(const struct hp_prf_data *data)
+{
+	return data->type == HP_PRF_DATA_KEY_HANDLE && data->value &&
+	       data->value_len == sizeof(CK_OBJECT_HANDLE);
+}
+
+/* A row of data for a PRF, some of them keys. The application's own stays as it is. */
+static CK_RV make_data_real(struct hp_vsession *vs, struct hp_session *s,
+			    struct hp_mechanism_call *call, unsigned at, unsigned len)
+{
+	const struct hp_prf_data *given = hp_word_pointer(call->words, at);
+	CK_ULONG count = call->words[len];
+	struct hp_prf_data *copy = call->data;
+	bool has_keys = false;
+	for (CK_ULONG i = 0; i < count && !has_keys; i++)
+		has_keys = is_key(&given[i]);
+	if (!has_keys)
+		return CKR_OK;
+	if (count > HP_PRF_DATA_MOST)
+		return CKR_MECHANISM_PARAM_INVALID;
+	memcpy(copy, given, count * sizeof(*copy));
+	for (CK_ULONG i = 0; i < count; i++) {
+		if (!is_key(&copy[i]))
+			continue;
+		memcpy(&call->data_keys[i], copy[i].value, sizeof(CK_OBJECT_HANDLE));
+		copy[i].value = &call->data_keys[i];
+		CK_RV rv = make_real(vs, s, &call->data_keys[i]);
+		if (rv != CKR_OK)
+			return rv;
+	}
+	memcpy(&call->words[at], &copy, sizeof(copy));
+	return CKR_OK;
+}
+
+static CK_RV make_field_real(struct hp_vsession *vs, struct hp_session *s,
+			     struct hp_mechanism_call *call,
+			     const struct hp_layout *layout, unsigned i)
+{
+	unsigned at = layout->fields[i].at;
+	switch (layout->fields[i].kind) {
+	case HP_FIELD_HANDLE:
+		return make_real(vs, s, &call->words[at]);
+	case HP_FIELD_PRF_DATA:
+		return make_data_real(vs, s, call, at, layout->fields[i].len);
+	default:
+		return CKR_OK;
+	}
+}
+
 CK_RV hp_mechanism_real(struct hp_vsession *vs, struct hp_session *s, CK_MECHANISM *given,
 			struct hp_mechanism_call *call, CK_MECHANISM **use)
 {
@@ -29,15 +78,14 @@ CK_RV hp_mechanism_real(struct hp_vsession *vs, struct hp_session *s, CK_MECHANI
 		return CKR_OK;
 	if (hp_layout_promises_bytes_at_null(layout, given->pParameter))
 		return CKR_MECHANISM_PARAM_INVALID;
-	if (!hp_layout_has(layout, HP_FIELD_HANDLE))
+	if (!hp_layout_has(layout, HP_FIELD_HANDLE) &&
+	    !hp_layout_has(layout, HP_FIELD_PRF_DATA))
 		return CKR_OK;
 	call->ck = *given;
 	call->ck.pParameter = call->words;
 	memcpy(call->words, given->pParameter, given->ulParameterLen);
 	hp_for_each_field (i, layout) {
-		if (layout->fields[i].kind != HP_FIELD_HANDLE)
-			continue;
-		CK_RV rv = make_real(vs, s, &call->words[layout->fields[i].at]);
+		CK_RV rv = make_field_real(vs, s, call, layout, i);
 		if (rv != CKR_OK)
 			return rv;
 	}
@@ -61,4 +109,34 @@ CK_RV hp_mechanism_adopt(struct hp_vsession *vs, struct hp_session *s,
 			return rv;
 	}
 	return CKR_OK;
+}
+
+/* -1: the mechanism derives no more than one key. */
+static int derived_field(const struct hp_layout *layout)
+{
+	if (layout)
+		hp_for_each_field (i, layout)
+			if (layout->fields[i].kind == HP_FIELD_DERIVED)
+				return (int)i;
+	return -1;
+}
+
+CK_ULONG hp_mechanism_derives(const CK_MECHANISM *given,
+			      const struct hp_derived_key **keys)
+{
+	const struct hp_layout *layout = hp_layout_of(given);
+	int i = derived_field(layout);
+	if (i < 0)
+		return 0;
+	*keys = hp_word_pointer(given->pParameter, layout->fields[i].at);
+	return *keys ? hp_word_at(given->pParameter, layout->fields[i].len) : 0;
+}
+
+void hp_mechanism_derive_to(struct hp_mechanism_call *call,
+			    const struct hp_derived_key *keys)
+{
+	const struct hp_layout *layout = hp_layout_of(&call->ck);
+	int i = derived_field(layout);
+	if (i >= 0)
+		memcpy(&call->words[layout->fields[i].at], &keys, sizeof(keys));
 }

@@ -15,7 +15,7 @@
 /* --- creating ------------------------------------------------------------------- */
 
 static CK_RV submit_object(struct hp_session *s, struct hp_creation *c,
-			   const struct hp_wanted *want)
+			   const struct hp_derived_key *want)
 {
 	(void)c;
 	return hp_create_object(s, want->template, want->count, want->handle);
@@ -25,7 +25,7 @@ static CK_RV submit_object(struct hp_session *s, struct hp_creation *c,
  * key or certificate it is. */
 static bool is_shapeless(struct hp_session *s, const struct hp_creation *c)
 {
-	const struct hp_wanted *want = &c->want[0];
+	const struct hp_derived_key *want = &c->want[0];
 	CK_ULONG class, type;
 	CK_ATTRIBUTE_TYPE needed;
 	(void)s;
@@ -76,7 +76,7 @@ CK_RV hp_C_CreateObject(CK_SESSION_HANDLE session, CK_ATTRIBUTE *template, CK_UL
 }
 
 static CK_RV submit_copy(struct hp_session *s, struct hp_creation *c,
-			 const struct hp_wanted *want)
+			 const struct hp_derived_key *want)
 {
 	return hp_copy_object(s, c->real_base, want->template, want->count, want->handle);
 }

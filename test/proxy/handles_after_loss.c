@@ -289,6 +289,90 @@ static void a_key_is_unwrapped_after_a_restart_that_was_not_noticed_yet(void **s
 #define on_mock(name) \
 	cmocka_unit_test_setup_teardown(name, objects_begin_mock, objects_end)
 
+/* SP 800-108 as PKCS#11 3.0 has it; the header does not. */
+#define COUNTER_KDF 0x3acUL
+struct kdf_params {
+	CK_ULONG prf, data_count;
+	struct {
+		CK_ULONG type;
+		void *value;
+		CK_ULONG len;
+	} * data;
+	CK_ULONG key_count;
+	struct {
+		CK_ATTRIBUTE *template;
+		CK_ULONG count;
+		CK_OBJECT_HANDLE *handle;
+	} * keys;
+};
+
+/* Two keys derived of base, with the key other among the data. */
+static CK_RV derive_two(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE base,
+			CK_OBJECT_HANDLE other, bool is_token, CK_OBJECT_HANDLE made[2])
+{
+	CK_OBJECT_CLASS class = CKO_SECRET_KEY;
+	CK_KEY_TYPE type = CKK_AES;
+	CK_ULONG len = 16;
+	CK_BBOOL yes = CK_TRUE, no = CK_FALSE, token = is_token;
+	CK_ATTRIBUTE template[] = { { CKA_CLASS, &class, sizeof(class) },
+				    { CKA_KEY_TYPE, &type, sizeof(type) },
+				    { CKA_VALUE_LEN, &len, sizeof(len) },
+				    { CKA_ENCRYPT, &yes, 1 },
+				    { CKA_LABEL, (void *)(uintptr_t) "derived", 7 },
+				    { CKA_TOKEN, &no, 1 } };
+	CK_ATTRIBUTE second[] = { template[0], template[1],  template[2],
+				  template[3], template [4], { CKA_TOKEN, &token, 1 } };
+	struct kdf_params params = { .prf = CKM_AES_CMAC,
+				     .data_count = 1,
+				     .key_count = 1 };
+	__typeof__(*params.data) data = { 5, &other, sizeof(other) };
+	__typeof__(*params.keys) key = { second, 6, &made[1] };
+	CK_MECHANISM mechanism = { COUNTER_KDF, &params, sizeof(params) };
+	params.data = &data;
+	params.keys = &key;
+	CK_OBJECT_HANDLE before = other;
+	CK_RV rv = p11->C_DeriveKey(session, &mechanism, base, template, 6, &made[0]);
+	assert_int_equal(other, before);
+	assert_ptr_equal(key.handle, &made[1]);
+	return rv;
+}
+
+static void keys_among_the_data_of_a_derivation_and_of_its_making_are_kept(void **state)
+{
+	CK_SESSION_HANDLE session = objects_user(), other_session = module_session(RO);
+	CK_OBJECT_HANDLE base, one, made[2], again[2];
+	CK_BYTE first[16], second[16], out[16];
+	(void)state;
+	assert_rv(objects_aes(session, "one", 1, true, true, &base), CKR_OK);
+	assert_rv(objects_aes(session, "two", 2, true, true, &one), CKR_OK);
+	assert_rv(derive_two(session, base, one, false, made), CKR_OK);
+	assert_rv(objects_use_aes(session, made[0], first), CKR_OK);
+	assert_rv(objects_use_aes(other_session, made[1], second), CKR_OK);
+	assert_memory_not_equal(first, second, 16);
+	assert_int_equal(objects_find(session, "derived", NULL), 2);
+	reboot(MOCK_HANDLES_ALIASED);
+	assert_rv(derive_two(session, base, one, false, again), CKR_OK);
+	assert_rv(objects_use_aes(session, again[1], out), CKR_OK);
+	assert_memory_equal(out, second, 16);
+	assert_rv(p11->C_DestroyObject(session, base), CKR_OK);
+	assert_rv(p11->C_DestroyObject(session, one), CKR_OK);
+}
+
+static void an_additional_key_obeys_the_rules_of_its_session(void **state)
+{
+	CK_SESSION_HANDLE session = objects_user(), reader = module_session(RO);
+	CK_OBJECT_HANDLE base, made[2];
+	(void)state;
+	assert_rv(objects_aes(session, "base", 1, true, true, &base), CKR_OK);
+	assert_rv(derive_two(reader, base, base, true, made), CKR_SESSION_READ_ONLY);
+	assert_int_equal(objects_find(session, "derived", NULL), 0);
+	assert_rv(derive_two(reader, base, base, false, made), CKR_OK);
+	assert_int_equal(objects_find(session, "derived", NULL), 2);
+	assert_rv(p11->C_CloseSession(reader), CKR_OK);
+	assert_int_equal(objects_find(session, "derived", NULL), 0);
+	assert_rv(p11->C_DestroyObject(session, base), CKR_OK);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -305,6 +389,8 @@ int main(void)
 		on_mock(what_a_logout_ended_does_not_come_back),
 		on_mock(a_creation_is_not_repeated),
 		on_mock(a_key_is_unwrapped_after_a_restart_that_was_not_noticed_yet),
+		on_mock(keys_among_the_data_of_a_derivation_and_of_its_making_are_kept),
+		on_mock(an_additional_key_obeys_the_rules_of_its_session),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -123,6 +123,56 @@ static void what_cannot_be_copied_faithfully_says_so(void **state)
 	hp_mechanism_copy_wipe(&copy);
 }
 
+/* Words of each structure, and where its handles are. */
+static void handles_in_parameters_are_made_real_wherever_they_are(void **state)
+{
+	static const struct {
+		CK_MECHANISM_TYPE type;
+		unsigned words, handles;
+	} known[] = {
+		{ CKM_CONCATENATE_BASE_AND_KEY, 1, 1u << 0 },
+		{ CKM_X9_42_DH_HYBRID_DERIVE, 9, 1u << 6 },
+		{ CKM_X9_42_MQV_DERIVE, 10, 1u << 6 | 1u << 9 },
+		{ CKM_ECMQV_DERIVE, 10, 1u << 6 | 1u << 9 },
+		{ CKM_GOSTR3410_KEY_WRAP, 5, 1u << 4 },
+		{ 0x402a /* HKDF */, 8, 1u << 5 },
+		{ 0x4023 /* X3DH_INITIALIZE */, 7,
+		  1u << 1 | 1u << 2 | 1u << 5 | 1u << 6 },
+		{ 0x4024 /* X3DH_RESPOND */, 6, 1u << 4 },
+		{ 0x4025 /* X2RATCHET */, 8, 1u << 1 | 1u << 2 | 1u << 3 },
+		{ 0x402e /* IKE2_PRF_PLUS */, 5, 1u << 2 },
+		{ 0x402f /* IKE_PRF */, 7, 1u << 6 },
+		{ 0x4030 /* IKE1_PRF */, 9, 1u << 2 | 1u << 3 },
+		{ 0x4031 /* IKE1_EXTENDED */, 5, 1u << 2 },
+	};
+	(void)state;
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+		CK_ULONG words[10] = { 0 };
+		CK_MECHANISM given = { known[i].type, words,
+				       known[i].words * sizeof(CK_ULONG) };
+		struct hp_mechanism_call call;
+		CK_MECHANISM *use;
+		for (unsigned word = 0; word < known[i].words; word++)
+			words[word] = known[i].handles >> word & 1 ? 7 : 0;
+		assert_int_equal(hp_mechanism_real(NULL, NULL, &given, &call, &use),
+				 CKR_OK);
+		const CK_ULONG *real = use->pParameter;
+		for (unsigned word = 0; word < known[i].words; word++)
+			assert_int_equal(real[word], words[word] ? 1007 : 0);
+	}
+}
+
+static void a_row_of_data_without_memory_is_refused(void **state)
+{
+	CK_ULONG words[5] = { CKM_SHA256_HMAC, 1, 0, 0, 0 };
+	CK_MECHANISM given = { 0x3ac, words, sizeof(words) };
+	struct hp_mechanism_call call;
+	CK_MECHANISM *use;
+	(void)state;
+	assert_int_equal(hp_mechanism_real(NULL, NULL, &given, &call, &use),
+			 CKR_MECHANISM_PARAM_INVALID);
+}
+
 /* L21: a module wrote into the nonce before it failed. */
 static void what_a_module_wrote_is_put_back(void **state)
 {
@@ -154,6 +204,8 @@ int main(void)
 		cmocka_unit_test(texts_and_what_is_missing_are_copied_too),
 		cmocka_unit_test(the_handle_beside_an_inner_mechanism_is_made_real),
 		cmocka_unit_test(what_cannot_be_copied_faithfully_says_so),
+		cmocka_unit_test(handles_in_parameters_are_made_real_wherever_they_are),
+		cmocka_unit_test(a_row_of_data_without_memory_is_refused),
 		cmocka_unit_test(what_a_module_wrote_is_put_back),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

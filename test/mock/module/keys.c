@@ -344,6 +344,87 @@ static uint64_t seed_of_peer(const CK_ECDH1_DERIVE_PARAMS *p)
 	return toy_hash_of(1, point, len);
 }
 
+/* SP 800-108 in counter mode: PKCS#11 3.0 has it, the header does not. */
+struct kdf_params {
+	CK_ULONG prf, data_count;
+	const struct {
+		CK_ULONG type;
+		const void *value;
+		CK_ULONG len;
+	} * data;
+	CK_ULONG key_count;
+	const struct {
+		CK_ATTRIBUTE *template;
+		CK_ULONG count;
+		CK_OBJECT_HANDLE *handle;
+	} * keys;
+};
+#define KDF_KEY_HANDLE 5
+
+/* What the data parameters stand for: of a key, its value. */
+static CK_RV seed_of_data(const struct kdf_params *p, uint64_t *seed)
+{
+	CK_RV rv = CKR_OK;
+
+	for (CK_ULONG i = 0; i < p->data_count; i++) {
+		if (p->data[i].type != KDF_KEY_HANDLE) {
+			*seed = toy_hash_of(*seed, p->data[i].value, p->data[i].len);
+			continue;
+		}
+		CK_OBJECT_HANDLE handle = *(const CK_OBJECT_HANDLE *)p->data[i].value;
+		mock_lock();
+		struct mock_object *key =
+			mock_object_find(handle, CKR_KEY_HANDLE_INVALID, &rv);
+		*seed = key ? *seed + 3 * atomic_load(&key->seed) : 0;
+		mock_unlock();
+		if (rv != CKR_OK)
+			return rv;
+	}
+	return CKR_OK;
+}
+
+static CK_RV create_derived(CK_SESSION_HANDLE session, uint64_t seed,
+			    const CK_ATTRIBUTE *template, CK_ULONG count,
+			    CK_OBJECT_HANDLE *key)
+{
+	struct merged merged = { .count = 0 };
+	uint8_t value[132];
+	CK_ULONG len = number_in(template, count, CKA_VALUE_LEN);
+	CK_RV rv = check_templates(template, count);
+
+	if (rv != CKR_OK || key == NULL)
+		return rv != CKR_OK ? rv : CKR_ARGUMENTS_BAD;
+	if (len == 0 || len > sizeof(value))
+		return CKR_TEMPLATE_INCOMPLETE;
+	toy_expand(seed, value, len);
+	add(&merged, CKA_VALUE, value, len);
+	rv = merge(&merged, template, count);
+	return rv == CKR_OK ? create(session, &merged, key) : rv;
+}
+
+static CK_RV derive_by_kdf(CK_SESSION_HANDLE session, const CK_MECHANISM *m,
+			   CK_OBJECT_HANDLE base, const CK_ATTRIBUTE *template,
+			   CK_ULONG count, CK_OBJECT_HANDLE *key)
+{
+	const struct kdf_params *p = m->pParameter;
+	struct mock_op op;
+	CK_RV rv = prepare(&op, m, CKF_DERIVE, MOCK_TRAIT_DERIVE, base,
+			   CKR_KEY_HANDLE_INVALID);
+
+	if (rv == CKR_OK && (p == NULL || m->ulParameterLen != sizeof(*p)))
+		rv = CKR_MECHANISM_PARAM_INVALID;
+	if (rv != CKR_OK)
+		return rv;
+	uint64_t seed = op.key;
+	rv = seed_of_data(p, &seed);
+	if (rv == CKR_OK)
+		rv = create_derived(session, seed, template, count, key);
+	for (CK_ULONG i = 0; rv == CKR_OK && i < p->key_count; i++)
+		rv = create_derived(session, seed + 1 + i, p->keys[i].template,
+				    p->keys[i].count, p->keys[i].handle);
+	return rv;
+}
+
 CK_RV own_C_DeriveKey(CK_SESSION_HANDLE session, CK_MECHANISM_PTR m,
 		      CK_OBJECT_HANDLE base, CK_ATTRIBUTE_PTR template, CK_ULONG count,
 		      CK_OBJECT_HANDLE_PTR key)
@@ -355,6 +436,8 @@ CK_RV own_C_DeriveKey(CK_SESSION_HANDLE session, CK_MECHANISM_PTR m,
 
 	if (rv != CKR_OK || m == NULL || key == NULL)
 		return rv != CKR_OK ? rv : CKR_ARGUMENTS_BAD;
+	if (m->mechanism == MOCK_COUNTER_KDF)
+		return derive_by_kdf(session, m, base, template, count, key);
 	const CK_ECDH1_DERIVE_PARAMS *p = m->pParameter;
 	rv = prepare(&op, m, CKF_DERIVE, MOCK_TRAIT_DERIVE, base, CKR_KEY_HANDLE_INVALID);
 	if (rv != CKR_OK)

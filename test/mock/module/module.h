@@ -47,6 +47,10 @@ void toy_xor(uint64_t key, uint64_t position, const uint8_t *in, uint8_t *out,
 	     size_t len);
 
 /* --- mechanisms -------------------------------------------------------------- */
+
+/* CKM_SP800_108_COUNTER_KDF of PKCS#11 3.0. */
+#define MOCK_COUNTER_KDF 0x3acUL
+
 enum mock_family {
 	MOCK_STREAM,   /* CTR */
 	MOCK_BLOCK,    /* ECB, CBC */
