@@ -254,7 +254,7 @@ static CK_RV recognise(struct hp_vsession *vs, struct hp_session *s,
 		return rv;
 	rv = read_names(s, place->real, &names);
 	if (rv != CKR_OK)
-		return is_session_lost(s, rv) ? rv : CKR_OK;
+		return is_no_answer(s, rv) ? rv : hp_pool_look(s);
 	*handle = hp_table_recognise(place, &names);
 	return confirm(vs, s, place, handle);
 }
@@ -267,6 +267,10 @@ static CK_RV handle_of_found(struct hp_vsession *vs, struct hp_session *s,
 	*handle = hp_table_handle_at(&place);
 	if (*handle == CK_INVALID_HANDLE && place.generation != HP_FIRST_GENERATION)
 		rv = recognise(vs, s, &place, handle);
+	/* Before it counts as another object: was it found where nothing is any more? */
+	if (rv == CKR_OK && *handle == CK_INVALID_HANDLE &&
+	    hp_pool_generation(vs->pool) != place.generation)
+		rv = hp_pool_look(s);
 	if (rv == CKR_OK && *handle == CK_INVALID_HANDLE)
 		*handle = hp_table_handle(&place, false);
 	if (rv == CKR_OK && *handle == CK_INVALID_HANDLE)

@@ -67,7 +67,10 @@ static CK_RV run_search(struct hp_session *s, void *user)
 	free(call->result.handles);
 	call->result = (struct hp_search){ 0 };
 	CK_RV rv = find_all(s, call);
-	if (rv == CKR_OK && call->result.count > 0)
+	/* A token that lost the login during the search shows nothing private. */
+	if (rv == CKR_OK && call->result.count == 0)
+		return hp_pool_look(s);
+	if (rv == CKR_OK)
 		rv = hp_objects_found(call->vs, s, call->result.handles,
 				      call->result.count);
 	return rv;

@@ -65,13 +65,16 @@ static void do_one(struct soak_worker *worker, struct soak_job *jobs)
 {
 	struct soak_job *job = draw_job(worker, jobs);
 	draw_input(worker);
+	worker->complaint[0] = '\0';
 	atomic_fetch_add(&job->tried, 1);
 	enum soak_outcome outcome = job->run(worker);
-	if (outcome == SOAK_WRONG)
-		atomic_fetch_add(&job->wrong, 1);
-	/* The first few errors of each kind are worth reading. */
-	if (outcome == SOAK_REFUSED && atomic_fetch_add(&job->refused, 1) < 3)
-		print_message("# %s: %s\n", job->name, worker->complaint);
+	if (outcome == SOAK_DONE)
+		return;
+	bool is_wrong = outcome == SOAK_WRONG;
+	/* The first few of each kind are worth reading. */
+	if (atomic_fetch_add(is_wrong ? &job->wrong : &job->refused, 1) < 3)
+		print_message("# %s: %s%s\n", job->name, is_wrong ? "WRONG " : "",
+			      worker->complaint);
 }
 
 static bool goes_on(struct soak *soak)

@@ -94,7 +94,17 @@ static enum soak_outcome find_key(struct soak_worker *w)
 	CALL(w, C_FindObjectsInit, w->session, template, 2);
 	CALL(w, C_FindObjects, w->session, found, 2, &count);
 	CALL(w, C_FindObjectsFinal, w->session);
-	return answer(count == 1 && found[0] == w->soak->module_rsa);
+	if (count == 1 && found[0] == w->soak->module_rsa)
+		return SOAK_DONE;
+	/* A search in a restart that is noticed only after it may give an object a second
+	 * handle; it must be that object's all the same. */
+	char name[32] = "";
+	CK_ATTRIBUTE names = { CKA_LABEL, name, sizeof(name) - 1 };
+	if (count == 1)
+		CALL(w, C_GetAttributeValue, w->session, found[0], &names, 1);
+	snprintf(w->complaint, sizeof(w->complaint), "%lu found, the first '%s'", count,
+		 name);
+	return answer(count == 1 && strcmp(name, label) == 0);
 }
 
 static enum soak_outcome read_attribute(struct soak_worker *w)
