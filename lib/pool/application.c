@@ -234,7 +234,8 @@ void hp_pool_pin_changed(hsmpool *pool, CK_USER_TYPE user, const CK_BYTE *pin,
 		pool->pin = current;
 		current = NULL;
 	}
-	if (pool->options.pin_source && own) {
+	/* One that is not known gives way to what the source says. */
+	if (pool->options.pin_source && user == CKU_USER) {
 		old_own = pool->own_pin;
 		pool->own_pin = own;
 		own = NULL;

@@ -164,7 +164,8 @@ hsmpool_status hp_pool_login_again(struct hp_session *session, hsmpool_error *er
 bool hp_pool_knows_pin(hsmpool *pool, const CK_BYTE *pin, CK_ULONG pin_len);
 
 /* The application changed user's PIN: from now on the pool uses the new one, if it used
- * the old one. pin NULL: it is not known. */
+ * the old one. pin NULL: it is not known, so there is none until the application logs in
+ * or the source is read. */
 void hp_pool_pin_changed(hsmpool *pool, CK_USER_TYPE user, const CK_BYTE *pin,
 			 CK_ULONG pin_len);
 

@@ -44,36 +44,56 @@ CK_RV hp_C_InitToken(CK_SLOT_ID slot_id, CK_BYTE *pin, CK_ULONG pin_len, CK_BYTE
 /* --- PINs --------------------------------------------------------------------------- */
 
 struct pins {
+	hsmpool *pool;     /* NULL: no pool has to hear of it */
+	CK_USER_TYPE user; /* whose PIN it is */
 	CK_BYTE *old_pin;
 	CK_ULONG old_len;
 	CK_BYTE *new_pin;
 	CK_ULONG new_len;
 };
 
+/* Was it changed although the answer is an error? */
+static bool may_be_changed(struct hp_session *s, CK_RV rv)
+{
+	enum hp_rv_class class = hp_rv_class(&s->module->overrides, rv);
+	return hp_class_is_loss(class) && class != HP_RV_LOGIN_LOST;
+}
+
+/* With the session in hand, so that nobody logs in anew before the pool knows: with a PIN
+ * that may be the old one it would spend a try. */
+static CK_RV tell_pool(struct hp_session *s, const struct pins *pins, CK_RV rv)
+{
+	if (pins->pool && rv == CKR_OK)
+		hp_pool_pin_changed(pins->pool, pins->user, pins->new_pin, pins->new_len);
+	else if (pins->pool && may_be_changed(s, rv))
+		hp_pool_pin_changed(pins->pool, pins->user, NULL, 0);
+	return rv;
+}
+
 static CK_RV run_init_pin(struct hp_session *s, void *user)
 {
 	const struct pins *pins = user;
-	return hp_session_init_pin(s, pins->new_pin, pins->new_len);
+	return tell_pool(s, pins, hp_session_init_pin(s, pins->new_pin, pins->new_len));
 }
 
 static CK_RV run_set_pin(struct hp_session *s, void *user)
 {
 	const struct pins *pins = user;
-	return hp_session_set_pin(s, pins->old_pin, pins->old_len, pins->new_pin,
-				  pins->new_len);
+	return tell_pool(s, pins,
+			 hp_session_set_pin(s, pins->old_pin, pins->old_len,
+					    pins->new_pin, pins->new_len));
 }
 
 static CK_RV init_pin(struct hp_vsession *vs, struct pins *pins)
 {
 	if (!hp_login_allows_admin())
 		return CKR_ACTION_PROHIBITED;
-	CK_RV rv = hp_operation_aside(vs, &(struct hp_aside){ .function = HP_FN_C_InitPIN,
-							      .want = HP_WANT_READ_WRITE,
-							      .run = run_init_pin,
-							      .user = pins });
-	if (rv == CKR_OK)
-		hp_pool_pin_changed(vs->pool, CKU_USER, pins->new_pin, pins->new_len);
-	return rv;
+	pins->pool = vs->pool;
+	pins->user = CKU_USER;
+	return hp_operation_aside(vs, &(struct hp_aside){ .function = HP_FN_C_InitPIN,
+							  .want = HP_WANT_READ_WRITE,
+							  .run = run_init_pin,
+							  .user = pins });
 }
 
 CK_RV hp_C_InitPIN(CK_SESSION_HANDLE session, CK_BYTE *pin, CK_ULONG pin_len)
@@ -114,21 +134,21 @@ static CK_RV set_pin(struct hp_vsession *vs, struct pins *pins)
 		return CKR_ACTION_PROHIBITED;
 	if (!vs->is_read_write)
 		return refuse_read_only(vs->slot, pins);
-	bool is_so = hp_vslot_login(vs->slot) == HP_VLOGIN_SO;
-	CK_RV rv = hp_operation_aside(vs, &(struct hp_aside){ .function = HP_FN_C_SetPIN,
-							      .want = HP_WANT_READ_WRITE,
-							      .run = run_set_pin,
-							      .user = pins });
-	if (rv == CKR_OK)
-		hp_pool_pin_changed(vs->pool, is_so ? CKU_SO : CKU_USER, pins->new_pin,
-				    pins->new_len);
-	return rv;
+	pins->pool = vs->pool;
+	pins->user = hp_vslot_login(vs->slot) == HP_VLOGIN_SO ? CKU_SO : CKU_USER;
+	return hp_operation_aside(vs, &(struct hp_aside){ .function = HP_FN_C_SetPIN,
+							  .want = HP_WANT_READ_WRITE,
+							  .run = run_set_pin,
+							  .user = pins });
 }
 
 CK_RV hp_C_SetPIN(CK_SESSION_HANDLE session, CK_BYTE *old_pin, CK_ULONG old_len,
 		  CK_BYTE *new_pin, CK_ULONG new_len)
 {
-	struct pins pins = { old_pin, old_len, new_pin, new_len };
+	struct pins pins = { .old_pin = old_pin,
+			     .old_len = old_len,
+			     .new_pin = new_pin,
+			     .new_len = new_len };
 	struct hp_vsession *vs = hp_vsession_take_to_change(session);
 	if (!vs) {
 		struct hp_session none = hp_vsession_none();

@@ -180,6 +180,51 @@ static void after_the_sos_login_is_lost_it_is_made_again(void **state)
 	assert_int_equal(logins_failed(), 0);
 }
 
+/* It was changed, but the answer said that the session is dead. */
+static void set_pin_without_an_answer(CK_SESSION_HANDLE session)
+{
+	const struct mock_failure failure = { .function = "C_SetPIN",
+					      .rv = CKR_SESSION_HANDLE_INVALID,
+					      .after = true };
+	(fixture_mock_control()->fail)(&failure);
+	assert_rv(set_pin(session, FIXTURE_USER_PIN, new_pin), CKR_DEVICE_ERROR);
+}
+
+static void after_a_change_without_an_answer_no_pin_is_tried(void **state)
+{
+	CK_SESSION_HANDLE session = module_session(RW);
+	(void)state;
+	assert_rv(module_login(session, CKU_USER, FIXTURE_USER_PIN), CKR_OK);
+	set_pin_without_an_answer(session);
+	fixture_mock_control()->reboot(NULL);
+	assert_rv(module_digest(session), CKR_USER_NOT_LOGGED_IN);
+	assert_int_equal(logins_failed(), 0);
+	assert_rv(module_login(session, CKU_USER, new_pin), CKR_OK);
+	fixture_mock_control()->reboot(NULL);
+	assert_true(module_count_private(session) > 0);
+	assert_int_equal(logins_failed(), 0);
+}
+
+static void after_a_change_without_an_answer_the_source_is_read_again(void **state)
+{
+	char lines[500];
+	(void)state;
+	module_end();
+	snprintf(lines, sizeof(lines), "pin-source = file:%s\nkeeper = no",
+		 mock.pin_file);
+	module_configure(&mock, lines, "login = automatic\nadmin = yes");
+	module_begin();
+	CK_SESSION_HANDLE session = module_session(RW);
+	set_pin_without_an_answer(session);
+	FILE *file = fopen(mock.pin_file, "w");
+	assert_non_null(file);
+	fputs(new_pin, file);
+	assert_int_equal(fclose(file), 0);
+	fixture_mock_control()->reboot(NULL);
+	assert_true(module_count_private(session) > 0);
+	assert_int_equal(logins_failed(), 0);
+}
+
 /* The PIN's source still has the old one. */
 static void an_automatic_login_follows_a_change_of_the_pin(void **state)
 {
@@ -255,6 +300,8 @@ int main(void)
 		on_softhsm(a_free_slot_becomes_a_token),
 		on_softhsm(a_pin_is_changed_by_user_and_so),
 		on_mock(after_a_change_the_pool_logs_in_with_the_new_pin_only),
+		on_mock(after_a_change_without_an_answer_no_pin_is_tried),
+		on_mock(after_a_change_without_an_answer_the_source_is_read_again),
 		on_mock(after_the_sos_login_is_lost_it_is_made_again),
 		on_mock(an_automatic_login_follows_a_change_of_the_pin),
 	};
