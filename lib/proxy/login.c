@@ -83,6 +83,7 @@ static CK_RV log_in_for_real(struct hp_vsession *vs, struct login *login)
 {
 	return hp_operation_aside(
 		vs, &(struct hp_aside){ .function = HP_FN_C_Login,
+					.want = HP_WANT_BESIDE,
 					.run = run_login,
 					.user = login,
 					.is_submitted = &login->is_submitted });
@@ -103,8 +104,9 @@ static CK_RV log_in_past_latch(struct hp_vsession *vs, struct login *login)
 
 static CK_RV log_out_for_real(struct hp_vsession *vs)
 {
-	return hp_operation_aside(
-		vs, &(struct hp_aside){ .function = HP_FN_C_Logout, .run = run_logout });
+	return hp_operation_aside(vs, &(struct hp_aside){ .function = HP_FN_C_Logout,
+							  .want = HP_WANT_BESIDE,
+							  .run = run_logout });
 }
 
 static CK_RV log_in_again(struct hp_vsession *vs)

@@ -76,6 +76,12 @@ static CK_RV run_search(struct hp_session *s, void *user)
 	return rv;
 }
 
+/* A module that has one operation per session refuses a search beside another. */
+static enum hp_want want_for_search(const struct hp_vsession *vs)
+{
+	return vs->slot->is_exclusive ? HP_WANT_ANY : HP_WANT_BESIDE;
+}
+
 static CK_RV begin(struct hp_vsession *vs, struct search_call *call)
 {
 	HP_AUTO_FREE struct hp_search *search = calloc(1, sizeof(*search));
@@ -83,6 +89,7 @@ static CK_RV begin(struct hp_vsession *vs, struct search_call *call)
 	if (search)
 		rv = hp_operation_aside(
 			vs, &(struct hp_aside){ .function = HP_FN_C_FindObjectsInit,
+						.want = want_for_search(vs),
 						.run = run_search,
 						.user = call });
 	if (rv != CKR_OK) {

@@ -300,6 +300,57 @@ static void a_counting_signature_is_not_begun_again_after_a_loss(void **state)
 	ground_end(g);
 }
 
+static CK_RV search(CK_SESSION_HANDLE session)
+{
+	CK_OBJECT_HANDLE found;
+	CK_ULONG count = 0;
+	CK_RV rv = g->p11->C_FindObjectsInit(session, NULL, 0);
+	if (rv == CKR_OK)
+		rv = g->p11->C_FindObjects(session, &found, 1, &count);
+	if (rv == CKR_OK)
+		rv = g->p11->C_FindObjectsFinal(session);
+	return rv == CKR_OK && count != 1 ? CKR_GENERAL_ERROR : rv;
+}
+
+/* S12: SoftHSM2 refuses a search beside another operation, so there it waits. */
+static void a_search_goes_on_beside_it_where_the_module_lets_it(void **state)
+{
+	CK_BYTE expected[32], out[32];
+	g = *state;
+	ground_begin(g, 1, "borrow-timeout = 100ms", COUNTING);
+	CK_SESSION_HANDLE s = ground_session(g);
+	assert_rv(begin_mac(s), CKR_OK);
+	assert_rv(feed_mac(s), CKR_OK);
+	assert_rv(finish_mac(s, expected), CKR_OK);
+	assert_rv(begin_mac(s), CKR_OK);
+	assert_rv(search(g->main), g->is_mock ? CKR_OK : CKR_FUNCTION_FAILED);
+	assert_rv(feed_mac(s), CKR_OK);
+	assert_rv(finish_mac(s, out), CKR_OK);
+	assert_memory_equal(out, expected, 32);
+	assert_rv(search(g->main), CKR_OK);
+	ground_end(g);
+}
+
+/* S12 */
+static void logins_and_logouts_go_on_beside_it(void **state)
+{
+	CK_UTF8CHAR *pin = (CK_UTF8CHAR *)(uintptr_t)FIXTURE_USER_PIN;
+	CK_ULONG len = strlen(FIXTURE_USER_PIN);
+	CK_BYTE out[32];
+	g = *state;
+	ground_begin(g, 1, "borrow-timeout = 100ms", COUNTING);
+	CK_SESSION_HANDLE s = ground_session(g);
+	assert_rv(begin_mac(s), CKR_OK);
+	assert_rv(g->p11->C_Login(g->main, CKU_USER, pin, len),
+		  CKR_USER_ALREADY_LOGGED_IN);
+	assert_rv(feed_mac(s), CKR_OK);
+	assert_rv(finish_mac(s, out), CKR_OK);
+	assert_rv(begin_mac(s), CKR_OK);
+	assert_rv(g->p11->C_Logout(g->main), CKR_OK);
+	assert_rv(g->p11->C_Login(g->main, CKU_USER, pin, len), CKR_OK);
+	ground_end(g);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -308,6 +359,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_signature_taken_away_from_beside_them_goes_on),
 		cmocka_unit_test(a_counting_signature_is_not_taken_away),
 		cmocka_unit_test(calls_that_are_no_operation_go_on_beside_it),
+		cmocka_unit_test(a_search_goes_on_beside_it_where_the_module_lets_it),
+		cmocka_unit_test(logins_and_logouts_go_on_beside_it),
 		/* What only the mock counts or does. */
 		cmocka_unit_test(a_counting_one_stays_until_the_objects_are_gone),
 		cmocka_unit_test(the_owners_end_frees_what_a_counting_one_kept),
