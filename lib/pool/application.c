@@ -71,9 +71,7 @@ void hp_pool_adopt_login(hsmpool *pool, CK_USER_TYPE user, struct hp_secret **pi
 	keep_login(pool, HP_LOGIN_IN, user, kept);
 }
 
-/* Whether a login that was answered with a catch-all code may be tried once more: the
- * token counted no wrong PIN. */
-static bool was_no_try_spent(struct hp_session *session, CK_USER_TYPE user)
+bool hp_pool_was_no_try_spent(struct hp_session *session, CK_USER_TYPE user)
 {
 	CK_FLAGS counted =
 		user == CKU_SO
@@ -101,7 +99,7 @@ static CK_RV log_in_as(struct hp_session *session, CK_USER_TYPE user, const CK_B
 		bool is_unclear =
 			hp_rv_class(&pool->module->overrides, rv) == HP_RV_AMBIGUOUS;
 		if (!is_unclear || user == CKU_CONTEXT_SPECIFIC || tries == LOGIN_TRIES ||
-		    !was_no_try_spent(session, user))
+		    !hp_pool_was_no_try_spent(session, user))
 			return rv;
 		nanosleep(&pause, NULL);
 	}

@@ -151,6 +151,10 @@ hsmpool_status hp_pool_check_usable(const hsmpool *pool, hsmpool_error *err);
  */
 CK_RV hp_pool_login_as(struct hp_session *session, CK_USER_TYPE user, const CK_BYTE *pin,
 		       CK_ULONG pin_len);
+
+/* Whether a login that failed for another reason than its PIN cost no try, as far as the
+ * token tells: it marks a counter that is not full. */
+bool hp_pool_was_no_try_spent(struct hp_session *session, CK_USER_TYPE user);
 CK_RV hp_pool_logout(struct hp_session *session);
 
 /* Without a session at hand: the login is not to be repeated. True if it was latched:

@@ -13,7 +13,6 @@
 #include "proxy/login.h"
 
 #include "observe/log.h"
-#include "p11/slot.h"
 #include "proxy/calls.h"
 #include "proxy/object.h"
 #include "proxy/operation.h"
@@ -34,19 +33,6 @@ struct login {
 	bool is_submitted;
 };
 
-/* As far as the token tells: it marks a PIN's counter that is not full. */
-static bool was_no_try_spent(struct hp_session *s, CK_USER_TYPE user)
-{
-	CK_TOKEN_INFO info;
-	CK_FLAGS counted =
-		user == CKU_SO
-			? CKF_SO_PIN_COUNT_LOW | CKF_SO_PIN_FINAL_TRY | CKF_SO_PIN_LOCKED
-			: CKF_USER_PIN_COUNT_LOW | CKF_USER_PIN_FINAL_TRY |
-				  CKF_USER_PIN_LOCKED;
-	return hp_slot_token_info(s->module, s->slot, &info) == CKR_OK &&
-	       !(info.flags & counted);
-}
-
 /* A PIN is given to the token once for each call of the application's. That the session
  * was dead already is no try, if the token bears it out. */
 static CK_RV run_login(struct hp_session *s, void *user)
@@ -54,7 +40,7 @@ static CK_RV run_login(struct hp_session *s, void *user)
 	struct login *login = user;
 	CK_RV rv = hp_pool_login_as(s, login->user, login->pin, login->pin_len);
 	bool is_dead = hp_rv_class(&s->module->overrides, rv) == HP_RV_SESSION_DEAD;
-	login->is_submitted = !is_dead || !was_no_try_spent(s, login->user);
+	login->is_submitted = !is_dead || !hp_pool_was_no_try_spent(s, login->user);
 	return rv;
 }
 
