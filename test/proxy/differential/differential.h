@@ -101,8 +101,18 @@ struct item {
 	uint64_t value;
 };
 
+/* What a call was about, in that side's handles. Not compared, but what explanations look
+ * at: registers change. */
+struct subject_matter {
+	CK_SESSION_HANDLE session;
+	CK_OBJECT_HANDLE object;
+	CK_OBJECT_HANDLE made[2];
+	bool is_private; /* the object, before the call; of the reference only */
+};
+
 struct answer {
 	CK_RV rv;
+	struct subject_matter about;
 	int64_t took_ns;
 	uint32_t count;
 	struct item items[ITEMS];
@@ -123,6 +133,13 @@ struct search {
 	CK_ULONG count;
 };
 
+/* On the reference, with --automatic: who logs in in the pool's place. */
+struct stand_in {
+	bool is_there;
+	uint32_t open;        /* sessions of the token */
+	bool is_login_unused; /* the application has not called C_Login yet */
+};
+
 struct worker {
 	CK_FUNCTION_LIST *module;
 	CK_C_GetFunctionList get_function_list;
@@ -134,6 +151,7 @@ struct worker {
 	CK_BYTE buffers[BUFFERS][BUFFER_SIZE];
 	CK_ULONG buffer_len[BUFFERS];
 	CK_BYTE out[BUFFER_SIZE];
+	struct stand_in stand_in;
 };
 
 /* What a function takes, for reports and for the generator. */
@@ -182,6 +200,13 @@ extern const CK_ULONG input_lengths[INPUT_FIXED_COUNT];
 CK_SESSION_HANDLE session_of(const struct worker *w, const struct call *call);
 CK_OBJECT_HANDLE object_of(const struct worker *w, uint8_t object);
 CK_SLOT_ID slot_of(const struct worker *w, const struct call *call);
+
+/* stand_in.c: what became of the sessions. */
+void stand_in_opened(struct worker *w, CK_SESSION_HANDLE session);
+void stand_in_closed(struct worker *w, uint32_t sessions);
+/* Instead of C_Login for the user. */
+CK_RV stand_in_login(struct worker *w, CK_SESSION_HANDLE session, CK_BYTE *pin,
+		     CK_ULONG pin_len);
 
 struct input {
 	CK_BYTE *data;
@@ -277,7 +302,8 @@ runner run_initialize, run_finalize, run_get_info, run_get_function_list,
 	run_get_mechanism_info, run_wait_for_slot_event;
 /* run_session.c */
 runner run_init_token, run_init_pin, run_set_pin, run_open_session, run_close_all,
-	run_get_session_info, run_login, run_session_only, run_set_operation_state;
+	run_get_session_info, run_login, run_close_session, run_logout, run_session_only,
+	run_set_operation_state;
 /* run_data.c: by shape */
 runner run_init, run_digest_init, run_in_out, run_in, run_out, run_verify,
 	run_verify_final, run_digest_key, run_generate_random;
@@ -318,6 +344,7 @@ struct options {
 	unsigned seconds;  /* 0: no limit */
 	uint32_t sessions; /* max-sessions; 0: by the seed */
 	bool is_admin;     /* administrative calls too, [proxy] admin = yes */
+	bool is_automatic; /* [proxy] login = automatic */
 	bool is_verbose;
 	bool shows_crashes;
 	const char *reference; /* modules */

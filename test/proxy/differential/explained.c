@@ -18,6 +18,12 @@ static bool begins_operation(const struct function *function)
 	       strcmp(function->name + len - 4, "Init") == 0;
 }
 
+/* The handle, not the register, of both calls. */
+static bool is_same_session(const struct moment *m, uint32_t i, uint32_t j)
+{
+	return m->references[i].about.session == m->references[j].about.session;
+}
+
 /* Where the session's last operation began, in both modules' opinion or the reference's;
  * or where the call is, if it had none. */
 static uint32_t beginning_of(const struct moment *m)
@@ -25,50 +31,76 @@ static uint32_t beginning_of(const struct moment *m)
 	const struct call *calls = m->sequence->calls;
 
 	for (uint32_t i = m->at; i > 0; i--)
-		if (calls[i - 1].session == calls[m->at].session &&
-		    begins_operation(&functions[calls[i - 1].function]) &&
-		    m->references[i - 1].rv == CKR_OK)
+		if (m->references[i - 1].rv == CKR_OK &&
+		    is_same_session(m, i - 1, m->at) &&
+		    begins_operation(&functions[calls[i - 1].function]))
 			return i - 1;
 	return m->at;
 }
 
-/* Since the session's operation began, somebody logged out. */
-static bool has_logged_out_since(const struct moment *m)
+static bool is_named(const struct moment *m, uint32_t i, const char *name)
 {
-	const struct call *calls = m->sequence->calls;
-	bool has_logged_out = false;
+	return strcmp(functions[m->sequence->calls[i].function].name, name) == 0;
+}
 
-	for (uint32_t i = m->at; i > 0; i--) {
-		const struct call *call = &calls[i - 1];
-		const struct function *function = &functions[call->function];
-		if (m->references[i - 1].rv != CKR_OK)
-			continue;
-		if (strcmp(function->name, "C_Logout") == 0)
-			has_logged_out = true;
-		if (begins_operation(function) && call->session == calls[m->at].session)
-			return has_logged_out;
+static bool succeeded(const struct moment *m, uint32_t i, const char *name)
+{
+	return m->references[i].rv == CKR_OK && is_named(m, i, name);
+}
+
+/* Did the session's operation get a key by call i? */
+static bool gives_key(const struct moment *m, uint32_t i)
+{
+	const struct function *function = &functions[m->sequence->calls[i].function];
+	bool takes_one = function->uses & USES_OBJECT &&
+			 (begins_operation(function) ||
+			  strcmp(function->name, "C_DigestKey") == 0);
+
+	return takes_one && m->references[i].rv == CKR_OK && is_same_session(m, i, m->at);
+}
+
+/* The operation of the session has a key, from call i on, of which that is true. */
+static bool has_key(const struct moment *m,
+		    bool (*is_lost)(const struct moment *m, uint32_t since))
+{
+	for (uint32_t i = beginning_of(m); i < m->at; i++)
+		if (gives_key(m, i) && is_lost(m, i))
+			return true;
+	return false;
+}
+
+/* A private one, and somebody logged out. */
+static bool is_logged_out(const struct moment *m, uint32_t since)
+{
+	for (uint32_t i = since + 1; i < m->at; i++)
+		if (succeeded(m, i, "C_Logout"))
+			return m->references[since].about.is_private;
+	return false;
+}
+
+/* Was it the session of call i that made the object? */
+static bool is_maker(const struct moment *m, uint32_t i, CK_OBJECT_HANDLE object)
+{
+	for (uint32_t j = i; j > 0; j--) {
+		const CK_OBJECT_HANDLE *made = m->references[j - 1].about.made;
+		if (made[0] == object || made[1] == object)
+			return is_same_session(m, j - 1, i);
 	}
 	return false;
 }
 
-/* Since the session's operation began, its key was destroyed or changed, or the session
- * closed whose object it was. */
-static bool has_lost_key_since(const struct moment *m)
+/* It was destroyed or changed, or the session closed whose object it was. */
+static bool is_changed(const struct moment *m, uint32_t since)
 {
-	const struct call *calls = m->sequence->calls;
-	bool has_lost_one = false;
+	CK_OBJECT_HANDLE key = m->references[since].about.object;
 
-	for (uint32_t i = m->at; i > 0; i--) {
-		const struct call *call = &calls[i - 1];
-		const struct function *function = &functions[call->function];
-		if (m->references[i - 1].rv != CKR_OK)
-			continue;
-		if (strcmp(function->name, "C_DestroyObject") == 0 ||
-		    strcmp(function->name, "C_SetAttributeValue") == 0 ||
-		    strcmp(function->name, "C_CloseSession") == 0)
-			has_lost_one = true;
-		if (begins_operation(function) && call->session == calls[m->at].session)
-			return has_lost_one;
+	for (uint32_t i = since + 1; i < m->at; i++) {
+		bool is_it = m->references[i].about.object == key;
+		if (is_it && (succeeded(m, i, "C_DestroyObject") ||
+			      succeeded(m, i, "C_SetAttributeValue")))
+			return true;
+		if (succeeded(m, i, "C_CloseSession") && is_maker(m, i, key))
+			return true;
 	}
 	return false;
 }
@@ -91,7 +123,7 @@ static bool has_ended_search(const struct moment *m)
 
 	for (uint32_t i = m->at; i > beginning_of(m); i--) {
 		const struct function *function = &functions[calls[i - 1].function];
-		if (calls[i - 1].session == calls[m->at].session &&
+		if (is_same_session(m, i - 1, m->at) &&
 		    m->references[i - 1].rv == CKR_ARGUMENTS_BAD &&
 		    function->uses & USES_OUTPUT)
 			return strcmp(functions[calls[beginning_of(m)].function].name,
@@ -125,28 +157,56 @@ static bool are_all_pinned(const struct moment *m)
 
 static bool has_logged_out_and_begins(const struct moment *m)
 {
-	return is_init(m) && has_logged_out_since(m);
+	return is_init(m) && has_key(m, is_logged_out);
 }
 
 static bool has_logged_out_and_goes_on(const struct moment *m)
 {
-	return !is_init(m) && has_logged_out_since(m);
+	return !is_init(m) && has_key(m, is_logged_out);
 }
 
 static bool has_lost_key_and_begins(const struct moment *m)
 {
-	return is_init(m) && has_lost_key_since(m);
+	return is_init(m) && has_key(m, is_changed);
 }
 
 static bool has_lost_key_and_goes_on(const struct moment *m)
 {
-	return !is_init(m) && has_lost_key_since(m);
+	return !is_init(m) && has_key(m, is_changed);
+}
+
+/* Only in that flag. */
+static bool shows_automatic_login(const struct moment *m)
+{
+	const struct answer *reference = &m->references[m->at];
+	const struct answer *subject = &m->subjects[m->at];
+
+	for (uint32_t i = 1; i < reference->count; i++)
+		if (reference->items[i].value != subject->items[i].value)
+			return false;
+	return options.is_automatic &&
+	       subject->items[0].value ==
+		       (reference->items[0].value | CKF_PROTECTED_AUTHENTICATION_PATH);
+}
+
+/* The slot where a token may be made, or the list. */
+static bool is_of_free_slot(const struct moment *m)
+{
+	return options.is_automatic && m->sequence->calls[m->at].slot == SLOT_FREE;
+}
+
+static bool lists_slots(const struct moment *m)
+{
+	(void)m;
+	return options.is_automatic;
 }
 
 static const char after_logout[] = "an operation with a private key, after C_Logout";
 static const char after_change[] = "an operation whose key was destroyed or changed";
 static const char search_ended[] = "a search, after C_EncryptFinal without a length";
 static const char all_pinned[] = "operations that cannot be begun again, on all sessions";
+static const char needs_no_pin[] = "C_GetTokenInfo, login = automatic";
+static const char other_slots[] = "slots of no token or another, login = automatic";
 static const char officer_refused[] = "the security officer, admin = no";
 
 static const struct explanation table[] = {
@@ -174,6 +234,11 @@ static const struct explanation table[] = {
 	{ "C_", ANY_RV, CKR_FUNCTION_FAILED, are_all_pinned, true, all_pinned },
 	{ "C_Login", ANY_RV, CKR_ACTION_PROHIBITED, is_security_officer, false,
 	  officer_refused },
+	{ "C_GetTokenInfo", CKR_OK, CKR_OK, shows_automatic_login, false, needs_no_pin },
+	{ "C_GetSlotList", CKR_OK, CKR_OK, lists_slots, false, other_slots },
+	{ "C_GetSlotList", CKR_BUFFER_TOO_SMALL, ANY_RV, lists_slots, false,
+	  other_slots },
+	{ "C_", ANY_RV, CKR_SLOT_ID_INVALID, is_of_free_slot, false, other_slots },
 	{ NULL, 0, 0, NULL, false, NULL },
 };
 

@@ -69,6 +69,9 @@ static uint32_t some_login(struct dice *dice)
 		return 0;
 	uint32_t user = dice_percent(dice, 80) ? 0 : dice_below(dice, 4);
 	uint32_t pin = dice_below(dice, 9);
+	/* A wrong one is not tried on the token, but on the reference. */
+	if (options.is_automatic && user == 0)
+		pin = dice_percent(dice, 50) ? 0 : NO_PIN;
 	/* Without administration nobody becomes the security officer. */
 	if (!options.is_admin && user == 1 && pin == 1)
 		pin = 0;

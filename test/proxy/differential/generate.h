@@ -7,6 +7,9 @@
 
 enum { PLAN_CALLS = 64 };
 
+/* What C_Login's number says of its PIN; 0 is the user's. */
+enum { NO_PIN = 6 };
+
 struct plan {
 	struct call calls[PLAN_CALLS];
 	unsigned count;

@@ -197,18 +197,32 @@ static void write_token_configuration(enum side side)
 	write_text(path_of(side, "softhsm2.conf"), text);
 }
 
-/* Nothing here waits for a session, so that a machine that is busy changes no answer. */
+/* With one PIN for it, the token must be named. */
+static void write_login(FILE *f)
+{
+	if (options.is_automatic)
+		fprintf(f, "token = pkcs11:token=%s\npin-source = file:%s\n",
+			FIXTURE_TOKEN, fixture.pin_file);
+	fprintf(f, "[proxy]\nlogin = %s\n",
+		options.is_automatic ? "automatic" : "application");
+}
+
+/* Nothing here waits for a session unless all are pinned, so that a machine that is busy
+ * changes no answer. */
 void ground_bound(uint32_t sessions)
 {
-	char text[2000];
+	const char *path = path_of(SIDE_SUBJECT, "hsmpool.conf");
+	FILE *f = fopen(path, "w");
 
+	MUST(f != NULL && chmod(path, 0600) == 0);
 	ground_sessions = sessions;
-	snprintf(text, sizeof(text),
-		 "[pool]\nmodule = %s\nmax-sessions = %u\nborrow-timeout = 5s\n"
-		 "state-dir = %s\nlog = stderr\n[proxy]\nadmin = %s\n",
-		 fixture.module, sessions, path_of(SIDE_SUBJECT, ""),
-		 options.is_admin ? "yes" : "no");
-	write_text(path_of(SIDE_SUBJECT, "hsmpool.conf"), text);
+	fprintf(f, "[pool]\nmodule = %s\nmax-sessions = %u\nborrow-timeout = 5s\n",
+		fixture.module, sessions);
+	fprintf(f, "state-dir = %s/%s\nlog = stderr\n", fixture.dir,
+		side_names[SIDE_SUBJECT]);
+	write_login(f);
+	fprintf(f, "admin = %s\n", options.is_admin ? "yes" : "no");
+	MUST(fclose(f) == 0);
 }
 
 static int remove_entry(const char *path, const struct stat *status, int flag,

@@ -293,7 +293,11 @@ static void plan_session(struct plan *plan, struct dice *dice, uint8_t session)
 
 static void put_login(struct plan *plan, struct dice *dice)
 {
-	put(plan, dice, "C_Login", QUIET_SESSION)->number = 0;
+	bool is_needed = !options.is_automatic || dice_percent(dice, 60);
+
+	if (is_needed)
+		put(plan, dice, "C_Login", QUIET_SESSION)->number =
+			options.is_automatic ? NO_PIN : 0;
 	for (uint8_t i = 0; i < BASE_OBJECTS; i++)
 		put_search(plan, dice, QUIET_SESSION, i, i);
 }

@@ -6,9 +6,9 @@
  * so what they generate can be compared: the n-th draw of a length is the same, whatever
  * else was drawn, because an operation that is begun again draws for its key once more
  * (32 bytes in SoftHSM2); no nonce or salt here is as long. An operation that is ended to
- * clean a session may draw too: all draws of OAEP's length are the same, and what
- * replaces a zero of a padding belongs to the draw before it. Per thread: the pool's own
- * threads do not disturb the caller's.
+ * clean a session may draw too: all draws of the lengths that this takes are the same,
+ * and what replaces a zero of a padding belongs to the draw before it. Per thread: the
+ * pool's own threads do not disturb the caller's.
  */
 #define OPENSSL_API_COMPAT 0x10100000L
 #include "differential.h"
@@ -16,8 +16,7 @@
 #include <openssl/rand.h>
 #include <string.h>
 
-#define LENGTHS     1024
-#define OAEP_LENGTH 20
+#define LENGTHS 1024
 
 static _Thread_local uint32_t call_id;
 static _Thread_local uint16_t draws[LENGTHS];
@@ -42,6 +41,12 @@ bool dice_percent(struct dice *dice, unsigned percent)
 	return dice_below(dice, 100) < percent;
 }
 
+/* The seed of OAEP; the padding of one byte under a key of 1024 bits. */
+static bool may_be_for_cleaning(unsigned length)
+{
+	return length == 20 || length == 1024 / 8 - 3 - 1;
+}
+
 static int draw(unsigned char *buffer, int count)
 {
 	unsigned length = (unsigned)count % LENGTHS;
@@ -52,7 +57,7 @@ static int draw(unsigned char *buffer, int count)
 	}
 	struct dice dice = { (uint64_t)call_id << 32 | (uint64_t)last_length << 18 |
 			     (uint64_t)(length == 1) << 16 | draws[length] };
-	if (length != OAEP_LENGTH)
+	if (!may_be_for_cleaning(length))
 		draws[length]++;
 	for (int i = 0; i < count; i++)
 		buffer[i] = (unsigned char)dice_next(&dice);

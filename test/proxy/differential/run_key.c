@@ -11,6 +11,8 @@ static void keep_key(struct worker *w, uint8_t store, CK_RV rv, CK_OBJECT_HANDLE
 	note(answer, "has handle", handle != 0);
 	if (rv == CKR_OK && store < OBJECTS)
 		w->objects[store] = handle;
+	if (rv == CKR_OK)
+		answer->about.made[answer->about.made[0] != 0] = handle;
 }
 
 static CK_MECHANISM *mechanism_if(const struct call *call)

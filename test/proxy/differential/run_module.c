@@ -76,8 +76,10 @@ CK_RV run_finalize(struct worker *w, const struct call *call, struct answer *ans
 {
 	(void)answer;
 	CK_RV rv = w->module->C_Finalize(call->oddity == 1 ? w : NULL);
-	if (rv == CKR_OK)
+	if (rv == CKR_OK) {
 		forget_handles(w);
+		stand_in_closed(w, w->stand_in.open);
+	}
 	return rv;
 }
 

@@ -21,6 +21,8 @@ static void keep_object(struct worker *w, const struct call *call, CK_RV rv,
 	note(answer, "has handle", handle != 0);
 	if (rv == CKR_OK && call->store < OBJECTS)
 		w->objects[call->store] = handle;
+	if (rv == CKR_OK)
+		answer->about.made[0] = handle;
 }
 
 CK_RV run_create_object(struct worker *w, const struct call *call, struct answer *answer)

@@ -76,6 +76,8 @@ CK_RV run_open_session(struct worker *w, const struct call *call, struct answer 
 	CK_RV rv = w->module->C_OpenSession(slot_of(w, call), call->number, NULL, NULL,
 					    call->oddity == 1 ? NULL : &handle);
 	note(answer, "has handle", handle != 0);
+	if (rv == CKR_OK)
+		stand_in_opened(w, handle);
 	if (rv == CKR_OK && call->session < SESSIONS) {
 		w->sessions[call->session] = handle;
 		w->last_len[call->session] = 0;
@@ -86,7 +88,11 @@ CK_RV run_open_session(struct worker *w, const struct call *call, struct answer 
 CK_RV run_close_all(struct worker *w, const struct call *call, struct answer *answer)
 {
 	(void)answer;
-	return w->module->C_CloseAllSessions(slot_of(w, call));
+
+	CK_RV rv = w->module->C_CloseAllSessions(slot_of(w, call));
+	if (rv == CKR_OK && call->slot == SLOT_TOKEN)
+		stand_in_closed(w, w->stand_in.open);
+	return rv;
 }
 
 CK_RV run_get_session_info(struct worker *w, const struct call *call,
@@ -110,8 +116,30 @@ CK_RV run_login(struct worker *w, const struct call *call, struct answer *answer
 	(void)answer;
 
 	pin_make(&pin, call->number & 0xf);
-	return w->module->C_Login(session_of(w, call), users[call->number >> 4 & 3],
-				  pin.data, pin.len);
+	CK_USER_TYPE user = users[call->number >> 4 & 3];
+	if (user == CKU_USER)
+		return stand_in_login(w, session_of(w, call), pin.data, pin.len);
+	return w->module->C_Login(session_of(w, call), user, pin.data, pin.len);
+}
+
+CK_RV run_close_session(struct worker *w, const struct call *call, struct answer *answer)
+{
+	(void)answer;
+
+	CK_RV rv = w->module->C_CloseSession(session_of(w, call));
+	if (rv == CKR_OK)
+		stand_in_closed(w, 1);
+	return rv;
+}
+
+CK_RV run_logout(struct worker *w, const struct call *call, struct answer *answer)
+{
+	(void)answer;
+
+	CK_RV rv = w->module->C_Logout(session_of(w, call));
+	if (rv == CKR_OK)
+		w->stand_in.is_login_unused = false;
+	return rv;
 }
 
 CK_RV run_session_only(struct worker *w, const struct call *call, struct answer *answer)

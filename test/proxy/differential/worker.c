@@ -34,6 +34,30 @@ static void alter(const struct call *call, struct answer *answer)
 		answer->rv = CKR_GENERAL_ERROR;
 }
 
+/* Keys that operations begin with. */
+static bool is_private(const struct worker *w, const struct answer *answer)
+{
+	CK_BBOOL value = CK_FALSE;
+	CK_ATTRIBUTE wanted = { CKA_PRIVATE, &value, sizeof(value) };
+
+	return w->module->C_GetAttributeValue(answer->about.session, answer->about.object,
+					      &wanted, 1) == CKR_OK &&
+	       value != CK_FALSE;
+}
+
+static void note_matter(const struct worker *w, enum side side, const struct call *call,
+			struct answer *answer)
+{
+	unsigned uses = functions[call->function].uses;
+
+	if (uses & USES_SESSION)
+		answer->about.session = session_of(w, call);
+	if (uses & USES_OBJECT)
+		answer->about.object = object_of(w, call->object);
+	if (side == SIDE_REFERENCE && uses & USES_OBJECT && !(uses & USES_TEMPLATE))
+		answer->about.is_private = is_private(w, answer);
+}
+
 static void run_call(struct worker *w, enum side side, const struct call *call,
 		     struct answer *answer)
 {
@@ -43,6 +67,7 @@ static void run_call(struct worker *w, enum side side, const struct call *call,
 		print_call(stderr, call); /* among the pool's messages */
 		fputc('\n', stderr);
 	}
+	note_matter(w, side, call, answer);
 	int64_t begun_ns = hp_now_ns();
 	answer->rv = functions[call->function].run(w, call, answer);
 	answer->took_ns = hp_now_ns() - begun_ns;
@@ -74,6 +99,7 @@ void worker_run(enum side side, const struct sequence *sequence,
 	ground_enter(side);
 	random_take_over();
 	w.slots = ground_slots;
+	w.stand_in.is_there = options.is_automatic && side == SIDE_REFERENCE;
 	load(&w, side == SIDE_REFERENCE ? options.reference : options.subject);
 	trace->is_up = w.module != NULL;
 	for (uint32_t i = 0; i < sequence->count && w.module != NULL; i++) {
