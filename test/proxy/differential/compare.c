@@ -94,6 +94,8 @@ static bool part_ways(struct comparison *c, const struct sequence *sequence,
 		c->subject = moment.subjects[c->at];
 		c->finding = judge(&moment, &c->why);
 		c->explained += c->why != NULL;
+		if (c->why != NULL)
+			explained_count(c->why);
 		if (c->finding != FOUND_NOTHING)
 			return true;
 	}

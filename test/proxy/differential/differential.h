@@ -421,6 +421,9 @@ struct explanation {
 	const char *title;                          /* as in docs/proxy.md */
 };
 const struct explanation *explained(const struct moment *moment);
+/* How often each was needed. */
+void explained_count(const struct explanation *why);
+void explained_print(void);
 /* The call left something in the reference that nothing can be compared with. */
 bool leaves_rubbish(const struct moment *moment);
 

@@ -5,6 +5,7 @@
  */
 #include "differential.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 #define ANY_RV ((CK_RV)-1)
@@ -258,6 +259,27 @@ const struct explanation *explained(const struct moment *moment)
 		if (applies(e, moment))
 			return e;
 	return NULL;
+}
+
+static uint64_t counts[sizeof(table) / sizeof(table[0])];
+
+void explained_count(const struct explanation *why)
+{
+	counts[why - table]++;
+}
+
+/* Rows of one title stand together. */
+void explained_print(void)
+{
+	uint64_t count = 0;
+
+	for (const struct explanation *e = table; e->title != NULL; e++) {
+		count += counts[e - table];
+		if (e[1].title == e->title || count == 0)
+			continue;
+		printf("%8" PRIu64 " %s\n", count, e->title);
+		count = 0;
+	}
 }
 
 /* SoftHSM2 leaves half-made session objects behind when it refuses a template; they end

@@ -283,5 +283,6 @@ int main(int argc, char **argv)
 	if (options.is_verbose)
 		print_functions(&totals);
 	print_totals(&totals, (unsigned long)(time(NULL) - begun));
+	explained_print();
 	return is_fine ? 0 : 1;
 }
