@@ -11,7 +11,7 @@
 static void make(CK_SESSION_HANDLE session, unsigned count)
 {
 	for (unsigned i = 0; i < count; i++) {
-		char label[16];
+		char label[32];
 		CK_OBJECT_HANDLE object;
 		snprintf(label, sizeof(label), "object-%u", i);
 		assert_rv(objects_data(session, label, false, false, &object), CKR_OK);

@@ -121,8 +121,8 @@ static hsmpool_status use_folder(struct dev_place *place, const char *dir,
 				     dir);
 	HP_CHECK(strlen(whole) < DEV_PATH, err, HSMPOOL_ERR_USAGE,
 		 "%s is too long a path", whole);
-	snprintf(place->data_dir, DEV_PATH, "%s", whole);
-	snprintf(place->config_dir, DEV_PATH, "%s", whole);
+	memcpy(place->data_dir, whole, strlen(whole) + 1);
+	memcpy(place->config_dir, whole, strlen(whole) + 1);
 	return HSMPOOL_OK;
 }
 
