@@ -137,6 +137,35 @@ static void init_token_in_child(const char *label)
 		"cannot make the SoftHSM2 token '%s'", label);
 }
 
+static int remove_entry(const char *path, const struct stat *status, int flag,
+			struct FTW *walk)
+{
+	(void)status;
+	(void)flag;
+	(void)walk;
+	return remove(path);
+}
+
+/* The processes of a machine take turns at a file in the state folder of the program's
+ * first pool, which is made again for the next call: gone for good at the end only. */
+static char first_folder[sizeof(((struct fixture *)0)->dir)];
+static pid_t first_owner;
+
+static void remove_first_folder(void)
+{
+	if (getpid() == first_owner)
+		nftw(first_folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+static void note_first_folder(const struct fixture *f)
+{
+	if (first_owner)
+		return;
+	first_owner = getpid();
+	memcpy(first_folder, f->dir, sizeof(first_folder));
+	REQUIRE(atexit(remove_first_folder) == 0, "atexit: no memory");
+}
+
 static void make_folder(struct fixture *f)
 {
 	const char *parent = getenv("TMPDIR");
@@ -145,6 +174,7 @@ static void make_folder(struct fixture *f)
 	snprintf(f->dir, sizeof(f->dir), "%s/hsmpool-test-XXXXXX",
 		 parent != NULL && parent[0] == '/' ? parent : "/tmp");
 	REQUIRE(mkdtemp(f->dir) != NULL, "%s: %s", f->dir, strerror(errno));
+	note_first_folder(f);
 	snprintf(f->pin_file, sizeof(f->pin_file), "%s/pin", f->dir);
 	write_file(f->pin_file, 0600, FIXTURE_USER_PIN "\n");
 }
@@ -236,15 +266,6 @@ const struct mock_control *fixture_mock_control(void)
 	REQUIRE(get != NULL, "%s: %s", path, dlerror());
 	control = get();
 	return control;
-}
-
-static int remove_entry(const char *path, const struct stat *status, int flag,
-			struct FTW *walk)
-{
-	(void)status;
-	(void)flag;
-	(void)walk;
-	return remove(path);
 }
 
 void fixture_remove(struct fixture *f)
