@@ -297,9 +297,6 @@ static hsmpool_status refuse(const struct option_row *row, const char *value,
 static hsmpool_status check_range(const struct option_row *row, const char *value,
 				  uint64_t number, hsmpool_error *err)
 {
-	if (row->max == 0 && number != 0)
-		return hp_fail(err, HSMPOOL_ERR_CONFIG,
-			       "%s: only 0 is supported by this version", row->info.key);
 	if (number <= (uint64_t)row->max && number >= (uint64_t)row->min)
 		return HSMPOOL_OK;
 	switch (row->kind) {

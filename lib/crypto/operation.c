@@ -58,19 +58,8 @@ static bool proves_nothing_ran(const struct hp_operation *op, CK_RV rv)
  * AMBIGUOUS is here as what the pool leaves of it when its probe failed. */
 static bool is_loss(enum hp_rv_class class)
 {
-	switch (class) {
-	case HP_RV_OP_LOST:
-	case HP_RV_STALE_HANDLE:
-	case HP_RV_SESSION_DEAD:
-	case HP_RV_LOGIN_LOST:
-	case HP_RV_TOKEN_GONE:
-	case HP_RV_DEVICE:
-	case HP_RV_AMBIGUOUS:
-	case HP_RV_MODULE_DEAD:
-		return true;
-	default:
-		return false;
-	}
+	return class == HP_RV_OP_LOST || class == HP_RV_STALE_HANDLE ||
+	       hp_rv_is_loss(class);
 }
 
 static bool may_repeat_submitted(const struct hp_operation *op)

@@ -341,3 +341,18 @@ hsmpool_status hp_rv_overrides_parse(const char *text, struct hp_rv_overrides *o
 	}
 	return HSMPOOL_OK;
 }
+
+bool hp_rv_is_loss(enum hp_rv_class class)
+{
+	switch (class) {
+	case HP_RV_SESSION_DEAD:
+	case HP_RV_LOGIN_LOST:
+	case HP_RV_TOKEN_GONE:
+	case HP_RV_DEVICE:
+	case HP_RV_AMBIGUOUS:
+	case HP_RV_MODULE_DEAD:
+		return true;
+	default:
+		return false;
+	}
+}

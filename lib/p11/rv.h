@@ -76,4 +76,7 @@ const char *hp_rv_name(CK_RV rv, char buf[static 32]);
 hsmpool_status hp_rv_fail(hsmpool_error *err, CK_RV rv, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
+/* Classes that say that session, login or token is gone, or may be. */
+bool hp_rv_is_loss(enum hp_rv_class class);
+
 #endif

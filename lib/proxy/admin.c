@@ -56,7 +56,7 @@ struct pins {
 static bool may_be_changed(struct hp_session *s, CK_RV rv)
 {
 	enum hp_rv_class class = hp_rv_class(&s->module->overrides, rv);
-	return hp_class_is_loss(class) && class != HP_RV_LOGIN_LOST;
+	return hp_rv_is_loss(class) && class != HP_RV_LOGIN_LOST;
 }
 
 /* With the session in hand, so that nobody logs in anew before the pool knows: with a PIN

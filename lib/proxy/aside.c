@@ -21,7 +21,7 @@ static CK_RV look_first(struct hp_session *s, const struct hp_aside *aside)
 		return CKR_OK;
 	CK_RV rv = hp_pool_look(s);
 	enum hp_rv_class class = hp_rv_class(&s->module->overrides, rv);
-	return hp_class_is_loss(class) ? rv : CKR_OK;
+	return hp_rv_is_loss(class) ? rv : CKR_OK;
 }
 
 static CK_RV look_and_run(struct hp_session *s, const struct hp_aside *aside,
@@ -127,8 +127,7 @@ CK_RV hp_operation_aside(struct hp_vsession *vs, const struct hp_aside *aside)
 			       hp_retry_is_allowed(&failure) &&
 			       (!aside->restore || aside->restore(aside->user));
 		if (!repeats)
-			return hp_class_is_loss(failure.class) ? hp_answer_to_loss(rv)
-							       : rv;
+			return hp_rv_is_loss(failure.class) ? hp_answer_to_loss(rv) : rv;
 		if (rv == CKR_OPERATION_ACTIVE)
 			want = clean(want); /* others may have leftovers too */
 		hp_pool_count_retry(vs->pool);

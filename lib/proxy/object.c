@@ -85,7 +85,7 @@ static CK_RV read_at_first_use(struct hp_session *s, CK_OBJECT_HANDLE handle,
 static bool is_no_answer(struct hp_session *s, CK_RV rv)
 {
 	return rv == CKR_OPERATION_ACTIVE ||
-	       hp_class_is_loss(hp_rv_class(&s->module->overrides, rv));
+	       hp_rv_is_loss(hp_rv_class(&s->module->overrides, rv));
 }
 
 /* Where nothing is found the token may be just being logged in to again, and show nothing

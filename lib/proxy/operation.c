@@ -420,10 +420,10 @@ static CK_RV ask_in_vain(struct hp_vsession *vs, struct hp_session *s, struct st
 	enum hp_rv_class class = hp_rv_class(&s->module->overrides, rv);
 	s->active = was_active;
 	s->is_unsure = was_unsure || rv == CKR_OK;
-	if (hp_class_is_loss(class)) {
+	if (hp_rv_is_loss(class)) {
 		class = vs->operations ? hp_operations_give_up(vs, s, rv)
 				       : hp_pool_return(s, rv);
-		return hp_class_is_loss(class) ? hp_answer_to_loss(rv) : rv;
+		return hp_rv_is_loss(class) ? hp_answer_to_loss(rv) : rv;
 	}
 	note_ended_in_vain(vs, s);
 	hp_operations_leave(vs, s);

@@ -242,7 +242,7 @@ enum hp_rv_class hp_operations_give_up(struct hp_vsession *vs, struct hp_session
 {
 	enum hp_rv_class class = hp_pool_return(s, rv);
 	if (vs->operations)
-		detach(vs->operations, hp_class_is_loss(class));
+		detach(vs->operations, hp_rv_is_loss(class));
 	return class;
 }
 
@@ -282,12 +282,11 @@ static CK_RV begin_again(struct hp_attempt *attempt, struct hp_session *s,
 	enum hp_rv_class class = hp_rv_class(&s->module->overrides, rv);
 	/* A key that is not there may be the login that is not there. */
 	bool is_stale = class == HP_RV_STALE_HANDLE;
-	if (rv == CKR_OK ||
-	    !(is_stale || class == HP_RV_OP_LOST || hp_class_is_loss(class)))
+	if (rv == CKR_OK || !(is_stale || class == HP_RV_OP_LOST || hp_rv_is_loss(class)))
 		return end_refused(attempt, s, kind, rv);
 	uint64_t generation = s->generation;
 	class = hp_operations_give_up(vs, s, rv);
-	*lost = class == HP_RV_OP_LOST || hp_class_is_loss(class) ||
+	*lost = class == HP_RV_OP_LOST || hp_rv_is_loss(class) ||
 		(is_stale && generation != hp_pool_generation(vs->pool));
 	if (!*lost)
 		note_refused(vs, kind, rv);

@@ -29,25 +29,9 @@ bool hp_function_is_answered_first(enum hp_function function)
 	       function == HP_FN_C_UnwrapKey;
 }
 
-bool hp_class_is_loss(enum hp_rv_class class)
-{
-	switch (class) {
-	case HP_RV_SESSION_DEAD:
-	case HP_RV_LOGIN_LOST:
-	case HP_RV_TOKEN_GONE:
-	case HP_RV_DEVICE:
-	case HP_RV_AMBIGUOUS:
-	case HP_RV_MODULE_DEAD:
-	case HP_RV_GIVEN_UP:
-		return true;
-	default:
-		return false;
-	}
-}
-
 bool hp_class_is_plain_loss(enum hp_rv_class class)
 {
-	return hp_class_is_loss(class) && class != HP_RV_LOGIN_LOST &&
+	return hp_rv_is_loss(class) && class != HP_RV_LOGIN_LOST &&
 	       class != HP_RV_AMBIGUOUS;
 }
 
@@ -56,7 +40,7 @@ bool hp_failure_is_loss(const struct hp_failure *failure)
 {
 	if (failure->class == HP_RV_STALE_HANDLE)
 		return failure->is_outdated;
-	return failure->class == HP_RV_OP_LOST || hp_class_is_loss(failure->class);
+	return failure->class == HP_RV_OP_LOST || hp_rv_is_loss(failure->class);
 }
 
 /* These answers of C_Sign say that it looked for login, key or operation and did not find

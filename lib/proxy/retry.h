@@ -129,9 +129,7 @@ bool hp_failure_is_loss(const struct hp_failure *failure);
 /* And may the call be made again? */
 bool hp_retry_is_allowed(const struct hp_failure *failure);
 
-/* Classes that say that session, login or token is gone, or may be; *plain*: without a
- * doubt that the session itself is of no use any more. */
-bool hp_class_is_loss(enum hp_rv_class class);
+/* hp_rv_is_loss() without a doubt: the session itself is of no use any more. */
 bool hp_class_is_plain_loss(enum hp_rv_class class);
 
 #endif
