@@ -135,12 +135,14 @@ static bool copy_own_pin(hsmpool *pool, struct hp_secret **pin)
 	return has_pin;
 }
 
-/* The PIN to try: the source's, or the one that succeeded if it can be read only once. */
+/* The PIN to try: the source's, or the one that succeeded if it can be read only once.
+ * The source is the user's: the SO's PIN is the one that the application gave. */
 hsmpool_status hp_pool_obtain_pin(hsmpool *pool, const char *label,
 				  struct hp_secret **pin, hsmpool_error *err)
 {
-	const char *source = pool->options.pin_source;
-	if (copy_own_pin(pool, pin))
+	bool is_user = atomic_load(&pool->user) == CKU_USER;
+	const char *source = is_user ? pool->options.pin_source : NULL;
+	if (is_user && copy_own_pin(pool, pin))
 		return HSMPOOL_OK;
 	if (!source || !hp_pin_source_is_rereadable(source)) {
 		*pin = hp_secret_new(HP_POOL_PIN_CAP);

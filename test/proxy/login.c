@@ -275,6 +275,20 @@ static void with_automatic_login_the_so_can_take_the_users_place(void **state)
 	assert_true(module_count_private(session) > 0);
 }
 
+/* The source's PIN is the user's: given as the SO's it would spend a try. (L20) */
+static void with_automatic_login_the_so_is_logged_in_again_with_its_own_pin(void **state)
+{
+	CK_SESSION_HANDLE session = module_session(RW);
+	struct mock_counters counters;
+	(void)state;
+	assert_rv(module_login(session, CKU_SO, MOCK_SO_PIN), CKR_OK);
+	fixture_mock_control()->reboot(NULL);
+	assert_rv(module_digest(session), CKR_OK);
+	assert_int_equal(module_state(session), CKS_RW_SO_FUNCTIONS);
+	fixture_mock_control()->counters(&counters);
+	assert_int_equal(counters.logins_failed, 0);
+}
+
 static void with_automatic_login_a_refused_pin_source_is_tried_once(void **state)
 {
 	CK_SESSION_HANDLE session;
@@ -377,6 +391,8 @@ int main(void)
 		automatic(with_automatic_login_a_logout_makes_the_application_public),
 		automatic(with_automatic_login_the_next_first_session_is_logged_in_again),
 		automatic(with_automatic_login_the_so_can_take_the_users_place),
+		automatic(
+			with_automatic_login_the_so_is_logged_in_again_with_its_own_pin),
 		automatic(with_automatic_login_a_refused_pin_source_is_tried_once),
 	};
 	return cmocka_run_group_tests(tests, make_token, remove_token);
