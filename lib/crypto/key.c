@@ -170,8 +170,11 @@ static hsmpool_status resolve(hsmpool_key *key, struct hp_session *s,
 	const struct hp_object *object = object_of_role(key, s, role, rv);
 	if (*rv != CKR_OK)
 		return HSMPOOL_ERR_DOWN;
-	if (object->handle == CK_INVALID_HANDLE)
+	if (object->handle == CK_INVALID_HANDLE) {
+		/* Maybe it was hidden, because the login was lost: look again. */
+		key->found_generation = 0;
 		return refuse_missing_half(key, role, err);
+	}
 	HP_TRY(accept_object(key, s, role, object, rv, err));
 	*handle = object->handle;
 	hp_key_publish(key, role, s->generation, *handle);
