@@ -2,7 +2,6 @@
 /* Names of schemes and their options: crypto/scheme.c. */
 #include "support/fixture.h"
 
-#include "base/time.h"
 #include "crypto/scheme.h"
 
 #include <stdio.h>
@@ -139,28 +138,6 @@ static void wrong_options_are_refused_with_those_that_there_are(void **state)
 	assert_non_null(strstr(err.text, "tag=N (bytes, 12 to 16)"));
 }
 
-/* It is done at each operation: some 20 ns are usual, 1 us would mean a scan gone wrong.
- */
-static void parsing_is_cheap(void **state)
-{
-	(void)state;
-	struct hp_scheme scheme;
-	const int rounds = 20000;
-	int64_t best = INT64_MAX;
-	for (int attempt = 0; attempt < 5; attempt++) {
-		int64_t start = hp_now_ns();
-		for (int i = 0; i < rounds; i++)
-			assert_int_equal(hp_scheme_parse(HP_SCHEME_SIGNATURE,
-							 "rsa-pss-sha512:salt=20",
-							 &scheme, NULL),
-					 HSMPOOL_OK);
-		int64_t spent = (hp_now_ns() - start) / rounds;
-		best = spent < best ? spent : best;
-	}
-	print_message("# %d ns a parse\n", (int)best);
-	assert_true(best < HP_US);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -172,7 +149,6 @@ int main(void)
 		cmocka_unit_test(options_are_read),
 		cmocka_unit_test(options_have_the_usual_defaults),
 		cmocka_unit_test(wrong_options_are_refused_with_those_that_there_are),
-		cmocka_unit_test(parsing_is_cheap),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
