@@ -23,15 +23,7 @@
 /* Answers that concern the session, not the object. */
 static bool is_session_lost(struct hp_session *s, CK_RV rv)
 {
-	switch (hp_rv_class(&s->module->overrides, rv)) {
-	case HP_RV_SESSION_DEAD:
-	case HP_RV_TOKEN_GONE:
-	case HP_RV_DEVICE:
-	case HP_RV_MODULE_DEAD:
-		return true;
-	default:
-		return false;
-	}
+	return hp_class_is_plain_loss(hp_rv_class(&s->module->overrides, rv));
 }
 
 /* Answers that may be others next time: not logged in, another operation is active. */

@@ -412,13 +412,20 @@ static void move_locked(struct hp_vobject *e, CK_OBJECT_HANDLE real, uint64_t ge
 	take_place_locked(e);
 }
 
+/* Is it what can be told from others by these? */
+static bool is_named(const struct hp_vobject *e, bool is_token, bool is_private,
+		     const uint8_t fingerprint[static HP_FINGERPRINT_LEN])
+{
+	return e->names && e->names->can_be_found && e->names->is_token == is_token &&
+	       e->names->is_private == is_private &&
+	       memcmp(e->names->fingerprint, fingerprint, HP_FINGERPRINT_LEN) == 0;
+}
+
 static bool have_same_names(const struct hp_vobject *e, const struct hp_vobject *other)
 {
-	return e->names && other->names && e->names->can_be_found &&
-	       e->names->is_token == other->names->is_token &&
-	       e->names->is_private == other->names->is_private &&
-	       memcmp(e->names->fingerprint, other->names->fingerprint,
-		      sizeof(e->names->fingerprint)) == 0;
+	const struct names *names = other->names;
+	return names &&
+	       is_named(e, names->is_token, names->is_private, names->fingerprint);
 }
 
 /* A search in a restart that nobody had noticed yet may have given the object a second
@@ -564,15 +571,6 @@ void hp_table_drop_all(struct hp_vslot *slot)
 
 /* --- after a loss --------------------------------------------------------------- */
 
-static bool has_names(const struct hp_vobject *e, const struct hp_vobject_names *names)
-{
-	return e->names && e->names->can_be_found &&
-	       e->names->is_token == names->object.is_token &&
-	       e->names->is_private == names->object.is_private &&
-	       memcmp(e->names->fingerprint, names->fingerprint,
-		      sizeof(names->fingerprint)) == 0;
-}
-
 /* In the same generation it may have moved in a restart that nobody has noticed yet;
  * another thread may have found it in a newer one already. */
 static bool may_be_at(const struct hp_vobject *e, const struct hp_vobject_place *place,
@@ -581,7 +579,9 @@ static bool may_be_at(const struct hp_vobject *e, const struct hp_vobject_place 
 	bool is_there = GET(e->real) == place->real;
 	if (!names)
 		return e->owner && is_there && GET(e->generation) != place->generation;
-	return !e->owner && has_names(e, names) &&
+	return !e->owner &&
+	       is_named(e, names->object.is_token, names->object.is_private,
+			names->fingerprint) &&
 	       (is_there || GET(e->generation) <= place->generation);
 }
 
