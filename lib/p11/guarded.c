@@ -13,8 +13,7 @@
 #include "p11/call.h"
 #include "p11/worker.h"
 
-/* --- copies in ------------------------------------------------------------------------
- */
+/* --- copies in ----------------------------------------------------------------- */
 
 static bool put_in(struct hp_task *t, unsigned i, const CK_BYTE *data, CK_ULONG len)
 {
@@ -89,8 +88,7 @@ static bool put_mechanism(struct hp_task *t, struct hp_session *s, const CK_MECH
 	return t->mechanism != NULL;
 }
 
-/* --- results back ---------------------------------------------------------------------
- */
+/* --- results back -------------------------------------------------------------- */
 
 static void give_out(const struct hp_task *t, CK_RV rv, CK_BYTE *out, CK_ULONG *len)
 {
@@ -124,8 +122,7 @@ static void give_values(const struct hp_task *t, CK_ATTRIBUTE *template, CK_ULON
 	}
 }
 
-/* --- one function per function ---------------------------------------------------------
- */
+/* --- one function per function ------------------------------------------------- */
 
 #define FUNCTION(t, name) ((t)->module->fl->name)
 #define OUT_LEN(t)        ((t)->has_out_len ? &(t)->out.len : NULL)
@@ -202,8 +199,7 @@ HP_GUARDED_PLAIN(DEFINE_PLAIN)
 		CALL(name, HP_TASK_PLAIN, (t->key[0] = object, true), (void)0, object)
 HP_GUARDED_OBJECT(DEFINE_OBJECT)
 
-/* --- the session
- * ------------------------------------------------------------------------ */
+/* --- the session --------------------------------------------------------------- */
 
 /* C_OpenSession and C_GetTokenInfo have a slot and no session. */
 static CK_RV run_C_OpenSession(struct hp_task *t)
@@ -241,11 +237,14 @@ CK_RV hp_guarded_C_GetTokenInfo(struct hp_session *s, CK_TOKEN_INFO *info)
 }
 
 RUN(C_CloseSession, t->session)
-CK_RV hp_guarded_C_CloseSession(struct hp_session *s)
-	CALL(C_CloseSession, HP_TASK_CLOSE, true, (void)0)
 
-	/* A function of 3.x. */
-	static CK_RV run_C_SessionCancel(struct hp_task *t)
+CK_RV hp_guarded_C_CloseSession(struct hp_session *s)
+{
+	CALL(C_CloseSession, HP_TASK_CLOSE, true, (void)0);
+}
+
+/* A function of 3.x. */
+static CK_RV run_C_SessionCancel(struct hp_task *t)
 {
 	return t->module->cancel(t->session, HP_CANCEL_ALL);
 }
@@ -257,94 +256,108 @@ CK_RV hp_guarded_C_SessionCancel(struct hp_session *s)
 }
 
 RUN(C_GetSessionInfo, t->session, &t->info.session)
+
 CK_RV hp_guarded_C_GetSessionInfo(struct hp_session *s, CK_SESSION_INFO *info)
-	CALL(C_GetSessionInfo, HP_TASK_PLAIN, info != NULL, *info = t->info.session, info)
+{
+	CALL(C_GetSessionInfo, HP_TASK_PLAIN, info != NULL, *info = t->info.session,
+	     info);
+}
 
-		RUN(C_Login, t->session, t->user, t->in[0].data, t->in[0].len) CK_RV
-	hp_guarded_C_Login(struct hp_session *s, CK_USER_TYPE user, CK_BYTE *pin,
-			   CK_ULONG pin_len)
-		CALL(C_Login, HP_TASK_LOGIN,
-		     (t->user = user, put_secret(t, 0, pin, pin_len)), (void)0, user, pin,
-		     pin_len)
+RUN(C_Login, t->session, t->user, t->in[0].data, t->in[0].len)
+CK_RV hp_guarded_C_Login(struct hp_session *s, CK_USER_TYPE user, CK_BYTE *pin,
+			 CK_ULONG pin_len)
+{
+	CALL(C_Login, HP_TASK_LOGIN, (t->user = user, put_secret(t, 0, pin, pin_len)),
+	     (void)0, user, pin, pin_len);
+}
 
-			RUN(C_InitPIN, t->session, t->in[0].data, t->in[0].len) CK_RV
-	hp_guarded_C_InitPIN(struct hp_session *s, CK_BYTE *pin, CK_ULONG pin_len)
-		CALL(C_InitPIN, HP_TASK_PLAIN, put_secret(t, 0, pin, pin_len), (void)0,
-		     pin, pin_len)
+RUN(C_InitPIN, t->session, t->in[0].data, t->in[0].len)
+CK_RV hp_guarded_C_InitPIN(struct hp_session *s, CK_BYTE *pin, CK_ULONG pin_len)
+{
+	CALL(C_InitPIN, HP_TASK_PLAIN, put_secret(t, 0, pin, pin_len), (void)0, pin,
+	     pin_len);
+}
 
-			RUN(C_SetPIN, t->session, t->in[0].data, t->in[0].len,
-			    t->in[1].data, t->in[1].len) CK_RV
-	hp_guarded_C_SetPIN(struct hp_session *s, CK_BYTE *old_pin, CK_ULONG old_len,
-			    CK_BYTE *new_pin, CK_ULONG new_len)
-		CALL(C_SetPIN, HP_TASK_PLAIN,
-		     put_secret(t, 0, old_pin, old_len) &&
-			     put_secret(t, 1, new_pin, new_len),
-		     (void)0, old_pin, old_len, new_pin, new_len)
+RUN(C_SetPIN, t->session, t->in[0].data, t->in[0].len, t->in[1].data, t->in[1].len)
+CK_RV hp_guarded_C_SetPIN(struct hp_session *s, CK_BYTE *old_pin, CK_ULONG old_len,
+			  CK_BYTE *new_pin, CK_ULONG new_len)
+{
+	CALL(C_SetPIN, HP_TASK_PLAIN,
+	     put_secret(t, 0, old_pin, old_len) && put_secret(t, 1, new_pin, new_len),
+	     (void)0, old_pin, old_len, new_pin, new_len);
+}
 
-			RUN(C_SetOperationState, t->session, t->in[0].data, t->in[0].len,
-			    t->key[0], t->key[1]) CK_RV
-	hp_guarded_C_SetOperationState(struct hp_session *s, CK_BYTE *state, CK_ULONG len,
-				       CK_OBJECT_HANDLE encryption_key,
-				       CK_OBJECT_HANDLE authentication_key)
-		CALL(C_SetOperationState, HP_TASK_PLAIN,
-		     (t->key[0] = encryption_key, t->key[1] = authentication_key,
-		      put_in(t, 0, state, len)),
-		     (void)0, state, len, encryption_key, authentication_key)
+RUN(C_SetOperationState, t->session, t->in[0].data, t->in[0].len, t->key[0], t->key[1])
+CK_RV hp_guarded_C_SetOperationState(struct hp_session *s, CK_BYTE *state, CK_ULONG len,
+				     CK_OBJECT_HANDLE encryption_key,
+				     CK_OBJECT_HANDLE authentication_key)
+{
+	CALL(C_SetOperationState, HP_TASK_PLAIN,
+	     (t->key[0] = encryption_key, t->key[1] = authentication_key,
+	      put_in(t, 0, state, len)),
+	     (void)0, state, len, encryption_key, authentication_key);
+}
 
-	/* --- objects
-	   ---------------------------------------------------------------------------- */
+/* --- objects ------------------------------------------------------------------- */
 
-	RUN(C_CreateObject, t->session, t->template[0], t -> count[0],
-	    &t -> handle[0]) CK_RV
-	hp_guarded_C_CreateObject(struct hp_session *s, CK_ATTRIBUTE *template,
-				  CK_ULONG count, CK_OBJECT_HANDLE *object)
-		CALL(C_CreateObject, HP_TASK_CREATE,
-		     (t->handles = 1, object &&put_template(t, 0, template, count)),
-		     give_handles(t, rv, object, NULL), template, count, object)
+RUN(C_CreateObject, t->session, t->template[0], t -> count[0], &t -> handle[0])
+CK_RV hp_guarded_C_CreateObject(struct hp_session *s, CK_ATTRIBUTE *template,
+				CK_ULONG count, CK_OBJECT_HANDLE *object)
+{
+	CALL(C_CreateObject, HP_TASK_CREATE,
+	     (t->handles = 1, object && put_template(t, 0, template, count)),
+	     give_handles(t, rv, object, NULL), template, count, object);
+}
 
-			RUN(C_CopyObject, t->session, t->key[0], t->template[0],
-			    t -> count[0], &t -> handle[0]) CK_RV
-	hp_guarded_C_CopyObject(struct hp_session *s, CK_OBJECT_HANDLE object,
-				CK_ATTRIBUTE *template, CK_ULONG count,
-				CK_OBJECT_HANDLE *copy)
-		CALL(C_CopyObject, HP_TASK_CREATE,
-		     (t->handles = 1, t->key[0] = object,
-		      copy &&put_template(t, 0, template, count)),
-		     give_handles(t, rv, copy, NULL), object, template, count, copy)
+RUN(C_CopyObject, t->session, t->key[0], t->template[0], t -> count[0], &t -> handle[0])
+CK_RV hp_guarded_C_CopyObject(struct hp_session *s, CK_OBJECT_HANDLE object,
+			      CK_ATTRIBUTE *template, CK_ULONG count,
+			      CK_OBJECT_HANDLE *copy)
+{
+	CALL(C_CopyObject, HP_TASK_CREATE,
+	     (t->handles = 1, t->key[0] = object,
+	      copy && put_template(t, 0, template, count)),
+	     give_handles(t, rv, copy, NULL), object, template, count, copy);
+}
 
-			RUN(C_GetObjectSize, t->session, t->key[0], &t->out.len) CK_RV
-	hp_guarded_C_GetObjectSize(struct hp_session *s, CK_OBJECT_HANDLE object,
-				   CK_ULONG *size)
-		CALL(C_GetObjectSize, HP_TASK_PLAIN,
-		     (t->key[0] = object, size && (t->out.len = *size, true)),
-		     *size = t->out.len, object, size)
+RUN(C_GetObjectSize, t->session, t->key[0], &t->out.len)
+CK_RV hp_guarded_C_GetObjectSize(struct hp_session *s, CK_OBJECT_HANDLE object,
+				 CK_ULONG *size)
+{
+	CALL(C_GetObjectSize, HP_TASK_PLAIN,
+	     (t->key[0] = object, size && (t->out.len = *size, true)), *size = t->out.len,
+	     object, size);
+}
 
-			RUN(C_GetAttributeValue, t->session, t->key[0], t->template[0],
-			    t -> count[0]) CK_RV
-	hp_guarded_C_GetAttributeValue(struct hp_session *s, CK_OBJECT_HANDLE object,
-				       CK_ATTRIBUTE *template, CK_ULONG count)
-		CALL(C_GetAttributeValue, HP_TASK_PLAIN,
-		     (t->key[0] = object, put_template(t, 0, template, count)),
-		     give_values(t, template, count), object, template, count)
+RUN(C_GetAttributeValue, t->session, t->key[0], t->template[0], t -> count[0])
+CK_RV hp_guarded_C_GetAttributeValue(struct hp_session *s, CK_OBJECT_HANDLE object,
+				     CK_ATTRIBUTE *template, CK_ULONG count)
+{
+	CALL(C_GetAttributeValue, HP_TASK_PLAIN,
+	     (t->key[0] = object, put_template(t, 0, template, count)),
+	     give_values(t, template, count), object, template, count);
+}
 
-			RUN(C_SetAttributeValue, t->session, t->key[0], t->template[0],
-			    t -> count[0]) CK_RV
-	hp_guarded_C_SetAttributeValue(struct hp_session *s, CK_OBJECT_HANDLE object,
-				       CK_ATTRIBUTE *template, CK_ULONG count)
-		CALL(C_SetAttributeValue, HP_TASK_PLAIN,
-		     (t->key[0] = object, put_template(t, 0, template, count)), (void)0,
-		     object, template, count)
+RUN(C_SetAttributeValue, t->session, t->key[0], t->template[0], t -> count[0])
+CK_RV hp_guarded_C_SetAttributeValue(struct hp_session *s, CK_OBJECT_HANDLE object,
+				     CK_ATTRIBUTE *template, CK_ULONG count)
+{
+	CALL(C_SetAttributeValue, HP_TASK_PLAIN,
+	     (t->key[0] = object, put_template(t, 0, template, count)), (void)0, object,
+	     template, count);
+}
 
-			RUN(C_FindObjectsInit, t->session, t->template[0],
-			    t -> count[0]) CK_RV
-	hp_guarded_C_FindObjectsInit(struct hp_session *s, CK_ATTRIBUTE *template,
-				     CK_ULONG count)
-		CALL(C_FindObjectsInit, HP_TASK_PLAIN,
-		     put_template(t, 0, template, count), (void)0, template, count)
+RUN(C_FindObjectsInit, t->session, t->template[0], t -> count[0])
+CK_RV hp_guarded_C_FindObjectsInit(struct hp_session *s, CK_ATTRIBUTE *template,
+				   CK_ULONG count)
+{
+	CALL(C_FindObjectsInit, HP_TASK_PLAIN, put_template(t, 0, template, count),
+	     (void)0, template, count);
+}
 
-	/* The row of handles is an output of known size. */
-	static bool put_found(struct hp_task *t, const CK_OBJECT_HANDLE *found,
-			      CK_ULONG cap, const CK_ULONG *len)
+/* The row of handles is an output of known size. */
+static bool put_found(struct hp_task *t, const CK_OBJECT_HANDLE *found, CK_ULONG cap,
+		      const CK_ULONG *len)
 {
 	bool is_sane = found && len && cap <= (1u << 20);
 	t->count[0] = cap;
@@ -363,95 +376,107 @@ static void give_found(const struct hp_task *t, CK_RV rv, CK_OBJECT_HANDLE *foun
 
 RUN(C_FindObjects, t->session, (CK_OBJECT_HANDLE *)(void *)t->out.data, t->count[0],
     &t->out.len)
+
 CK_RV hp_guarded_C_FindObjects(struct hp_session *s, CK_OBJECT_HANDLE *found,
 			       CK_ULONG cap, CK_ULONG *len)
+{
 	CALL(C_FindObjects, HP_TASK_PLAIN, put_found(t, found, cap, len),
-	     give_found(t, rv, found, cap, len), found, cap, len)
+	     give_found(t, rv, found, cap, len), found, cap, len);
+}
 
-	/* --- operations, keys
-	   --------------------------------------------------------------------- */
+/* --- operations, keys ---------------------------------------------------------- */
 
-	RUN(C_DigestInit, t->session, t->mechanism) CK_RV
-	hp_guarded_C_DigestInit(struct hp_session *s, CK_MECHANISM *m)
-		CALL(C_DigestInit, HP_TASK_PLAIN, put_mechanism(t, s, m),
-		     hp_worker_give_mechanism(s, m), m)
+RUN(C_DigestInit, t->session, t->mechanism)
+CK_RV hp_guarded_C_DigestInit(struct hp_session *s, CK_MECHANISM *m)
+{
+	CALL(C_DigestInit, HP_TASK_PLAIN, put_mechanism(t, s, m),
+	     hp_worker_give_mechanism(s, m), m);
+}
 
-			RUN(C_Verify, t->session, t->in[0].data, t->in[0].len,
-			    t->in[1].data, t->in[1].len) CK_RV
-	hp_guarded_C_Verify(struct hp_session *s, CK_BYTE *in, CK_ULONG in_len,
-			    CK_BYTE *signature, CK_ULONG signature_len)
-		CALL(C_Verify, HP_TASK_PLAIN,
-		     put_in(t, 0, in, in_len) && put_in(t, 1, signature, signature_len),
-		     (void)0, in, in_len, signature, signature_len)
+RUN(C_Verify, t->session, t->in[0].data, t->in[0].len, t->in[1].data, t->in[1].len)
+CK_RV hp_guarded_C_Verify(struct hp_session *s, CK_BYTE *in, CK_ULONG in_len,
+			  CK_BYTE *signature, CK_ULONG signature_len)
+{
+	CALL(C_Verify, HP_TASK_PLAIN,
+	     put_in(t, 0, in, in_len) && put_in(t, 1, signature, signature_len), (void)0,
+	     in, in_len, signature, signature_len);
+}
 
-			RUN(C_GenerateKey, t->session, t->mechanism, t->template[0],
-			    t -> count[0], &t -> handle[0]) CK_RV
-	hp_guarded_C_GenerateKey(struct hp_session *s, CK_MECHANISM *m,
-				 CK_ATTRIBUTE *template, CK_ULONG count,
-				 CK_OBJECT_HANDLE *key)
-		CALL(C_GenerateKey, HP_TASK_CREATE,
-		     (t->handles = 1, key &&put_mechanism(t, s, m) &&
-					      put_template(t, 0, template, count)),
-		     (give_handles(t, rv, key, NULL), hp_worker_give_mechanism(s, m)), m,
-		     template, count, key)
+RUN(C_GenerateKey, t->session, t->mechanism, t->template[0], t -> count[0],
+    &t -> handle[0])
+CK_RV hp_guarded_C_GenerateKey(struct hp_session *s, CK_MECHANISM *m,
+			       CK_ATTRIBUTE *template, CK_ULONG count,
+			       CK_OBJECT_HANDLE *key)
+{
+	CALL(C_GenerateKey, HP_TASK_CREATE,
+	     (t->handles = 1,
+	      key && put_mechanism(t, s, m) && put_template(t, 0, template, count)),
+	     (give_handles(t, rv, key, NULL), hp_worker_give_mechanism(s, m)), m,
+	     template, count, key);
+}
 
-			RUN(C_GenerateKeyPair, t->session, t->mechanism, t->template[0],
-			    t -> count[0], t -> template[1], t -> count[1],
-			    &t -> handle[0], &t -> handle[1]) CK_RV
-	hp_guarded_C_GenerateKeyPair(struct hp_session *s, CK_MECHANISM *m,
-				     CK_ATTRIBUTE *public_template, CK_ULONG public_count,
-				     CK_ATTRIBUTE *private_template,
-				     CK_ULONG private_count, CK_OBJECT_HANDLE *public_key,
-				     CK_OBJECT_HANDLE *private_key)
-		CALL(C_GenerateKeyPair, HP_TASK_CREATE,
-		     (t->handles = 2,
-		      public_key &&private_key &&put_mechanism(t, s, m) &&
-			      put_template(t, 0, public_template, public_count) &&
-			      put_template(t, 1, private_template, private_count)),
-		     (give_handles(t, rv, public_key, private_key),
-		      hp_worker_give_mechanism(s, m)),
-		     m, public_template, public_count, private_template, private_count,
-		     public_key, private_key)
+RUN(C_GenerateKeyPair, t->session, t->mechanism, t->template[0], t -> count[0],
+    t -> template[1], t -> count[1], &t -> handle[0], &t -> handle[1])
+CK_RV hp_guarded_C_GenerateKeyPair(struct hp_session *s, CK_MECHANISM *m,
+				   CK_ATTRIBUTE *public_template, CK_ULONG public_count,
+				   CK_ATTRIBUTE *private_template, CK_ULONG private_count,
+				   CK_OBJECT_HANDLE *public_key,
+				   CK_OBJECT_HANDLE *private_key)
+{
+	CALL(C_GenerateKeyPair, HP_TASK_CREATE,
+	     (t->handles = 2,
+	      public_key && private_key && put_mechanism(t, s, m) &&
+		      put_template(t, 0, public_template, public_count) &&
+		      put_template(t, 1, private_template, private_count)),
+	     (give_handles(t, rv, public_key, private_key),
+	      hp_worker_give_mechanism(s, m)),
+	     m, public_template, public_count, private_template, private_count,
+	     public_key, private_key);
+}
 
-			RUN(C_WrapKey, t->session, t->mechanism, t->key[0], t->key[1],
-			    t->out.data, OUT_LEN(t)) CK_RV
-	hp_guarded_C_WrapKey(struct hp_session *s, CK_MECHANISM *m,
-			     CK_OBJECT_HANDLE wrapping_key, CK_OBJECT_HANDLE key,
-			     CK_BYTE *out, CK_ULONG *out_len)
-		CALL(C_WrapKey, HP_TASK_PLAIN,
-		     (t->key[0] = wrapping_key, t->key[1] = key,
-		      put_mechanism(t, s, m) && put_out(t, out, out_len)),
-		     (give_out(t, rv, out, out_len), hp_worker_give_mechanism(s, m)), m,
-		     wrapping_key, key, out, out_len)
+RUN(C_WrapKey, t->session, t->mechanism, t->key[0], t->key[1], t->out.data, OUT_LEN(t))
+CK_RV hp_guarded_C_WrapKey(struct hp_session *s, CK_MECHANISM *m,
+			   CK_OBJECT_HANDLE wrapping_key, CK_OBJECT_HANDLE key,
+			   CK_BYTE *out, CK_ULONG *out_len)
+{
+	CALL(C_WrapKey, HP_TASK_PLAIN,
+	     (t->key[0] = wrapping_key, t->key[1] = key,
+	      put_mechanism(t, s, m) && put_out(t, out, out_len)),
+	     (give_out(t, rv, out, out_len), hp_worker_give_mechanism(s, m)), m,
+	     wrapping_key, key, out, out_len);
+}
 
-			RUN(C_UnwrapKey, t->session, t->mechanism, t->key[0],
-			    t->in[0].data, t->in[0].len, t->template[0], t -> count[0],
-			    &t -> handle[0]) CK_RV
-	hp_guarded_C_UnwrapKey(struct hp_session *s, CK_MECHANISM *m,
-			       CK_OBJECT_HANDLE unwrapping_key, CK_BYTE *wrapped,
-			       CK_ULONG wrapped_len, CK_ATTRIBUTE *template,
-			       CK_ULONG count, CK_OBJECT_HANDLE *key)
-		CALL(C_UnwrapKey, HP_TASK_CREATE,
-		     (t->handles = 1, t->key[0] = unwrapping_key,
-		      key &&put_mechanism(t, s, m) &&
-			      put_in(t, 0, wrapped, wrapped_len) &&
-			      put_template(t, 0, template, count)),
-		     (give_handles(t, rv, key, NULL), hp_worker_give_mechanism(s, m)), m,
-		     unwrapping_key, wrapped, wrapped_len, template, count, key)
+RUN(C_UnwrapKey, t->session, t->mechanism, t->key[0], t->in[0].data, t->in[0].len,
+    t->template[0], t -> count[0], &t -> handle[0])
+CK_RV hp_guarded_C_UnwrapKey(struct hp_session *s, CK_MECHANISM *m,
+			     CK_OBJECT_HANDLE unwrapping_key, CK_BYTE *wrapped,
+			     CK_ULONG wrapped_len, CK_ATTRIBUTE *template, CK_ULONG count,
+			     CK_OBJECT_HANDLE *key)
+{
+	CALL(C_UnwrapKey, HP_TASK_CREATE,
+	     (t->handles = 1, t->key[0] = unwrapping_key,
+	      key && put_mechanism(t, s, m) && put_in(t, 0, wrapped, wrapped_len) &&
+		      put_template(t, 0, template, count)),
+	     (give_handles(t, rv, key, NULL), hp_worker_give_mechanism(s, m)), m,
+	     unwrapping_key, wrapped, wrapped_len, template, count, key);
+}
 
-			RUN(C_DeriveKey, t->session, t->mechanism, t->key[0],
-			    t->template[0], t -> count[0], &t -> handle[0]) CK_RV
-	hp_guarded_C_DeriveKey(struct hp_session *s, CK_MECHANISM *m,
-			       CK_OBJECT_HANDLE base, CK_ATTRIBUTE *template,
-			       CK_ULONG count, CK_OBJECT_HANDLE *key)
-		CALL(C_DeriveKey, HP_TASK_CREATE,
-		     (t->handles = 1, t->key[0] = base,
-		      key &&put_mechanism(t, s, m) &&
-			      put_template(t, 0, template, count)),
-		     (give_handles(t, rv, key, NULL), hp_worker_give_mechanism(s, m)), m,
-		     base, template, count, key)
+RUN(C_DeriveKey, t->session, t->mechanism, t->key[0], t->template[0], t -> count[0],
+    &t -> handle[0])
+CK_RV hp_guarded_C_DeriveKey(struct hp_session *s, CK_MECHANISM *m, CK_OBJECT_HANDLE base,
+			     CK_ATTRIBUTE *template, CK_ULONG count,
+			     CK_OBJECT_HANDLE *key)
+{
+	CALL(C_DeriveKey, HP_TASK_CREATE,
+	     (t->handles = 1, t->key[0] = base,
+	      key && put_mechanism(t, s, m) && put_template(t, 0, template, count)),
+	     (give_handles(t, rv, key, NULL), hp_worker_give_mechanism(s, m)), m, base,
+	     template, count, key);
+}
 
-			RUN(C_GenerateRandom, t->session, t->out.data, t->out.len) CK_RV
-	hp_guarded_C_GenerateRandom(struct hp_session *s, CK_BYTE *out, CK_ULONG len)
-		CALL(C_GenerateRandom, HP_TASK_PLAIN, put_out(t, out, &len),
-		     give_out(t, rv, out, &len), out, len)
+RUN(C_GenerateRandom, t->session, t->out.data, t->out.len)
+CK_RV hp_guarded_C_GenerateRandom(struct hp_session *s, CK_BYTE *out, CK_ULONG len)
+{
+	CALL(C_GenerateRandom, HP_TASK_PLAIN, put_out(t, out, &len),
+	     give_out(t, rv, out, &len), out, len);
+}
