@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * An ordered pipeline: one thread reads and writes, several work in between.
+ *
+ *     fill ──► work ──► drain          of every chunk, in that order
+ *     caller   any      caller         in which thread
+ *     0,1,2..  at once  0,1,2..        in which order
+ *
+ * Owns: the order, the bounded number of chunks in flight, the threads, and which of
+ * several errors is told. Must not: know what a chunk is.
+ *
+ * Threads are started as chunks come, never for an input of one chunk, with all signals
+ * blocked, and all have ended when hp_pipeline_run() returns.
+ */
+#ifndef HP_STREAM_PIPELINE_H
+#define HP_STREAM_PIPELINE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <hsmpool/status.h>
+
+/*
+ * What is to be done. job is the caller's, the same everywhere; a slot holds one chunk on
+ * its way and is used again for later ones; a worker holds what one thread needs for
+ * itself, such as a cipher context. err is never NULL.
+ */
+struct hp_pipeline_ops {
+	/* Calling thread: put chunk number index into the slot. is_last: no further one
+	 * is asked for. */
+	hsmpool_status (*fill)(void *job, void *slot, uint64_t index, bool *is_last,
+			       hsmpool_error *err);
+	/* Any thread, several at once on different slots and workers: do the work. */
+	hsmpool_status (*work)(void *job, void *worker, void *slot, hsmpool_error *err);
+	/* Calling thread, in the order of fill: take the result out. */
+	hsmpool_status (*drain)(void *job, void *slot, hsmpool_error *err);
+
+	/* Calling thread. On failure *out is not looked at. */
+	hsmpool_status (*slot_new)(void *job, void **out, hsmpool_error *err);
+	void (*slot_free)(void *job, void *slot);
+	/* Both may be NULL: worker is NULL then. */
+	hsmpool_status (*worker_new)(void *job, void **out, hsmpool_error *err);
+	void (*worker_free)(void *job, void *worker);
+};
+
+/*
+ * Run until the last chunk is drained, or something fails.
+ *
+ * threads: how many work at once, beside the caller; with 0 or 1 none is started, and the
+ * caller does each chunk from fill to drain. So it goes too where the system starts no
+ * thread. slots: how many chunks are in flight at most; more than threads, or they wait.
+ *
+ * The error told is that of the chunk with the lowest index: all chunks before it have
+ * been drained, none behind it will be. While the caller is inside fill, finished chunks
+ * wait: a reader that blocks holds them back until its next chunk is there.
+ */
+hsmpool_status hp_pipeline_run(const struct hp_pipeline_ops *ops, void *job,
+			       unsigned threads, unsigned slots, hsmpool_error *err);
+
+#endif
