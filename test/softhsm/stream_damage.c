@@ -3,44 +3,21 @@
  * Containers that were cut, changed, mixed: each is an error before a byte of the first
  * wrong chunk is released, at every byte, in both modes.
  */
-#include "stream_ground.h"
+#include "stream_specimen.h"
 
 #include "base/memory.h"
-#include "stream/chunk.h"
 #include "stream/container.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum { CHUNK = 1024, CHUNKS = 3, PLAIN_LEN = 2 * CHUNK + 10 };
-
-/* A container with three chunks in one mode, and where each begins. */
-struct specimen {
-	hsmpool_stream_options options;
-	struct ground_sink container;
-	size_t header_len;
-	size_t chunk_at[CHUNKS + 1]; /* the last one: the end */
-};
+enum { CHUNK = 1024, PLAIN_LEN = 2 * CHUNK + 10 };
 
 static struct fixture fixture;
 static hsmpool *pool;
 static hsmpool_key *key;
 static uint8_t *plain;
-static struct specimen specimens[2];
-
-static void measure(struct specimen *s)
-{
-	struct hp_container *c = malloc(sizeof(*c));
-	hsmpool_error err;
-	assert_ok(hp_container_parse(s->container.data, s->container.len, c,
-				     &s->header_len, &err),
-		  &err);
-	s->chunk_at[0] = s->header_len;
-	s->chunk_at[1] = s->chunk_at[0] + hp_chunk_frame_len(c->fixed.mode, CHUNK);
-	s->chunk_at[2] = s->chunk_at[1] + hp_chunk_frame_len(c->fixed.mode, CHUNK);
-	s->chunk_at[3] = s->container.len;
-	free(c);
-}
+static struct specimen specimens[2]; /* by mode, of three chunks */
 
 static int set_up(void **state)
 {
@@ -50,11 +27,10 @@ static int set_up(void **state)
 	key = ground_generated_key(pool, "aes", 256, "damage", 0);
 	plain = ground_pattern(PLAIN_LEN);
 	for (int mode = 0; mode < 2; mode++) {
-		specimens[mode].options =
-			ground_options((hsmpool_stream_mode)mode, CHUNK);
-		ground_encrypt(pool, &key, 1, &specimens[mode].options, plain, PLAIN_LEN,
-			       &specimens[mode].container);
-		measure(&specimens[mode]);
+		specimen_make(&specimens[mode], pool, key,
+			      ground_options((hsmpool_stream_mode)mode, CHUNK), plain,
+			      PLAIN_LEN);
+		assert_int_equal(specimens[mode].chunks, 3);
 	}
 	return 0;
 }
@@ -62,8 +38,8 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
 	(void)state;
-	ground_sink_clear(&specimens[0].container);
-	ground_sink_clear(&specimens[1].container);
+	specimen_clear(&specimens[0]);
+	specimen_clear(&specimens[1]);
 	free(plain);
 	hsmpool_key_close(&key);
 	hsmpool_close(&pool);
@@ -71,45 +47,10 @@ static int tear_down(void **state)
 	return 0;
 }
 
-/* How many bytes may come out of a container whose first wrong byte is at offset. */
-static size_t released_before(const struct specimen *s, size_t offset)
-{
-	size_t whole = 0;
-	while (whole < CHUNKS && s->chunk_at[whole + 1] <= offset)
-		whole++;
-	size_t bytes = whole * CHUNK;
-	return offset < s->header_len ? 0 : bytes < PLAIN_LEN ? bytes : PLAIN_LEN;
-}
-
-/* It must fail, and what came out must be the true beginning, exactly so long. */
-static void expect_failure(const uint8_t *bytes, size_t len, hsmpool_key *with,
-			   size_t released, size_t offset)
-{
-	struct ground_sink out;
-	hsmpool_error err = { 0 };
-	hsmpool_status status = ground_decrypt(pool, with, NULL, bytes, len, &out, &err);
-	if (status != HSMPOOL_ERR_DATA && status != HSMPOOL_ERR_KEY)
-		fail_msg("damage at %zu: %s (%s)", offset, hsmpool_status_name(status),
-			 err.text);
-	if (out.len != released)
-		fail_msg("damage at %zu: %zu bytes came out, not %zu (%s)", offset,
-			 out.len, released, err.text);
-	if (out.len > 0)
-		assert_memory_equal(out.data, plain, out.len);
-	assert_int_equal(err.status, status);
-	assert_true(strlen(err.text) > 10);
-	ground_sink_clear(&out);
-}
-
 static void cut_everywhere(const struct specimen *s)
 {
-	for (size_t len = 0; len < s->container.len; len++) {
-		/* the exact length on the heap: a read too far shows under ASan */
-		uint8_t *cut = malloc(len ? len : 1);
-		memcpy(cut, s->container.data, len);
-		expect_failure(cut, len, key, released_before(s, len), len);
-		free(cut);
-	}
+	for (size_t len = 0; len < s->container.len; len++)
+		specimen_expect_cut_fails(s, pool, key, len);
 }
 
 static void a_container_cut_at_any_byte_is_an_error_in_envelope_mode(void **state)
@@ -124,15 +65,17 @@ static void a_container_cut_at_any_byte_is_an_error_in_direct_mode(void **state)
 	cut_everywhere(&specimens[HSMPOOL_STREAM_DIRECT]);
 }
 
-static void flip_everywhere(const struct specimen *s, hsmpool_key *with)
+/* Every bit of the header, where each byte has a meaning; elsewhere a few per byte, each
+ * of the eight in turn among them. */
+static void flip_everywhere(const struct specimen *s)
 {
-	uint8_t *bytes = malloc(s->container.len);
-	memcpy(bytes, s->container.data, s->container.len);
+	uint8_t *bytes = specimen_copy(s);
 	for (size_t at = 0; at < s->container.len; at++) {
-		uint8_t bit = (uint8_t)(1u << (at % 8));
-		bytes[at] ^= bit;
-		expect_failure(bytes, s->container.len, with, released_before(s, at), at);
-		bytes[at] ^= bit;
+		for (unsigned bit = 0; bit < 8; bit++)
+			if (at < s->header_len || bit == at % 8 || bit == 7)
+				specimen_expect_flip_fails(s, pool, key, bytes, at,
+							   (uint8_t)(1u << bit));
+		specimen_expect_flip_fails(s, pool, key, bytes, at, 0xff);
 	}
 	free(bytes);
 }
@@ -140,13 +83,13 @@ static void flip_everywhere(const struct specimen *s, hsmpool_key *with)
 static void a_bit_flipped_in_any_byte_is_an_error_in_envelope_mode(void **state)
 {
 	(void)state;
-	flip_everywhere(&specimens[HSMPOOL_STREAM_ENVELOPE], key);
+	flip_everywhere(&specimens[HSMPOOL_STREAM_ENVELOPE]);
 }
 
 static void a_bit_flipped_in_any_byte_is_an_error_in_direct_mode(void **state)
 {
 	(void)state;
-	flip_everywhere(&specimens[HSMPOOL_STREAM_DIRECT], key);
+	flip_everywhere(&specimens[HSMPOOL_STREAM_DIRECT]);
 }
 
 /* The key is searched by what the damaged header says. */
@@ -155,13 +98,9 @@ static void a_header_bit_flipped_is_an_error_when_the_key_is_searched(void **sta
 	(void)state;
 	for (int mode = 0; mode < 2; mode++) {
 		const struct specimen *s = &specimens[mode];
-		uint8_t *bytes = malloc(s->container.len);
-		memcpy(bytes, s->container.data, s->container.len);
-		for (size_t at = 0; at < s->header_len; at++) {
-			bytes[at] ^= 0x10;
-			expect_failure(bytes, s->container.len, NULL, 0, at);
-			bytes[at] ^= 0x10;
-		}
+		uint8_t *bytes = specimen_copy(s);
+		for (size_t at = 0; at < s->header_len; at++)
+			specimen_expect_flip_fails(s, pool, NULL, bytes, at, 0x10);
 		free(bytes);
 	}
 }
@@ -175,35 +114,19 @@ static void bytes_after_the_end_are_an_error_before_the_last_chunk(void **state)
 		for (size_t i = 0; i < HP_ARRAY_LEN(extra); i++) {
 			uint8_t *bytes = calloc(1, s->container.len + extra[i]);
 			memcpy(bytes, s->container.data, s->container.len);
-			expect_failure(bytes, s->container.len + extra[i], key, 2 * CHUNK,
-				       s->container.len);
+			specimen_expect_failure(s, pool, key, bytes,
+						s->container.len + extra[i], 2 * CHUNK,
+						s->container.len);
 			free(bytes);
 		}
 	}
 }
 
-/* A container put together: the header, then the chunks named, each from a donor. */
-struct piece {
-	const struct specimen *from;
-	unsigned chunk;
-};
-
 static void expect_assembly_fails(const struct specimen *header,
-				  const struct piece *pieces, size_t count,
+				  const struct specimen_piece *pieces, size_t count,
 				  size_t released)
 {
-	uint8_t *bytes = malloc(header->container.len * 4);
-	size_t len = header->header_len;
-	memcpy(bytes, header->container.data, len);
-	for (size_t i = 0; i < count; i++) {
-		const struct specimen *from = pieces[i].from;
-		size_t at = from->chunk_at[pieces[i].chunk];
-		size_t end = from->chunk_at[pieces[i].chunk + 1];
-		memcpy(bytes + len, from->container.data + at, end - at);
-		len += end - at;
-	}
-	expect_failure(bytes, len, key, released, len);
-	free(bytes);
+	specimen_expect_assembly_fails(header, pool, key, pieces, count, released);
 }
 
 static void chunks_reordered_repeated_or_dropped_are_errors(void **state)
@@ -211,15 +134,15 @@ static void chunks_reordered_repeated_or_dropped_are_errors(void **state)
 	(void)state;
 	for (int mode = 0; mode < 2; mode++) {
 		const struct specimen *s = &specimens[mode];
-		const struct piece swapped[] = { { s, 1 }, { s, 0 }, { s, 2 } };
-		const struct piece repeated[] = {
+		const struct specimen_piece swapped[] = { { s, 1 }, { s, 0 }, { s, 2 } };
+		const struct specimen_piece repeated[] = {
 			{ s, 0 }, { s, 0 }, { s, 1 }, { s, 2 }
 		};
-		const struct piece dropped[] = { { s, 0 }, { s, 2 } };
-		const struct piece first_dropped[] = { { s, 1 }, { s, 2 } };
-		const struct piece last_dropped[] = { { s, 0 }, { s, 1 } };
-		const struct piece last_only[] = { { s, 2 } };
-		const struct piece last_twice[] = {
+		const struct specimen_piece dropped[] = { { s, 0 }, { s, 2 } };
+		const struct specimen_piece first_dropped[] = { { s, 1 }, { s, 2 } };
+		const struct specimen_piece last_dropped[] = { { s, 0 }, { s, 1 } };
+		const struct specimen_piece last_only[] = { { s, 2 } };
+		const struct specimen_piece last_twice[] = {
 			{ s, 0 }, { s, 1 }, { s, 2 }, { s, 2 }
 		};
 		expect_assembly_fails(s, swapped, 3, 0);
@@ -239,19 +162,19 @@ static void chunks_of_another_container_of_the_same_key_are_errors(void **state)
 	(void)state;
 	for (int mode = 0; mode < 2; mode++) {
 		const struct specimen *s = &specimens[mode];
-		struct specimen other = { .options = s->options };
-		ground_encrypt(pool, &key, 1, &other.options, plain, PLAIN_LEN,
-			       &other.container);
-		measure(&other);
-		const struct piece middle[] = { { s, 0 }, { &other, 1 }, { s, 2 } };
-		const struct piece end[] = { { s, 0 }, { s, 1 }, { &other, 2 } };
-		const struct piece all[] = { { &other, 0 },
-					     { &other, 1 },
-					     { &other, 2 } };
+		struct specimen other;
+		specimen_make(&other, pool, key, s->options, plain, PLAIN_LEN);
+		const struct specimen_piece middle[] = { { s, 0 },
+							 { &other, 1 },
+							 { s, 2 } };
+		const struct specimen_piece end[] = { { s, 0 }, { s, 1 }, { &other, 2 } };
+		const struct specimen_piece all[] = { { &other, 0 },
+						      { &other, 1 },
+						      { &other, 2 } };
 		expect_assembly_fails(s, middle, 3, CHUNK);
 		expect_assembly_fails(s, end, 3, 2 * CHUNK);
 		expect_assembly_fails(s, all, 3, 0);
-		ground_sink_clear(&other.container);
+		specimen_clear(&other);
 	}
 }
 
@@ -264,7 +187,7 @@ static void recipients_of_another_container_are_an_error(void **state)
 		struct ground_sink other;
 		ground_encrypt(pool, &key, 1, &s->options, plain, PLAIN_LEN, &other);
 		memcpy(other.data, s->container.data, HP_FIXED_LEN);
-		expect_failure(other.data, other.len, key, 0, 0);
+		specimen_expect_failure(s, pool, key, other.data, other.len, 0, 0);
 		ground_sink_clear(&other);
 	}
 }
