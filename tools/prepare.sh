@@ -16,7 +16,7 @@
 # To build, and for the quick start.
 packages=(
 	gcc libc6-dev meson ninja-build pkg-config
-	libssl-dev libp11-kit-dev libinih-dev libjson-c-dev libcmocka-dev
+	libssl-dev libp11-kit-dev libinih-dev libcsv-dev libjson-c-dev libcmocka-dev
 	p11-kit softhsm2 scdoc
 )
 # What the tests need beside them.
