@@ -6,7 +6,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "config/options.h"
-#include "cli.h"
+#include "recipients.h"
 #include "transfer.h"
 
 enum { OPTION_MODE = CLI_OWN, OPTION_CHUNK_SIZE };
@@ -33,57 +33,13 @@ static const struct cli_usage usage = {
 	.options = options,
 };
 
-struct recipients {
-	const char *which[CLI_MAX_KEYS];
-	hsmpool_key *keys[CLI_MAX_KEYS];
-	size_t count;
-};
-
-static hsmpool_status add_recipient(struct recipients *recipients, const char *which,
-				    hsmpool_error *err)
-{
-	HP_CHECK(recipients->count < CLI_MAX_KEYS, err, HSMPOOL_ERR_USAGE,
-		 "at most %d keys can open one container", CLI_MAX_KEYS);
-	recipients->which[recipients->count++] = which;
-	return HSMPOOL_OK;
-}
-
-/*
- * A pair whose private half is here but may not decrypt would take the data and never
- * give it back. A public key alone is fine: its private half is elsewhere.
- */
-static hsmpool_status check_recipient(hsmpool_key *key, hsmpool_error *err)
-{
-	hsmpool_key_info info = { .size = sizeof(info) };
-
-	HP_TRY(hsmpool_key_get_info(key, &info, HSMPOOL_DEFAULT, err));
-	HP_CHECK(strcmp(info.class_name, "private") != 0 ||
-			 info.flags & (HSMPOOL_KEY_CAN_DECRYPT | HSMPOOL_KEY_CAN_UNWRAP),
-		 err, HSMPOOL_ERR_KEY,
-		 "key '%s' may not decrypt, so the data would be lost; use one made by "
-		 "keygen --for rsa-oaep or --for aes-gcm",
-		 info.label);
-	return HSMPOOL_OK;
-}
-
 /* No --key at all stands for [key default]: one recipient whose name is NULL. */
 static hsmpool_status open_recipients(struct cli *cli, struct recipients *recipients,
 				      hsmpool_error *err)
 {
 	if (recipients->count == 0)
 		recipients->count = 1;
-	for (size_t i = 0; i < recipients->count; i++) {
-		HP_TRY(cli_open_key(cli, recipients->which[i], &recipients->keys[i],
-				    err));
-		HP_TRY(check_recipient(recipients->keys[i], err));
-	}
-	return HSMPOOL_OK;
-}
-
-static void close_recipients(struct recipients *recipients)
-{
-	for (size_t i = 0; i < recipients->count; i++)
-		hsmpool_key_close(&recipients->keys[i]);
+	return recipients_open(cli, recipients, err);
 }
 
 static hsmpool_status set_mode(hsmpool_stream_options *stream, const char *text,
@@ -119,7 +75,7 @@ static hsmpool_status take_option(struct transfer *transfer,
 		return HSMPOOL_OK;
 	switch (id) {
 	case CLI_KEY:
-		return add_recipient(recipients, argument, err);
+		return recipients_add(recipients, argument, err);
 	case OPTION_MODE:
 		return set_mode(&transfer->options, argument, err);
 	default:
@@ -159,7 +115,7 @@ int verb_encrypt(struct cli *cli, int argc, char **argv)
 		status = cli_operands(argc, 0, argv, &err);
 	if (status == HSMPOOL_OK)
 		status = encrypt(cli, transfer, &recipients, &err);
-	close_recipients(&recipients);
+	recipients_close(&recipients);
 	progress_end(&transfer->progress);
 	return cli_finish(cli, status, &err);
 }
