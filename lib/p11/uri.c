@@ -70,6 +70,20 @@ static hsmpool_status refuse_foreign_parts(const struct hp_uri *uri, const char 
 	return HSMPOOL_OK;
 }
 
+/* Such as ";;": p11-kit ends the path there and drops what follows, so that a URI with a
+ * typing error would match more than it says. One ';' at the end loses nothing. */
+static bool has_empty_attribute(const char *text)
+{
+	bool is_empty = true;
+	for (const char *at = strchr(text, ':') + 1; *at && *at != '?'; at++) {
+		if (*at == ';' && is_empty)
+			return true;
+		if (!strchr(" \t\r\n\v\f", *at)) /* p11-kit takes no notice of them */
+			is_empty = *at == ';';
+	}
+	return false;
+}
+
 hsmpool_status hp_uri_parse(const char *text, struct hp_uri **out, hsmpool_error *err)
 {
 	*out = NULL;
@@ -80,6 +94,9 @@ hsmpool_status hp_uri_parse(const char *text, struct hp_uri **out, hsmpool_error
 	HP_CHECK(result == P11_KIT_URI_OK, err, HSMPOOL_ERR_USAGE,
 		 "URI \"%.*s\": %s; write it like pkcs11:token=LABEL;object=NAME",
 		 shown_len(text), text, p11_kit_uri_message(result));
+	HP_CHECK(!has_empty_attribute(text), err, HSMPOOL_ERR_USAGE,
+		 "URI %.*s: has an empty attribute; write one ';' between two",
+		 shown_len(text), text);
 	HP_TRY(refuse_foreign_parts(uri, text, err));
 	*out = hp_take(&uri);
 	return HSMPOOL_OK;

@@ -184,6 +184,26 @@ static void what_is_no_uri_is_refused_with_an_example(void **state)
 	assert_status(hp_uri_parse(NULL, &uri, NULL), HSMPOOL_ERR_USAGE);
 }
 
+/* p11-kit would drop what stands behind, and the URI match more than it says. */
+static void a_uri_with_an_empty_attribute_is_refused(void **state)
+{
+	static const char *const wrong[] = {
+		"pkcs11:;token=a",
+		"pkcs11:token=a;;object=b",
+		"pkcs11:token=a; ;id=%01",
+		"pkcs11:token=a;;",
+	};
+	(void)state;
+	for (size_t i = 0; i < HP_ARRAY_LEN(wrong); i++) {
+		struct hp_uri *uri = NULL;
+		hsmpool_error err = { 0 };
+		assert_status(hp_uri_parse(wrong[i], &uri, &err), HSMPOOL_ERR_USAGE);
+		assert_non_null(strstr(err.text, "empty attribute"));
+	}
+	HP_AUTO_URI struct hp_uri *last = parse("pkcs11:token=a;object=b;");
+	assert_non_null(last);
+}
+
 static void a_very_long_uri_is_handled(void **state)
 {
 	static char text[100000];
@@ -249,6 +269,7 @@ int main(void)
 		cmocka_unit_test(module_and_slot_parts_must_agree_too),
 		cmocka_unit_test(pin_and_module_are_refused_in_a_uri_without_being_shown),
 		cmocka_unit_test(what_is_no_uri_is_refused_with_an_example),
+		cmocka_unit_test(a_uri_with_an_empty_attribute_is_refused),
 		cmocka_unit_test(a_very_long_uri_is_handled),
 		cmocka_unit_test(what_is_written_selects_the_same_object),
 		cmocka_unit_test(only_what_is_known_is_written),
