@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* See keyed.h. Waits, retries and healing are hsmpool_mac()'s. */
+#include "pseudonym/keyed.h"
+#include <string.h>
+#include <hsmpool/crypto.h>
+#include "base/error.h"
+#include "base/memory.h"
+#include "base/secret.h"
+#include "crypto/key.h"
+
+#define SCHEME "hmac-sha256"
+
+hsmpool_status hp_keyed_begin(struct hp_text *input, const char *label,
+			      hsmpool_bytes domain, hsmpool_error *err)
+{
+	uint8_t domain_len[4];
+	hp_put_be32(domain_len, (uint32_t)domain.len);
+	HP_TRY(hp_text_append(input, label, strlen(label) + 1, err));
+	HP_TRY(hp_text_append(input, domain_len, sizeof(domain_len), err));
+	return hp_text_append(input, domain.data, domain.len, err);
+}
+
+hsmpool_status hp_keyed_mac(hsmpool *pool, hsmpool_key *key, const struct hp_text *input,
+			    uint8_t mac[HP_KEYED_LEN], hsmpool_deadline deadline,
+			    hsmpool_error *err)
+{
+	hsmpool_buf out = { mac, HP_KEYED_LEN, 0 };
+	return hsmpool_mac(pool, key, SCHEME, (hsmpool_bytes){ input->data, input->len },
+			   &out, deadline, err);
+}
+
+static hsmpool_status try_it(hsmpool *pool, hsmpool_key *key, struct hp_text *input,
+			     hsmpool_deadline deadline, hsmpool_error *err)
+{
+	uint8_t mac[HP_KEYED_LEN];
+	HP_TRY(hp_keyed_begin(input, HP_LABEL_TRIAL, (hsmpool_bytes){ NULL, 0 }, err));
+	HP_TRY(hp_keyed_mac(pool, key, input, mac, deadline, err));
+	hp_wipe(mac, sizeof(mac));
+	return HSMPOOL_OK;
+}
+
+hsmpool_status hp_keyed_check(hsmpool *pool, hsmpool_key *key, hsmpool_deadline deadline,
+			      hsmpool_error *err)
+{
+	struct hp_text input = { 0 };
+	hsmpool_key_info info = { .size = sizeof(info) };
+	HP_CHECK(key, err, HSMPOOL_ERR_KEY,
+		 "a pseudonym needs a key: a generic secret (MAC) key of the HSM");
+	hsmpool_status status = try_it(pool, key, &input, deadline, err);
+	hp_text_clear(&input);
+	HP_TRY(status);
+	HP_TRY(hsmpool_key_get_info(key, &info, deadline, err));
+	HP_CHECK(info.bits == 0 || info.bits >= HP_KEYED_BITS_MIN, err, HSMPOOL_ERR_KEY,
+		 "key '%s' has %u bits and could be guessed: %d are the least",
+		 hp_key_name(key), info.bits, HP_KEYED_BITS_MIN);
+	return HSMPOOL_OK;
+}
