@@ -110,8 +110,8 @@ static int start_parser(struct hp_csv *csv)
 
 bool hp_csv_is_delimiter(char delimiter)
 {
-	return delimiter != QUOTE && delimiter != CR && delimiter != LF &&
-	       delimiter != '\0';
+	return delimiter > 0 && delimiter < 0x7f && delimiter != QUOTE &&
+	       delimiter != CR && delimiter != LF;
 }
 
 struct hp_csv *hp_csv_new(char delimiter)

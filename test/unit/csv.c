@@ -338,6 +338,8 @@ static void quotes_and_line_ends_are_no_delimiters(void **state)
 	assert_false(hp_csv_is_delimiter('\r'));
 	assert_false(hp_csv_is_delimiter('\n'));
 	assert_false(hp_csv_is_delimiter('\0'));
+	assert_false(hp_csv_is_delimiter((char)0xef)); /* of a byte order mark */
+	assert_false(hp_csv_is_delimiter(0x7f));
 }
 
 int main(void)
