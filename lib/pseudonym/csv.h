@@ -51,8 +51,8 @@ enum hp_csv_step {
 
 struct hp_csv;
 
-/* Any ASCII character but a quote, CR and LF can be the delimiter. Other bytes are parts of
- * characters, and of the byte order mark. */
+/* Any ASCII character but a quote, CR and LF can be the delimiter. Other bytes are parts
+ * of characters, and of the byte order mark. */
 bool hp_csv_is_delimiter(char delimiter);
 
 /* NULL: no memory. What it held is wiped by hp_csv_free(). */
