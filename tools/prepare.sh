@@ -16,12 +16,12 @@
 # To build, and for the quick start.
 packages=(
 	gcc libc6-dev meson ninja-build pkg-config
-	libssl-dev libp11-kit-dev libinih-dev libcsv-dev libjson-c-dev libcmocka-dev
-	p11-kit softhsm2 scdoc
+	libssl-dev libp11-kit-dev libinih-dev libcsv-dev libzstd-dev libjson-c-dev
+	libcmocka-dev p11-kit softhsm2 scdoc
 )
 # What the tests need beside them.
 test_packages=(
-	g++ mandoc openssl python3-cryptography
+	g++ mandoc openssl python3-cryptography python3-zstandard
 	opensc libengine-pkcs11-openssl gnutls-bin openssh-client libnss3-tools nginx
 	p11-kit-modules
 )

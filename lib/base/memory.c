@@ -87,6 +87,14 @@ uint64_t hp_get_be64(const uint8_t *from)
 	return (uint64_t)hp_get_be32(from) << 32 | hp_get_be32(from + 4);
 }
 
+bool hp_bytes_are_zero(const uint8_t *bytes, size_t len)
+{
+	uint8_t any = 0;
+	for (size_t i = 0; i < len; i++)
+		any |= bytes[i];
+	return any == 0;
+}
+
 void hp_hex_encode(const uint8_t *from, size_t len, char *to)
 {
 	static const char digits[] = "0123456789abcdef";

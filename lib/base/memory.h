@@ -43,6 +43,9 @@ uint16_t hp_get_be16(const uint8_t *from);
 uint32_t hp_get_be32(const uint8_t *from);
 uint64_t hp_get_be64(const uint8_t *from);
 
+/* Whether there is nothing but zero bytes. */
+bool hp_bytes_are_zero(const uint8_t *bytes, size_t len);
+
 /* Lower-case hex, NUL-terminated; to has room for 2 * len + 1. */
 void hp_hex_encode(const uint8_t *from, size_t len, char *to);
 /* False unless text is an even number of hex digits that fit cap. */

@@ -73,14 +73,6 @@ static hsmpool_status check_kind(const uint8_t *bytes, hsmpool_error *err)
 	return HSMPOOL_OK;
 }
 
-static bool is_all_zero(const uint8_t *bytes, size_t len)
-{
-	uint8_t any = 0;
-	for (size_t i = 0; i < len; i++)
-		any |= bytes[i];
-	return any == 0;
-}
-
 hsmpool_status hp_fixed_part_decode(const uint8_t bytes[HP_FIXED_LEN],
 				    struct hp_fixed_part *out, hsmpool_error *err)
 {
@@ -92,7 +84,7 @@ hsmpool_status hp_fixed_part_decode(const uint8_t bytes[HP_FIXED_LEN],
 	HP_CHECK(hp_chunk_size_is_valid(mode, chunk_size), err, HSMPOOL_ERR_DATA,
 		 "the container's header is damaged: no chunk size %u", chunk_size);
 	HP_CHECK(mode != HP_MODE_DIRECT ||
-			 is_all_zero(bytes + AT_COMMITMENT, HP_HASH_LEN),
+			 hp_bytes_are_zero(bytes + AT_COMMITMENT, HP_HASH_LEN),
 		 err, HSMPOOL_ERR_DATA,
 		 "the container's header is damaged: a key commitment in direct mode");
 	*out = (struct hp_fixed_part){
