@@ -4,6 +4,7 @@
 #define HSMPOOL_HSMPOOL_H
 
 #include <hsmpool/config.h>
+#include <hsmpool/container.h>
 #include <hsmpool/crypto.h>
 #include <hsmpool/key.h>
 #include <hsmpool/log.h>

@@ -250,9 +250,8 @@ static hsmpool_status check_token(hsmpool_key *key, const char *uri_text,
 	return HSMPOOL_OK;
 }
 
-/* The URI of a key: itself, or that of the configured name. */
-static hsmpool_status which_uri(hsmpool *pool, const char *which, const char **uri,
-				const struct hp_key_options **named, hsmpool_error *err)
+hsmpool_status hp_key_which(hsmpool *pool, const char *which, const char **uri,
+			    const struct hp_key_options **named, hsmpool_error *err)
 {
 	*named = NULL;
 	*uri = which;
@@ -309,7 +308,7 @@ hsmpool_status hp_key_new(hsmpool *pool, const char *which, hsmpool_key **out,
 	const char *uri_text;
 
 	*out = NULL;
-	HP_TRY(which_uri(pool, which, &uri_text, &named, err));
+	HP_TRY(hp_key_which(pool, which, &uri_text, &named, err));
 	hsmpool_key *key = calloc(1, sizeof(*key));
 	HP_CHECK(key, err, HSMPOOL_ERR_SYSTEM, "open a key: no memory");
 	key->pool = pool;

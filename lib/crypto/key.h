@@ -62,6 +62,11 @@ enum hp_sign_retry hp_key_sign_retry(const hsmpool_key *key);
 /* Each use is counted or limited: nothing that was submitted is ever repeated. */
 bool hp_key_is_counting(const hsmpool_key *key);
 
+/* What selects a key, from what a user names it by: which itself if it is a URI (*named
+ * is NULL then), or the uri of [key WHICH]. */
+hsmpool_status hp_key_which(hsmpool *pool, const char *which, const char **uri,
+			    const struct hp_key_options **named, hsmpool_error *err);
+
 /* The public half as an OpenSSL key (cached in the key; the caller owns a reference of
  * its own): for offload-public, PEM export and RSA recipients. */
 struct evp_pkey_st;

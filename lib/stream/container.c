@@ -23,6 +23,12 @@ enum {
 	AT_COMMITMENT = 64,
 };
 
+bool hp_container_begins(const uint8_t *bytes, size_t len)
+{
+	size_t compared = len < HP_MAGIC_LEN ? len : HP_MAGIC_LEN;
+	return compared > 0 && memcmp(bytes, magic, compared) == 0;
+}
+
 bool hp_chunk_size_is_valid(enum hp_container_mode mode, uint32_t chunk_size)
 {
 	uint32_t max =
@@ -76,7 +82,7 @@ static hsmpool_status check_kind(const uint8_t *bytes, hsmpool_error *err)
 hsmpool_status hp_fixed_part_decode(const uint8_t bytes[HP_FIXED_LEN],
 				    struct hp_fixed_part *out, hsmpool_error *err)
 {
-	HP_CHECK(memcmp(bytes, magic, HP_MAGIC_LEN) == 0, err, HSMPOOL_ERR_DATA,
+	HP_CHECK(hp_container_begins(bytes, HP_FIXED_LEN), err, HSMPOOL_ERR_DATA,
 		 "the input is not an hsmpool container");
 	HP_TRY(check_kind(bytes, err));
 	enum hp_container_mode mode = bytes[AT_MODE];
@@ -131,7 +137,7 @@ static hsmpool_status read_magic(struct hp_source *source, struct hp_container *
 			      err));
 	HP_CHECK(c->raw_len > 0, err, HSMPOOL_ERR_DATA,
 		 "the input is empty, not an hsmpool container");
-	HP_CHECK(memcmp(c->raw, magic, c->raw_len) == 0, err, HSMPOOL_ERR_DATA,
+	HP_CHECK(hp_container_begins(c->raw, c->raw_len), err, HSMPOOL_ERR_DATA,
 		 "the input is not an hsmpool container");
 	return HSMPOOL_OK;
 }

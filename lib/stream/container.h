@@ -84,6 +84,8 @@ hsmpool_status hp_context_hash(const uint8_t id[HP_CONTAINER_ID_LEN], const char
 hsmpool_status hp_header_hash(const struct hp_container *container,
 			      uint8_t out[HP_HASH_LEN], hsmpool_error *err);
 
+/* Whether these bytes, as far as there are any, begin as a container does. */
+bool hp_container_begins(const uint8_t *bytes, size_t len);
 /* The smallest and largest chunk that a mode allows. */
 bool hp_chunk_size_is_valid(enum hp_container_mode mode, uint32_t chunk_size);
 /* How many chunks a container may have: 2^24 direct; 2^32 or 2^52 bytes envelope. */

@@ -223,6 +223,29 @@ bool hp_recipient_is_rsa(const struct hp_recipient *recipient)
 	return recipient->type == HP_RECIPIENT_RSA_OAEP;
 }
 
+bool hp_checks_differ(hsmpool_bytes a, hsmpool_bytes b)
+{
+	size_t len = a.len < b.len ? a.len : b.len;
+	return len > 0 && memcmp(a.data, b.data, len) != 0;
+}
+
+static bool bytes_equal(hsmpool_bytes a, hsmpool_bytes b)
+{
+	return a.len > 0 && a.len == b.len && memcmp(a.data, b.data, a.len) == 0;
+}
+
+bool hp_recipients_are_one_key(const struct hp_recipient *a, const struct hp_recipient *b)
+{
+	if (!hp_recipient_is_known(a) || !hp_recipient_is_known(b) ||
+	    hp_recipient_is_rsa(a) != hp_recipient_is_rsa(b) ||
+	    hp_checks_differ(a->check, b->check))
+		return false;
+	if (hp_recipient_is_rsa(a) && bytes_equal(a->check, b->check))
+		return true;
+	bool have_ids = a->id.len > 0 && b->id.len > 0;
+	return have_ids ? bytes_equal(a->id, b->id) : bytes_equal(a->label, b->label);
+}
+
 /* ---- for people ---- */
 
 /* snprintf that goes on where the last one ended and never past cap. */
@@ -250,17 +273,51 @@ static void append_hex(char *out, size_t cap, size_t *len, const char *name,
 }
 
 /* Nothing that moves a cursor, ends a line or ends a quote comes through. */
+static void append_printable(char *out, size_t cap, size_t *len, hsmpool_bytes text)
+{
+	for (size_t i = 0; i < text.len; i++) {
+		uint8_t c = text.data[i];
+		bool is_plain = c >= 0x20 && c < 0x7f && c != '\'' && c != '\\';
+		append(out, cap, len, is_plain ? "%c" : "\\x%02x", c);
+	}
+}
+
 static void append_label(char *out, size_t cap, size_t *len, hsmpool_bytes label)
 {
 	if (label.len == 0)
 		return;
 	append(out, cap, len, " label='");
-	for (size_t i = 0; i < label.len; i++) {
-		uint8_t c = label.data[i];
-		bool is_plain = c >= 0x20 && c < 0x7f && c != '\'' && c != '\\';
-		append(out, cap, len, is_plain ? "%c" : "\\x%02x", c);
-	}
+	append_printable(out, cap, len, label);
 	append(out, cap, len, "'");
+}
+
+void hp_recipient_label(const struct hp_recipient *recipient, char *out, size_t cap)
+{
+	size_t len = 0;
+	out[0] = '\0';
+	append_printable(out, cap, &len, recipient->label);
+}
+
+void hp_recipient_kind(const struct hp_recipient *recipient, char *out, size_t cap)
+{
+	static const char *const kinds[] = {
+		[HP_RECIPIENT_AES_GCM] = "aes-gcm", [HP_RECIPIENT_AES_KW] = "aes-kw",
+		[HP_RECIPIENT_AES_KWP] = "aes-kwp", [HP_RECIPIENT_RSA_OAEP] = "rsa-oaep",
+		[HP_RECIPIENT_DIRECT] = "direct",
+	};
+	static const char *const hashes[] = {
+		[HP_OAEP_SHA1] = "sha1",
+		[HP_OAEP_SHA256] = "sha256",
+		[HP_OAEP_SHA384] = "sha384",
+		[HP_OAEP_SHA512] = "sha512",
+	};
+	if (!hp_recipient_is_known(recipient))
+		snprintf(out, cap, "type-%u", recipient->type);
+	else if (hp_recipient_is_rsa(recipient))
+		snprintf(out, cap, "%s-%s", kinds[recipient->type],
+			 hashes[recipient->parameter]);
+	else
+		snprintf(out, cap, "%s", kinds[recipient->type]);
 }
 
 void hp_recipient_describe(const struct hp_recipient *recipient, char *out, size_t cap)

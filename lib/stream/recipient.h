@@ -77,6 +77,19 @@ hsmpool_status hp_recipients_decode(const uint8_t *part, size_t len, bool is_dir
 bool hp_recipient_is_known(const struct hp_recipient *recipient);
 bool hp_recipient_is_rsa(const struct hp_recipient *recipient);
 
+/* Check values are compared as far as both sides have one. */
+bool hp_checks_differ(hsmpool_bytes a, hsmpool_bytes b);
+/* Whether two entries name one key: of one kind, without differing check values, and
+ * with the same id, or, where one of them has none, the same label. The same RSA key
+ * under two ids is one. */
+bool hp_recipients_are_one_key(const struct hp_recipient *a,
+			       const struct hp_recipient *b);
+
+/* How the data key is wrapped for it: "aes-gcm", "rsa-oaep-sha256", "type-9". */
+void hp_recipient_kind(const struct hp_recipient *recipient, char *out, size_t cap);
+/* Its label, printable whatever the bytes are: others, quotes and backslashes as \xNN. */
+void hp_recipient_label(const struct hp_recipient *recipient, char *out, size_t cap);
+
 /* "aes key id=0a0b label=backup check=1a2b3c": printable whatever the bytes are, cut
  * at cap, NUL-terminated. */
 void hp_recipient_describe(const struct hp_recipient *recipient, char *out, size_t cap);

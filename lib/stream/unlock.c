@@ -18,18 +18,11 @@ static bool bytes_equal(hsmpool_bytes a, hsmpool_bytes b)
 	return a.len > 0 && a.len == b.len && memcmp(a.data, b.data, a.len) == 0;
 }
 
-/* Check values are compared as far as both sides have one. */
-static bool checks_differ(hsmpool_bytes a, hsmpool_bytes b)
-{
-	size_t len = a.len < b.len ? a.len : b.len;
-	return len > 0 && memcmp(a.data, b.data, len) != 0;
-}
-
 static bool may_be(const struct hp_recipient *recipient, const struct hp_recipient *key)
 {
 	return hp_recipient_is_known(recipient) &&
 	       hp_recipient_is_rsa(recipient) == hp_recipient_is_rsa(key) &&
-	       !checks_differ(recipient->check, key->check);
+	       !hp_checks_differ(recipient->check, key->check);
 }
 
 /* Its name says so: a failure to unwrap is then the container's fault. */
@@ -68,7 +61,7 @@ static int note_candidate(void *user, const hsmpool_key_info *info)
 	const hsmpool_bytes check = { info->check_value, info->check_value_len };
 	if (strcmp(info->type, is_rsa ? "rsa" : "aes") != 0)
 		return 0;
-	if (!is_rsa && checks_differ(search->recipient->check, check))
+	if (!is_rsa && hp_checks_differ(search->recipient->check, check))
 		return 0;
 	memcpy(search->uri[search->count], info->uri, sizeof(info->uri));
 	return ++search->count == HP_CANDIDATES_MAX;
