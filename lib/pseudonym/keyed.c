@@ -29,29 +29,30 @@ hsmpool_status hp_keyed_mac(hsmpool *pool, hsmpool_key *key, const struct hp_tex
 			   &out, deadline, err);
 }
 
-static hsmpool_status try_it(hsmpool *pool, hsmpool_key *key, struct hp_text *input,
-			     hsmpool_deadline deadline, hsmpool_error *err)
+static hsmpool_status check_bits(hsmpool_key *key, hsmpool_deadline deadline,
+				 hsmpool_error *err)
 {
-	uint8_t mac[HP_KEYED_LEN];
-	HP_TRY(hp_keyed_begin(input, HP_LABEL_TRIAL, (hsmpool_bytes){ NULL, 0 }, err));
-	HP_TRY(hp_keyed_mac(pool, key, input, mac, deadline, err));
-	hp_wipe(mac, sizeof(mac));
+	hsmpool_key_info info = { .size = sizeof(info) };
+	HP_TRY(hsmpool_key_get_info(key, &info, deadline, err));
+	HP_CHECK(info.bits == 0 || info.bits >= HP_KEYED_BITS_MIN, err, HSMPOOL_ERR_KEY,
+		 "key '%s' has %u bits and could be guessed: use one of %d or more",
+		 hp_key_name(key), info.bits, HP_KEYED_BITS_MIN);
 	return HSMPOOL_OK;
 }
 
 hsmpool_status hp_keyed_check(hsmpool *pool, hsmpool_key *key, hsmpool_deadline deadline,
 			      hsmpool_error *err)
 {
+	const hsmpool_bytes no_domain = { NULL, 0 };
 	struct hp_text input = { 0 };
-	hsmpool_key_info info = { .size = sizeof(info) };
+	uint8_t mac[HP_KEYED_LEN];
 	HP_CHECK(key, err, HSMPOOL_ERR_KEY,
 		 "a pseudonym needs a key: a generic secret (MAC) key of the HSM");
-	hsmpool_status status = try_it(pool, key, &input, deadline, err);
+	HP_TRY(check_bits(key, deadline, err));
+	hsmpool_status status = hp_keyed_begin(&input, HP_LABEL_TRIAL, no_domain, err);
+	if (status == HSMPOOL_OK)
+		status = hp_keyed_mac(pool, key, &input, mac, deadline, err);
 	hp_text_clear(&input);
-	HP_TRY(status);
-	HP_TRY(hsmpool_key_get_info(key, &info, deadline, err));
-	HP_CHECK(info.bits == 0 || info.bits >= HP_KEYED_BITS_MIN, err, HSMPOOL_ERR_KEY,
-		 "key '%s' has %u bits and could be guessed: %d are the least",
-		 hp_key_name(key), info.bits, HP_KEYED_BITS_MIN);
-	return HSMPOOL_OK;
+	hp_wipe(mac, sizeof(mac));
+	return status;
 }
