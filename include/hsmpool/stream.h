@@ -2,10 +2,16 @@
 /*
  * Data of any length into a container and back: docs/format.md.
  *
- * Memory is bounded by the chunk size, whatever the length. On decryption, data is
+ * Several threads encrypt or decrypt; the order stays. Memory is bounded, whatever the
+ * length: about 32 MiB of chunks, or one chunk if that is larger. On decryption, data is
  * handed to the writer only chunk by chunk after each was verified; a truncated,
  * reordered, spliced or altered container is an error before the bad chunk's first
  * byte is released, and the caller must treat what it received before as incomplete.
+ *
+ * The caller's functions are called in the calling thread only. While its reader waits
+ * for input, chunks that are done wait too: what a slow source gave may come out only
+ * when the next chunk is there, or the end. All threads have ended, and all sessions are
+ * back in the pool, when a function here returns.
  */
 #ifndef HSMPOOL_STREAM_H
 #define HSMPOOL_STREAM_H
@@ -32,6 +38,15 @@ typedef enum hsmpool_stream_mode {
 	HSMPOOL_STREAM_DIRECT = 1,   /* every chunk through the HSM's key */
 } hsmpool_stream_mode;
 
+/* What went through so far. */
+typedef struct hsmpool_stream_totals {
+	size_t size; /* set to sizeof(hsmpool_stream_totals) before the call */
+	uint64_t plain_bytes;
+	uint64_t container_bytes; /* header and all */
+	uint64_t chunks;
+	uint32_t threads; /* that were allowed to work at once */
+} hsmpool_stream_totals;
+
 typedef struct hsmpool_stream_options {
 	size_t size; /* sizeof(hsmpool_stream_options) */
 	hsmpool_stream_mode mode;
@@ -43,6 +58,15 @@ typedef struct hsmpool_stream_options {
 	 * stream with HSMPOOL_ERR_CLOSED. NULL: not asked. */
 	int (*progress)(void *user, uint64_t bytes);
 	void *progress_user;
+	/* How many chunks are worked on at once, 1 to 64; 1 starts no thread. 0: in
+	 * envelope mode the processors that this thread may run on, in direct mode the
+	 * sessions that the pool may have. Fewer where chunks are large. */
+	uint32_t threads;
+	hsmpool_stream_totals *totals; /* kept current; NULL: not wanted */
+	/* The rest is for the functions with descriptors. */
+	int stop_fd;             /* stop with HSMPOOL_ERR_CLOSED when readable; 0: none */
+	const char *input_name;  /* in errors; NULL: "the input" */
+	const char *output_name; /* NULL: "the output" */
 } hsmpool_stream_options;
 
 /*
@@ -51,7 +75,9 @@ typedef struct hsmpool_stream_options {
  * keys: 1 to 16 recipients in envelope mode (AES keys and RSA public keys may be
  * mixed; each alone opens the container), exactly 1 AES key in direct mode.
  * options NULL: envelope with the defaults. deadline bounds each wait for a session,
- * not the whole stream. After an error what was written is not a container.
+ * not the whole stream; one that has passed leaves the work to the calling thread, for
+ * threads may have to wait for each other. After an error what was written is not a
+ * container.
  *
  * An AES key that may encrypt wraps the data key by AES-GCM, one that may only wrap by
  * AES-KW or AES-KWP; RSA keys do by OAEP. In direct mode every chunk is one of the 2^32
@@ -72,8 +98,7 @@ hsmpool_stream_encrypt(hsmpool *pool, hsmpool_key *const *keys, size_t key_count
  * hsmpool_stream_decrypt - the way back.
  *
  * key NULL: the recipients named in the header are looked for on the pool's token.
- * Of options only context and progress are used. deadline bounds each wait for a
- * session, not the whole stream.
+ * Of options mode and chunk_size are not used. deadline as above.
  *
  * HSMPOOL_ERR_DATA  not a container, or not whole, or altered, or another context
  * HSMPOOL_ERR_KEY   key, or every key of this token, is none of the recipients, which
@@ -83,6 +108,31 @@ HSMPOOL_API HSMPOOL_CHECK hsmpool_status hsmpool_stream_decrypt(
 	hsmpool *pool, hsmpool_key *key, const hsmpool_stream_options *options,
 	hsmpool_read_fn read, void *read_user, hsmpool_write_fn write, void *write_user,
 	hsmpool_deadline deadline, hsmpool_error *err);
+
+/*
+ * hsmpool_stream_encrypt_fd, hsmpool_stream_decrypt_fd - from one file descriptor to
+ * another: files, pipes, sockets, terminals, blocking or not.
+ *
+ * in is read from where it stands to its end. Where it is a regular file, the threads
+ * read their chunks themselves; what was appended since the start is read too, and a file
+ * that became shorter is an error. Afterwards it stands behind what was read. out is
+ * written from where it stands, and neither synced nor closed.
+ *
+ * With options->stop_fd a pipe, or an eventfd, ends the stream from a signal handler or
+ * another thread. It is looked at before each read and write and while they wait; a write
+ * that blocks ends only by a signal (without SA_RESTART), or if out is O_NONBLOCK.
+ *
+ * HSMPOOL_ERR_SYSTEM  reading or writing failed; err->sys_errno says why
+ * HSMPOOL_ERR_CLOSED  stop_fd, or progress, stopped it
+ * The others as above.
+ */
+HSMPOOL_API HSMPOOL_CHECK hsmpool_status
+hsmpool_stream_encrypt_fd(hsmpool *pool, hsmpool_key *const *keys, size_t key_count,
+			  const hsmpool_stream_options *options, int in, int out,
+			  hsmpool_deadline deadline, hsmpool_error *err);
+HSMPOOL_API HSMPOOL_CHECK hsmpool_status hsmpool_stream_decrypt_fd(
+	hsmpool *pool, hsmpool_key *key, const hsmpool_stream_options *options, int in,
+	int out, hsmpool_deadline deadline, hsmpool_error *err);
 
 #ifdef __cplusplus
 }

@@ -5,6 +5,7 @@
  */
 #include "stream/chunk.h"
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 #include <openssl/evp.h>
 #include "base/error.h"
@@ -182,6 +183,30 @@ hsmpool_status hp_chunk_open(struct hp_chunk_cipher *cipher,
 		return HSMPOOL_OK;
 	hp_wipe(data, len);
 	return hp_chunk_not_verified(index, err);
+}
+
+hsmpool_status hp_chunk_worker_new(const struct hp_chunk_aad *aad,
+				   const uint8_t *payload_key, bool is_sealing,
+				   struct hp_chunk_worker **out, hsmpool_error *err)
+{
+	struct hp_chunk_worker *worker = calloc(1, sizeof(*worker));
+	HP_CHECK(worker, err, HSMPOOL_ERR_SYSTEM, "no memory for a thread");
+	worker->aad = *aad;
+	hsmpool_status status = HSMPOOL_OK;
+	if (payload_key)
+		status = hp_chunk_cipher_init(&worker->cipher, payload_key, is_sealing,
+					      err);
+	if (status == HSMPOOL_OK)
+		*out = worker;
+	else
+		free(worker);
+	return status;
+}
+
+void hp_chunk_worker_free(struct hp_chunk_worker *worker)
+{
+	hp_chunk_cipher_clear(&worker->cipher);
+	free(worker);
 }
 
 hsmpool_status hp_chunk_not_verified(uint64_t index, hsmpool_error *err)

@@ -73,6 +73,17 @@ hsmpool_status hp_chunk_open(struct hp_chunk_cipher *cipher,
 			     uint8_t *data, size_t len,
 			     const uint8_t tag[HP_CHUNK_TAG_LEN], hsmpool_error *err);
 
+/* What a thread needs to seal or open chunks: its own cipher and additional data. */
+struct hp_chunk_worker {
+	struct hp_chunk_cipher cipher; /* envelope mode */
+	struct hp_chunk_aad aad;
+};
+/* payload_key NULL: direct mode. *out is freed with hp_chunk_worker_free(). */
+hsmpool_status hp_chunk_worker_new(const struct hp_chunk_aad *aad,
+				   const uint8_t *payload_key, bool is_sealing,
+				   struct hp_chunk_worker **out, hsmpool_error *err);
+void hp_chunk_worker_free(struct hp_chunk_worker *worker);
+
 /* The one text for every chunk that fails to authenticate, in both modes. */
 hsmpool_status hp_chunk_not_verified(uint64_t index, hsmpool_error *err);
 

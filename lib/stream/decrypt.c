@@ -3,8 +3,12 @@
  * hsmpool_stream_decrypt: header, key, then chunk after chunk to the proven end.
  *
  * Owns: the rule that nothing is written that is not verified: a chunk goes to the
- * writer after its tag fitted, the last one after nothing was found behind it. Memory:
- * one frame and the next one's head, and in direct mode one chunk of plaintext.
+ * writer after its tag fitted, the last one after nothing was found behind it. Heads are
+ * read in order; the rest of a chunk of a file by the thread that opens it.
+ *
+ * Locking: none. What the threads share, struct decryption, is not changed while they
+ * run but for the calling thread's own fields, which they do not look at; the key is
+ * chosen before there are threads.
  */
 #include <hsmpool/stream.h>
 #include <inttypes.h>
@@ -19,35 +23,51 @@
 #include "pool/pool.h"
 #include "stream/chunk.h"
 #include "stream/container.h"
+#include "stream/descriptor.h"
+#include "stream/pipeline.h"
+#include "stream/plan.h"
 #include "stream/schedule.h"
 #include "stream/unlock.h"
 
 struct decryption {
 	hsmpool *pool;
-	hsmpool_key *key; /* the caller's, or NULL */
+	hsmpool_key *key; /* the caller's, or NULL; direct mode: the one of the chunks */
 	hsmpool_deadline deadline;
 	hsmpool_stream_options options;
-	struct hp_source source;
-	struct hp_sink sink;
 
 	struct hp_container *container;
 	struct hp_secret *secret;     /* struct hp_keys; NULL in direct mode */
 	struct hp_key_set candidates; /* direct mode without a key given */
-	struct hp_chunk_cipher cipher;
 	struct hp_chunk_aad aad;
-	uint8_t *in;
-	size_t in_cap;
-	size_t in_len;
-	uint8_t *plain; /* direct mode */
-	size_t plain_cap;
-	size_t in_touched;
+
+	/* the calling thread's */
+	struct hp_source source;
+	struct hp_sink sink;
+	hsmpool_stream_totals totals;
+};
+
+/* One in flight. */
+struct chunk {
+	uint8_t *frame;
+	size_t frame_len;
+	uint8_t *plain; /* the body in the frame; direct mode: of its own */
+	size_t plain_touched;
+	struct hp_chunk_head head;
 	uint64_t index;
-	uint64_t bytes;
+	bool is_claimed; /* behind its head not read yet: it is in the source's file */
+	off_t at;
 };
 
 static bool is_direct(const struct decryption *d)
 {
 	return d->container->fixed.mode == HP_MODE_DIRECT;
+}
+
+/* Of a chunk's own buffer for plaintext, in direct mode: some tokens want the tag's room
+ * too. */
+static size_t plain_cap(const struct decryption *d)
+{
+	return (size_t)d->container->fixed.chunk_size + HP_CHUNK_TAG_LEN;
 }
 
 /* ---- header and key ---- */
@@ -80,6 +100,8 @@ static hsmpool_status find_direct_key(struct decryption *d, hsmpool_error *err)
 			       &d->candidates, err));
 	if (d->candidates.count == 0)
 		return hp_unlock_not_found(d->container, NULL, err);
+	if (d->candidates.count == 1)
+		d->key = d->candidates.at[0];
 	return HSMPOOL_OK;
 }
 
@@ -88,82 +110,149 @@ static hsmpool_status find_data_key(struct decryption *d, hsmpool_error *err)
 	d->secret = hp_keys_new();
 	HP_CHECK(d->secret, err, HSMPOOL_ERR_SYSTEM, "no memory for a data key");
 	struct hp_keys *keys = hp_keys_in(d->secret);
-	HP_TRY(hp_unlock(d->pool, d->key, d->container, keys, d->deadline, err));
-	return hp_chunk_cipher_init(&d->cipher, keys->payload, false, err);
+	return hp_unlock(d->pool, d->key, d->container, keys, d->deadline, err);
 }
 
-/* ---- chunks ---- */
+/* ---- chunks: any thread ---- */
 
-static hsmpool_status make_buffers(struct decryption *d, hsmpool_error *err)
+static hsmpool_status new_worker(void *job, void **out, hsmpool_error *err)
 {
-	uint32_t chunk_size = d->container->fixed.chunk_size;
-	d->in_cap = hp_chunk_frame_len(d->container->fixed.mode, chunk_size) +
-		    HP_CHUNK_HEAD_LEN;
-	d->in = malloc(d->in_cap);
-	if (is_direct(d)) {
-		d->plain_cap = (size_t)chunk_size + HP_CHUNK_TAG_LEN;
-		d->plain = malloc(d->plain_cap);
-	}
-	HP_CHECK(d->in && (d->plain || !is_direct(d)), err, HSMPOOL_ERR_SYSTEM,
-		 "no memory for chunks of %u bytes", chunk_size);
+	const struct decryption *d = job;
+	struct hp_chunk_worker *worker = NULL;
+	const uint8_t *key = is_direct(d) ? NULL : hp_keys_in(d->secret)->payload;
+	HP_TRY(hp_chunk_worker_new(&d->aad, key, false, &worker, err));
+	*out = worker;
 	return HSMPOOL_OK;
 }
 
-static hsmpool_status cut_short(const struct decryption *d, hsmpool_error *err)
+static void free_worker(void *job, void *worker)
 {
-	return hp_fail(err, HSMPOOL_ERR_DATA,
-		       "the container is cut %s chunk %" PRIu64 ": its end is missing",
-		       d->in_len == 0 ? "before" : "inside", d->index);
+	(void)job;
+	hp_chunk_worker_free(worker);
 }
 
-static hsmpool_status fill(struct decryption *d, size_t need, hsmpool_error *err)
+static hsmpool_status read_claimed(const struct decryption *d, struct chunk *chunk,
+				   hsmpool_error *err)
 {
-	HP_TRY(hp_source_fill(&d->source, d->in, d->in_cap, need, &d->in_len, err));
-	if (d->in_len > d->in_touched)
-		d->in_touched = d->in_len;
-	return HSMPOOL_OK;
+	if (!chunk->is_claimed)
+		return HSMPOOL_OK;
+	chunk->is_claimed = false;
+	return hp_file_read_at(d->source.file, chunk->at,
+			       chunk->frame + HP_CHUNK_HEAD_LEN,
+			       chunk->frame_len - HP_CHUNK_HEAD_LEN, err);
 }
 
-/* A whole frame into d->in; behind the last one there must be the end. */
-static hsmpool_status read_frame(struct decryption *d, struct hp_chunk_head *head,
-				 size_t *frame_len, hsmpool_error *err)
-{
-	HP_TRY(fill(d, HP_CHUNK_HEAD_LEN, err));
-	if (d->in_len < HP_CHUNK_HEAD_LEN)
-		return cut_short(d, err);
-	HP_TRY(hp_chunk_head_decode(d->in, &d->container->fixed, d->index, head, err));
-	*frame_len = hp_chunk_frame_len(d->container->fixed.mode, head->body_len);
-	HP_TRY(fill(d, *frame_len + (head->is_last ? 1 : 0), err));
-	if (d->in_len < *frame_len)
-		return cut_short(d, err);
-	HP_CHECK(!head->is_last || d->in_len == *frame_len, err, HSMPOOL_ERR_DATA,
-		 "the container has bytes after its last chunk, %" PRIu64, d->index);
-	return HSMPOOL_OK;
-}
-
-static hsmpool_status decrypt_with(struct decryption *d, hsmpool_key *key,
-				   size_t frame_len, size_t plain_len, hsmpool_error *err)
+static hsmpool_status open_direct(const struct decryption *d, hsmpool_key *key,
+				  struct hp_chunk_aad *aad, struct chunk *chunk,
+				  hsmpool_error *err)
 {
 	const hsmpool_params params = { .size = sizeof(params),
-					.aad = { d->aad.bytes, d->aad.len } };
-	const hsmpool_bytes sealed = { d->in + HP_CHUNK_HEAD_LEN,
-				       frame_len - HP_CHUNK_HEAD_LEN };
-	hsmpool_buf out = { d->plain, d->plain_cap, 0 };
+					.aad = { aad->bytes, aad->len } };
+	const hsmpool_bytes sealed = { chunk->frame + HP_CHUNK_HEAD_LEN,
+				       chunk->frame_len - HP_CHUNK_HEAD_LEN };
+	hsmpool_buf out = { chunk->plain, plain_cap(d), 0 };
+	hp_chunk_aad_set(aad, chunk->index, chunk->frame);
 	hsmpool_status status = hsmpool_decrypt(d->pool, key, "aes-gcm", &params, sealed,
 						&out, d->deadline, err);
-	if (status == HSMPOOL_ERR_DATA || (status == HSMPOOL_OK && out.len != plain_len))
-		return hp_chunk_not_verified(d->index, err);
+	if (status == HSMPOOL_ERR_DATA ||
+	    (status == HSMPOOL_OK && out.len != chunk->head.plain_len))
+		return hp_chunk_not_verified(chunk->index, err);
 	return status;
 }
 
-/* The first of the candidates that opens the first chunk is the key from then on. */
-static hsmpool_status choose_and_decrypt(struct decryption *d, size_t frame_len,
-					 size_t plain_len, hsmpool_error *err)
+static hsmpool_status open_chunk(void *job, void *worker, void *slot, hsmpool_error *err)
 {
+	const struct decryption *d = job;
+	struct hp_chunk_worker *own = worker;
+	struct chunk *chunk = slot;
+	HP_TRY(read_claimed(d, chunk, err));
+	if (is_direct(d))
+		return open_direct(d, d->key, &own->aad, chunk, err);
+	hp_chunk_aad_set(&own->aad, chunk->index, chunk->frame);
+	return hp_chunk_open(&own->cipher, &own->aad, chunk->index, chunk->head.is_last,
+			     chunk->plain, chunk->head.body_len,
+			     chunk->plain + chunk->head.body_len, err);
+}
+
+/* ---- chunks: the calling thread ---- */
+
+static hsmpool_status new_chunk(void *job, void **out, hsmpool_error *err)
+{
+	const struct decryption *d = job;
+	uint32_t chunk_size = d->container->fixed.chunk_size;
+	struct chunk *chunk = calloc(1, sizeof(*chunk));
+	if (chunk)
+		chunk->frame =
+			malloc(hp_chunk_frame_len(d->container->fixed.mode, chunk_size));
+	if (chunk && chunk->frame)
+		chunk->plain = is_direct(d) ? malloc(plain_cap(d))
+					    : chunk->frame + HP_CHUNK_HEAD_LEN;
+	*out = chunk;
+	if (chunk && chunk->plain)
+		return HSMPOOL_OK;
+	if (chunk)
+		free(chunk->frame);
+	free(chunk);
+	return hp_fail(err, HSMPOOL_ERR_SYSTEM, "no memory for chunks of %u bytes",
+		       chunk_size);
+}
+
+static void free_chunk(void *job, void *slot)
+{
+	const struct decryption *d = job;
+	struct chunk *chunk = slot;
+	hp_wipe(chunk->plain, chunk->plain_touched);
+	if (is_direct(d))
+		free(chunk->plain);
+	free(chunk->frame);
+	free(chunk);
+}
+
+static hsmpool_status cut_short(uint64_t index, bool is_begun, hsmpool_error *err)
+{
+	return hp_fail(err, HSMPOOL_ERR_DATA,
+		       "the container is cut %s chunk %" PRIu64 ": its end is missing",
+		       is_begun ? "inside" : "before", index);
+}
+
+/* *have bytes of the frame are read; until there are need. */
+static hsmpool_status read_frame_to(struct decryption *d, struct chunk *chunk,
+				    size_t need, size_t *have, hsmpool_error *err)
+{
+	HP_TRY(hp_source_fill(&d->source, chunk->frame, need, need, have, err));
+	return *have == need ? HSMPOOL_OK : cut_short(chunk->index, *have > 0, err);
+}
+
+/* What is behind the head, unless it is left to the thread that opens it. */
+static hsmpool_status read_rest(struct decryption *d, struct chunk *chunk,
+				hsmpool_error *err)
+{
+	bool is_at_end = false;
+	size_t have = HP_CHUNK_HEAD_LEN;
+	chunk->is_claimed =
+		!chunk->head.is_last &&
+		hp_source_claim(&d->source, chunk->frame_len - have, &chunk->at);
+	if (chunk->is_claimed)
+		return HSMPOOL_OK;
+	HP_TRY(read_frame_to(d, chunk, chunk->frame_len, &have, err));
+	if (!chunk->head.is_last)
+		return HSMPOOL_OK;
+	HP_TRY(hp_source_is_at_end(&d->source, &is_at_end, err));
+	HP_CHECK(is_at_end, err, HSMPOOL_ERR_DATA,
+		 "the container has bytes after its last chunk, %" PRIu64, chunk->index);
+	return HSMPOOL_OK;
+}
+
+/* Which of several keys made the container? The first that opens its first chunk. */
+static hsmpool_status choose_key(struct decryption *d, struct chunk *chunk,
+				 hsmpool_error *err)
+{
+	struct hp_chunk_aad aad = d->aad;
 	hsmpool_status status = HSMPOOL_ERR_KEY;
+	HP_TRY(read_claimed(d, chunk, err));
 	for (size_t i = 0; i < d->candidates.count; i++) {
 		hsmpool_key *key = d->candidates.at[i];
-		status = decrypt_with(d, key, frame_len, plain_len, err);
+		status = open_direct(d, key, &aad, chunk, err);
 		if (status == HSMPOOL_OK)
 			d->key = key;
 		if (status != HSMPOOL_ERR_DATA && status != HSMPOOL_ERR_KEY)
@@ -172,67 +261,93 @@ static hsmpool_status choose_and_decrypt(struct decryption *d, size_t frame_len,
 	return status;
 }
 
-static hsmpool_status open_frame(struct decryption *d, const struct hp_chunk_head *head,
-				 size_t frame_len, uint8_t **plain, hsmpool_error *err)
+static hsmpool_status fill_chunk(void *job, void *slot, uint64_t index, bool *is_last,
+				 hsmpool_error *err)
 {
-	hp_chunk_aad_set(&d->aad, d->index, d->in);
-	if (is_direct(d)) {
-		*plain = d->plain;
-		if (!d->key)
-			return choose_and_decrypt(d, frame_len, head->plain_len, err);
-		return decrypt_with(d, d->key, frame_len, head->plain_len, err);
-	}
-	*plain = d->in + HP_CHUNK_HEAD_LEN;
-	return hp_chunk_open(&d->cipher, &d->aad, d->index, head->is_last, *plain,
-			     head->body_len, *plain + head->body_len, err);
+	struct decryption *d = job;
+	struct chunk *chunk = slot;
+	size_t have = 0;
+	chunk->index = index;
+	HP_TRY(read_frame_to(d, chunk, HP_CHUNK_HEAD_LEN, &have, err));
+	HP_TRY(hp_chunk_head_decode(chunk->frame, &d->container->fixed, index,
+				    &chunk->head, err));
+	chunk->frame_len =
+		hp_chunk_frame_len(d->container->fixed.mode, chunk->head.body_len);
+	if (chunk->head.plain_len > chunk->plain_touched)
+		chunk->plain_touched = chunk->head.plain_len;
+	HP_TRY(read_rest(d, chunk, err));
+	*is_last = chunk->head.is_last;
+	return is_direct(d) && !d->key ? choose_key(d, chunk, err) : HSMPOOL_OK;
 }
 
-static hsmpool_status decrypt_chunk(struct decryption *d, bool *is_last,
-				    hsmpool_error *err)
+static hsmpool_status drain_chunk(void *job, void *slot, hsmpool_error *err)
 {
-	struct hp_chunk_head head;
-	size_t frame_len = 0;
-	uint8_t *plain = NULL;
-	HP_TRY(read_frame(d, &head, &frame_len, err));
-	HP_TRY(open_frame(d, &head, frame_len, &plain, err));
-	HP_TRY(hp_sink_write(&d->sink, plain, head.plain_len, err));
-	d->in_len -= frame_len;
-	memmove(d->in, d->in + frame_len, d->in_len);
-	d->index++;
-	d->bytes += head.plain_len;
-	*is_last = head.is_last;
-	return hp_stream_progress(&d->options, d->bytes, err);
+	struct decryption *d = job;
+	const struct chunk *chunk = slot;
+	HP_TRY(hp_sink_write(&d->sink, chunk->plain, chunk->head.plain_len, err));
+	d->totals.chunks++;
+	d->totals.plain_bytes += chunk->head.plain_len;
+	d->totals.container_bytes += chunk->frame_len;
+	return hp_stream_progress(&d->options, &d->totals, err);
+}
+
+static const struct hp_pipeline_ops ops = {
+	.fill = fill_chunk,
+	.work = open_chunk,
+	.drain = drain_chunk,
+	.slot_new = new_chunk,
+	.slot_free = free_chunk,
+	.worker_new = new_worker,
+	.worker_free = free_worker,
+};
+
+/* ---- the stream ---- */
+
+static hsmpool_status decrypt_chunks(struct decryption *d, hsmpool_error *err)
+{
+	const struct hp_fixed_part *fixed = &d->container->fixed;
+	size_t len = hp_chunk_frame_len(fixed->mode, fixed->chunk_size);
+	if (is_direct(d))
+		len += plain_cap(d);
+	struct hp_stream_plan plan = hp_stream_plan(d->pool, fixed->mode,
+						    d->options.threads, len, d->deadline);
+	d->totals.threads = plan.threads;
+	return hp_pipeline_run(&ops, d, plan.threads, plan.slots, err);
 }
 
 static hsmpool_status decrypt_all(struct decryption *d, hsmpool_error *err)
 {
-	bool is_last = false;
 	HP_TRY(hp_container_read(&d->source, d->container, err));
+	d->totals.container_bytes = d->container->raw_len;
+	if (!is_direct(d))
+		d->totals.container_bytes += HP_HASH_LEN;
 	HP_TRY(check_context(d, err));
 	HP_TRY(is_direct(d) ? find_direct_key(d, err) : find_data_key(d, err));
 	HP_TRY(hp_chunk_aad_init(&d->aad, d->container, err));
-	HP_TRY(make_buffers(d, err));
-	while (!is_last)
-		HP_TRY(decrypt_chunk(d, &is_last, err));
+	HP_TRY(decrypt_chunks(d, err));
 	HP_LOG(DEBUG, "stream-decrypted",
-	       "%" PRIu64 " bytes in %" PRIu64 " chunks, %s mode", d->bytes, d->index,
-	       is_direct(d) ? "direct" : "envelope");
+	       "%" PRIu64 " bytes in %" PRIu64 " chunks, %s mode", d->totals.plain_bytes,
+	       d->totals.chunks, is_direct(d) ? "direct" : "envelope");
 	return HSMPOOL_OK;
 }
 
-static void clear_decryption(struct decryption *d)
+/* With pool, key, deadline, options and both ends set. */
+static hsmpool_status run_decryption(struct decryption *d, hsmpool_error *err)
 {
-	if (d->in)
-		hp_wipe(d->in, d->in_touched);
-	if (d->plain)
-		hp_wipe(d->plain,
-			d->in_touched < d->plain_cap ? d->in_touched : d->plain_cap);
-	free(d->in);
-	free(d->plain);
+	HP_CHECK(!d->key || hp_key_pool(d->key) == d->pool, err, HSMPOOL_ERR_USAGE,
+		 "the key is no key of this pool");
+	HP_TRY(hp_pool_check_usable(d->pool, err));
+	d->totals.size = sizeof(d->totals);
+	d->container = calloc(1, sizeof(*d->container));
+	HP_CHECK(d->container, err, HSMPOOL_ERR_SYSTEM,
+		 "no memory for a container's header");
+	hsmpool_status status = decrypt_all(d, err);
+	if (status == HSMPOOL_OK)
+		hp_error_clear(err); /* of keys and hashes that were tried */
 	hp_key_set_clear(&d->candidates);
-	hp_chunk_cipher_clear(&d->cipher);
 	hp_secret_free(&d->secret);
 	free(d->container);
+	return status;
 }
 
 hsmpool_status hsmpool_stream_decrypt(hsmpool *pool, hsmpool_key *key,
@@ -254,16 +369,27 @@ hsmpool_status hsmpool_stream_decrypt(hsmpool *pool, hsmpool_key *key,
 	hp_error_clear(err);
 	HP_CHECK(pool && read && write, err, HSMPOOL_ERR_USAGE,
 		 "a stream needs a pool, a read and a write function");
-	HP_CHECK(!key || hp_key_pool(key) == pool, err, HSMPOOL_ERR_USAGE,
-		 "the key is no key of this pool");
-	HP_TRY(hp_pool_check_usable(pool, err));
 	HP_TRY(hp_stream_options_read(options, &d.options, err));
-	d.container = calloc(1, sizeof(*d.container));
-	HP_CHECK(d.container, err, HSMPOOL_ERR_SYSTEM,
-		 "no memory for a container's header");
-	hsmpool_status status = decrypt_all(&d, err);
-	if (status == HSMPOOL_OK)
-		hp_error_clear(err); /* of keys and hashes that were tried */
-	clear_decryption(&d);
+	return run_decryption(&d, err);
+}
+
+hsmpool_status hsmpool_stream_decrypt_fd(hsmpool *pool, hsmpool_key *key,
+					 const hsmpool_stream_options *options, int in,
+					 int out, hsmpool_deadline deadline,
+					 hsmpool_error *err)
+{
+	struct hp_file file;
+	struct hp_descriptor to;
+	struct decryption d = { .pool = pool, .key = key, .deadline = deadline };
+	hsmpool_error unseen;
+	if (!err)
+		err = &unseen;
+	hp_error_clear(err);
+	HP_CHECK(pool, err, HSMPOOL_ERR_USAGE, "a stream needs a pool");
+	HP_TRY(hp_stream_options_read(options, &d.options, err));
+	d.source = hp_source_on(&file, in, &d.options);
+	d.sink = hp_sink_on(&to, out, &d.options);
+	hsmpool_status status = run_decryption(&d, err);
+	hp_source_leave(&d.source);
 	return status;
 }

@@ -2,9 +2,12 @@
 /*
  * hsmpool_stream_encrypt: header, then chunk after chunk until the reader ends.
  *
- * Owns: the order of the work and its buffers: one of a frame, and in direct mode one
- * of plaintext, whatever the input's length. One byte is read ahead, so the last chunk
- * is known as such when it is written.
+ * Owns: what happens to a chunk on its way through the pipeline. One byte is read ahead,
+ * so the last chunk is known as such when it is sealed; all but the last ones of a file
+ * are read by the thread that seals them.
+ *
+ * Locking: none. What the threads share, struct encryption, is not changed while they
+ * run but for the calling thread's own fields, which they do not look at.
  */
 #include <hsmpool/stream.h>
 #include <inttypes.h>
@@ -20,6 +23,9 @@
 #include "pool/pool.h"
 #include "stream/chunk.h"
 #include "stream/container.h"
+#include "stream/descriptor.h"
+#include "stream/pipeline.h"
+#include "stream/plan.h"
 #include "stream/schedule.h"
 #include "stream/wrap.h"
 
@@ -32,21 +38,28 @@ struct encryption {
 	size_t key_count;
 	hsmpool_deadline deadline;
 	hsmpool_stream_options options;
-	struct hp_source source;
-	struct hp_sink sink;
 
 	struct hp_container *container;
 	struct hp_named_key *recipients;
 	struct hp_secret *secret; /* struct hp_keys; NULL in direct mode */
-	struct hp_chunk_cipher cipher;
 	struct hp_chunk_aad aad;
+
+	/* the calling thread's */
+	struct hp_source source;
+	struct hp_sink sink;
+	hsmpool_stream_totals totals;
+};
+
+/* One in flight. */
+struct chunk {
 	uint8_t *frame;
-	size_t frame_cap;
-	uint8_t *direct_plain; /* direct mode: a buffer of its own */
-	uint8_t *plain;        /* that, or inside frame, where the body goes */
+	uint8_t *plain; /* in the frame where the body goes; direct mode: of its own */
 	size_t plain_touched;
 	uint64_t index;
-	uint64_t bytes;
+	size_t len; /* of the plaintext */
+	bool is_last;
+	bool is_claimed; /* not read yet: it is in the source's file */
+	off_t at;
 };
 
 static bool is_direct(const struct encryption *e)
@@ -133,7 +146,7 @@ static hsmpool_status make_header(struct encryption *e, hsmpool_error *err)
 	return hp_chunk_aad_init(&e->aad, e->container, err);
 }
 
-static hsmpool_status write_header(const struct encryption *e, hsmpool_error *err)
+static hsmpool_status write_header(struct encryption *e, hsmpool_error *err)
 {
 	struct hp_container *c = e->container;
 	size_t len = c->raw_len;
@@ -141,46 +154,47 @@ static hsmpool_status write_header(const struct encryption *e, hsmpool_error *er
 		memcpy(c->raw + len, c->mac, HP_HASH_LEN);
 		len += HP_HASH_LEN;
 	}
+	e->totals.container_bytes = len;
 	return hp_sink_write(&e->sink, c->raw, len, err);
 }
 
-/* ---- chunks ---- */
+/* ---- chunks: the calling thread ---- */
 
-static hsmpool_status make_buffers(struct encryption *e, hsmpool_error *err)
+static hsmpool_status new_chunk(void *job, void **out, hsmpool_error *err)
 {
-	e->frame_cap = hp_chunk_frame_len(e->container->fixed.mode, chunk_size(e));
-	e->frame = malloc(e->frame_cap);
-	if (is_direct(e))
-		e->plain = e->direct_plain = malloc((size_t)chunk_size(e) + 1);
-	else if (e->frame)
-		e->plain = e->frame + HP_CHUNK_HEAD_LEN;
-	HP_CHECK(e->frame && e->plain, err, HSMPOOL_ERR_SYSTEM,
-		 "no memory for chunks of %u bytes", chunk_size(e));
-	if (is_direct(e))
+	const struct encryption *e = job;
+	size_t plain_len = chunk_size(e);
+	struct chunk *chunk = calloc(1, sizeof(*chunk));
+	if (chunk)
+		chunk->frame =
+			malloc(hp_chunk_frame_len(e->container->fixed.mode, plain_len));
+	if (chunk && chunk->frame)
+		chunk->plain = is_direct(e) ? malloc(plain_len)
+					    : chunk->frame + HP_CHUNK_HEAD_LEN;
+	*out = chunk;
+	if (chunk && chunk->plain)
 		return HSMPOOL_OK;
-	return hp_chunk_cipher_init(&e->cipher, hp_keys_in(e->secret)->payload, true,
-				    err);
+	if (chunk)
+		free(chunk->frame);
+	free(chunk);
+	return hp_fail(err, HSMPOOL_ERR_SYSTEM, "no memory for chunks of %zu bytes",
+		       plain_len);
 }
 
-/* Through the HSM: IV, body and tag are what hsmpool_encrypt() writes. */
-static hsmpool_status seal_direct(struct encryption *e, size_t len, hsmpool_error *err)
+static void free_chunk(void *job, void *slot)
 {
-	const hsmpool_params params = { .size = sizeof(params),
-					.aad = { e->aad.bytes, e->aad.len } };
-	const hsmpool_bytes plain = { e->plain, len };
-	hsmpool_buf out = { e->frame + HP_CHUNK_HEAD_LEN,
-			    e->frame_cap - HP_CHUNK_HEAD_LEN, 0 };
-	HP_TRY(hsmpool_encrypt(e->pool, e->keys[0], "aes-gcm", &params, plain, &out,
-			       e->deadline, err));
-	HP_CHECK(out.len == HP_CHUNK_IV_LEN + len + HP_CHUNK_TAG_LEN, err,
-		 HSMPOOL_ERR_DOWN, "the token's AES-GCM gives %zu bytes for %zu", out.len,
-		 len);
-	return HSMPOOL_OK;
+	const struct encryption *e = job;
+	struct chunk *chunk = slot;
+	hp_wipe(chunk->plain, chunk->plain_touched);
+	if (is_direct(e))
+		free(chunk->plain);
+	free(chunk->frame);
+	free(chunk);
 }
 
-static void warn_of_many_ivs(const struct encryption *e)
+static void warn_of_many_ivs(const struct encryption *e, uint64_t index)
 {
-	if (is_direct(e) && e->index == DIRECT_CHUNKS_WARNED)
+	if (is_direct(e) && index == DIRECT_CHUNKS_WARNED)
 		HP_LOG(WARNING, "stream-many-ivs",
 		       "a container in direct mode passes %" PRIu64 " chunks: key '%s' "
 		       "must not encrypt more than 2^32 chunks and messages in its life; "
@@ -188,49 +202,143 @@ static void warn_of_many_ivs(const struct encryption *e)
 		       DIRECT_CHUNKS_WARNED, hp_key_name(e->keys[0]));
 }
 
-/* len bytes of plain into a whole frame. */
-static hsmpool_status seal_chunk(struct encryption *e, size_t len, bool is_last,
-				 hsmpool_error *err)
+/* One more chunk, which may be the last: does the format allow it? */
+static hsmpool_status check_limit(const struct encryption *e, const struct chunk *chunk,
+				  hsmpool_error *err)
 {
 	uint64_t limit = hp_chunk_limit(e->container->fixed.mode, chunk_size(e));
-	HP_CHECK(is_last || e->index + 1 < limit, err, HSMPOOL_ERR_USAGE,
+	HP_CHECK(chunk->is_last || chunk->index + 1 < limit, err, HSMPOOL_ERR_USAGE,
 		 "the input is longer than the %" PRIu64 " chunks of %u bytes that a "
 		 "container may have: use larger chunks%s",
 		 limit, chunk_size(e), is_direct(e) ? " or envelope mode" : "");
-	const struct hp_chunk_head head = {
-		.is_last = is_last,
-		.plain_len = (uint32_t)len,
-		.body_len = (uint32_t)len,
-	};
-	warn_of_many_ivs(e);
-	hp_chunk_head_encode(&head, e->frame);
-	hp_chunk_aad_set(&e->aad, e->index, e->frame);
-	if (is_direct(e))
-		return seal_direct(e, len, err);
-	return hp_chunk_seal(&e->cipher, &e->aad, e->index, is_last, e->plain, len,
-			     e->plain + len, err);
+	warn_of_many_ivs(e, chunk->index);
+	return HSMPOOL_OK;
 }
 
-/* One chunk, of which *have bytes were read ahead; afterwards *have of the next. */
-static hsmpool_status encrypt_chunk(struct encryption *e, size_t *have, bool *is_last,
-				    hsmpool_error *err)
+static void mark_touched(struct chunk *chunk)
 {
-	size_t with_one_more = (size_t)chunk_size(e) + 1;
-	HP_TRY(hp_source_fill(&e->source, e->plain, with_one_more, with_one_more, have,
-			      err));
-	if (*have > e->plain_touched)
-		e->plain_touched = *have;
-	*is_last = *have < with_one_more;
-	size_t len = *is_last ? *have : chunk_size(e);
-	uint8_t ahead = *is_last ? 0 : e->plain[len];
-	HP_TRY(seal_chunk(e, len, *is_last, err));
-	HP_TRY(hp_sink_write(&e->sink, e->frame,
-			     hp_chunk_frame_len(e->container->fixed.mode, len), err));
-	e->plain[0] = ahead;
-	*have = *is_last ? 0 : 1;
-	e->index++;
-	e->bytes += len;
-	return hp_stream_progress(&e->options, e->bytes, err);
+	if (chunk->len > chunk->plain_touched)
+		chunk->plain_touched = chunk->len;
+}
+
+static hsmpool_status read_plain(struct encryption *e, struct chunk *chunk,
+				 hsmpool_error *err)
+{
+	chunk->len = 0;
+	hsmpool_status status = hp_source_fill(&e->source, chunk->plain, chunk_size(e),
+					       chunk_size(e), &chunk->len, err);
+	mark_touched(chunk);
+	HP_TRY(status);
+	return hp_source_is_at_end(&e->source, &chunk->is_last, err);
+}
+
+static hsmpool_status fill_chunk(void *job, void *slot, uint64_t index, bool *is_last,
+				 hsmpool_error *err)
+{
+	struct encryption *e = job;
+	struct chunk *chunk = slot;
+	chunk->index = index;
+	chunk->is_last = false;
+	chunk->len = chunk_size(e);
+	chunk->is_claimed = hp_source_claim(&e->source, chunk->len, &chunk->at);
+	if (chunk->is_claimed)
+		mark_touched(chunk);
+	else
+		HP_TRY(read_plain(e, chunk, err));
+	*is_last = chunk->is_last;
+	return check_limit(e, chunk, err);
+}
+
+static hsmpool_status drain_chunk(void *job, void *slot, hsmpool_error *err)
+{
+	struct encryption *e = job;
+	const struct chunk *chunk = slot;
+	size_t frame_len = hp_chunk_frame_len(e->container->fixed.mode, chunk->len);
+	HP_TRY(hp_sink_write(&e->sink, chunk->frame, frame_len, err));
+	e->totals.chunks++;
+	e->totals.plain_bytes += chunk->len;
+	e->totals.container_bytes += frame_len;
+	return hp_stream_progress(&e->options, &e->totals, err);
+}
+
+/* ---- chunks: any thread ---- */
+
+static hsmpool_status new_worker(void *job, void **out, hsmpool_error *err)
+{
+	const struct encryption *e = job;
+	struct hp_chunk_worker *worker = NULL;
+	const uint8_t *key = is_direct(e) ? NULL : hp_keys_in(e->secret)->payload;
+	HP_TRY(hp_chunk_worker_new(&e->aad, key, true, &worker, err));
+	*out = worker;
+	return HSMPOOL_OK;
+}
+
+static void free_worker(void *job, void *worker)
+{
+	(void)job;
+	hp_chunk_worker_free(worker);
+}
+
+/* Through the HSM: IV, body and tag are what hsmpool_encrypt() writes. */
+static hsmpool_status seal_direct(const struct encryption *e,
+				  const struct hp_chunk_aad *aad, struct chunk *chunk,
+				  hsmpool_error *err)
+{
+	size_t sealed_len = HP_CHUNK_IV_LEN + chunk->len + HP_CHUNK_TAG_LEN;
+	const hsmpool_params params = { .size = sizeof(params),
+					.aad = { aad->bytes, aad->len } };
+	const hsmpool_bytes plain = { chunk->plain, chunk->len };
+	hsmpool_buf out = { chunk->frame + HP_CHUNK_HEAD_LEN, sealed_len, 0 };
+	HP_TRY(hsmpool_encrypt(e->pool, e->keys[0], "aes-gcm", &params, plain, &out,
+			       e->deadline, err));
+	HP_CHECK(out.len == sealed_len, err, HSMPOOL_ERR_DOWN,
+		 "the token's AES-GCM gives %zu bytes for %zu", out.len, chunk->len);
+	return HSMPOOL_OK;
+}
+
+/* Plaintext into a whole frame. */
+static hsmpool_status seal_chunk(void *job, void *worker, void *slot, hsmpool_error *err)
+{
+	const struct encryption *e = job;
+	struct hp_chunk_worker *own = worker;
+	struct chunk *chunk = slot;
+	const struct hp_chunk_head head = {
+		.is_last = chunk->is_last,
+		.plain_len = (uint32_t)chunk->len,
+		.body_len = (uint32_t)chunk->len,
+	};
+	if (chunk->is_claimed)
+		HP_TRY(hp_file_read_at(e->source.file, chunk->at, chunk->plain,
+				       chunk->len, err));
+	hp_chunk_head_encode(&head, chunk->frame);
+	hp_chunk_aad_set(&own->aad, chunk->index, chunk->frame);
+	if (is_direct(e))
+		return seal_direct(e, &own->aad, chunk, err);
+	return hp_chunk_seal(&own->cipher, &own->aad, chunk->index, chunk->is_last,
+			     chunk->plain, chunk->len, chunk->plain + chunk->len, err);
+}
+
+static const struct hp_pipeline_ops ops = {
+	.fill = fill_chunk,
+	.work = seal_chunk,
+	.drain = drain_chunk,
+	.slot_new = new_chunk,
+	.slot_free = free_chunk,
+	.worker_new = new_worker,
+	.worker_free = free_worker,
+};
+
+/* ---- the stream ---- */
+
+static hsmpool_status encrypt_chunks(struct encryption *e, hsmpool_error *err)
+{
+	size_t len = hp_chunk_frame_len(e->container->fixed.mode, chunk_size(e));
+	if (is_direct(e))
+		len += chunk_size(e);
+	struct hp_stream_plan plan = hp_stream_plan(e->pool, e->container->fixed.mode,
+						    e->options.threads, len, e->deadline);
+	e->totals.threads = plan.threads;
+	return hp_pipeline_run(&ops, e, plan.threads, plan.slots, err);
 }
 
 /* The calls in direct mode are for whoever adds them up. */
@@ -240,34 +348,27 @@ static void log_end(const struct encryption *e)
 		HP_LOG(INFO, "stream-encrypted",
 		       "%" PRIu64 " bytes by %" PRIu64 " AES-GCM calls, of 2^32 in the "
 		       "life of key '%s'",
-		       e->bytes, e->index, hp_key_name(e->keys[0]));
+		       e->totals.plain_bytes, e->totals.chunks, hp_key_name(e->keys[0]));
 	else
 		HP_LOG(DEBUG, "stream-encrypted",
-		       "%" PRIu64 " bytes in %" PRIu64 " chunks", e->bytes, e->index);
+		       "%" PRIu64 " bytes in %" PRIu64 " chunks", e->totals.plain_bytes,
+		       e->totals.chunks);
 }
 
 static hsmpool_status encrypt_all(struct encryption *e, hsmpool_error *err)
 {
-	size_t have = 0;
-	bool is_last = false;
 	HP_TRY(start_fixed_part(e, err));
 	HP_TRY(start_keys(e, err));
 	HP_TRY(make_header(e, err));
-	HP_TRY(make_buffers(e, err));
 	HP_TRY(write_header(e, err));
-	while (!is_last)
-		HP_TRY(encrypt_chunk(e, &have, &is_last, err));
+	HP_TRY(encrypt_chunks(e, err));
 	log_end(e);
 	return HSMPOOL_OK;
 }
 
 static void clear_encryption(struct encryption *e)
 {
-	if (e->plain)
-		hp_wipe(e->plain, e->plain_touched);
-	free(e->direct_plain);
-	free(e->frame);
-	hp_chunk_cipher_clear(&e->cipher);
+	e->source.ahead = 0;
 	hp_secret_free(&e->secret);
 	free(e->recipients);
 	free(e->container);
@@ -285,6 +386,25 @@ static hsmpool_status check_keys(hsmpool *pool, hsmpool_key *const *keys,
 		HP_CHECK(keys[i] && hp_key_pool(keys[i]) == pool, err, HSMPOOL_ERR_USAGE,
 			 "recipient %zu is no key of this pool", i + 1);
 	return HSMPOOL_OK;
+}
+
+/* With pool, keys, deadline, options and both ends set. */
+static hsmpool_status run_encryption(struct encryption *e, hsmpool_error *err)
+{
+	bool is_direct_wanted = e->options.mode == HSMPOOL_STREAM_DIRECT;
+	HP_TRY(hp_pool_check_usable(e->pool, err));
+	HP_TRY(check_keys(e->pool, e->keys, e->key_count, is_direct_wanted, err));
+	e->totals.size = sizeof(e->totals);
+	e->container = calloc(1, sizeof(*e->container));
+	e->recipients = calloc(e->key_count, sizeof(*e->recipients));
+	hsmpool_status status = e->container && e->recipients
+					? encrypt_all(e, err)
+					: hp_fail(err, HSMPOOL_ERR_SYSTEM,
+						  "no memory for a container's header");
+	if (status == HSMPOOL_OK)
+		hp_error_clear(err); /* of keys and hashes that were tried */
+	clear_encryption(e);
+	return status;
 }
 
 hsmpool_status hsmpool_stream_encrypt(hsmpool *pool, hsmpool_key *const *keys,
@@ -308,18 +428,33 @@ hsmpool_status hsmpool_stream_encrypt(hsmpool *pool, hsmpool_key *const *keys,
 	hp_error_clear(err);
 	HP_CHECK(pool && read && write, err, HSMPOOL_ERR_USAGE,
 		 "a stream needs a pool, a read and a write function");
-	HP_TRY(hp_pool_check_usable(pool, err));
 	HP_TRY(hp_stream_options_read(options, &e.options, err));
-	HP_TRY(check_keys(pool, keys, key_count, e.options.mode == HSMPOOL_STREAM_DIRECT,
-			  err));
-	e.container = calloc(1, sizeof(*e.container));
-	e.recipients = calloc(key_count, sizeof(*e.recipients));
-	hsmpool_status status = e.container && e.recipients
-					? encrypt_all(&e, err)
-					: hp_fail(err, HSMPOOL_ERR_SYSTEM,
-						  "no memory for a container's header");
-	if (status == HSMPOOL_OK)
-		hp_error_clear(err); /* of keys and hashes that were tried */
-	clear_encryption(&e);
+	return run_encryption(&e, err);
+}
+
+hsmpool_status hsmpool_stream_encrypt_fd(hsmpool *pool, hsmpool_key *const *keys,
+					 size_t key_count,
+					 const hsmpool_stream_options *options, int in,
+					 int out, hsmpool_deadline deadline,
+					 hsmpool_error *err)
+{
+	struct hp_file file;
+	struct hp_descriptor to;
+	struct encryption e = {
+		.pool = pool,
+		.keys = keys,
+		.key_count = key_count,
+		.deadline = deadline,
+	};
+	hsmpool_error unseen;
+	if (!err)
+		err = &unseen;
+	hp_error_clear(err);
+	HP_CHECK(pool, err, HSMPOOL_ERR_USAGE, "a stream needs a pool");
+	HP_TRY(hp_stream_options_read(options, &e.options, err));
+	e.source = hp_source_on(&file, in, &e.options);
+	e.sink = hp_sink_on(&to, out, &e.options);
+	hsmpool_status status = run_encryption(&e, err);
+	hp_source_leave(&e.source);
 	return status;
 }

@@ -18,6 +18,11 @@
 #include <stdlib.h>
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/time.h"
+
+/* Starting and ending threads takes a few tenths of a millisecond: work that is over by
+ * then is done without. */
+#define ALONE_FOR (500 * HP_US)
 
 /* One chunk in flight. */
 struct entry {
@@ -40,7 +45,8 @@ struct pipeline {
 	/* the calling thread's alone */
 	unsigned slots_limit;
 	unsigned threads_limit;
-	struct entry *entries; /* slots_limit; the first slots_made have a slot */
+	int64_t alone_until_ns; /* no thread is started before */
+	struct entry *entries;  /* slots_limit; the first slots_made have a slot */
 	unsigned slots_made;
 	struct entry **spare; /* a stack: the last one used is still in the cache */
 	unsigned spare_count;
@@ -147,15 +153,24 @@ static int create_thread(struct thread *thread)
 	return failure;
 }
 
-/* One more, if there is a chunk that nobody is free to take. A system that starts none
- * has to do with those it started, or with the calling thread. */
-static hsmpool_status start_thread_if_needed(struct pipeline *p)
+/* Is there a chunk that nobody is free to take, and is it worth a thread? */
+static bool is_thread_needed(struct pipeline *p)
 {
-	struct thread *thread = &p->threads[p->threads_started];
+	if (p->threads_started >= p->threads_limit)
+		return false;
+	if (p->threads_started == 0 && hp_now_ns() < p->alone_until_ns)
+		return false;
 	pthread_mutex_lock(&p->lock);
 	bool is_needed = p->filled - p->taken > p->threads_idle;
 	pthread_mutex_unlock(&p->lock);
-	if (!is_needed || p->threads_started >= p->threads_limit)
+	return is_needed;
+}
+
+/* Where the system starts no more threads the others must do, or the calling one. */
+static hsmpool_status start_thread_if_needed(struct pipeline *p)
+{
+	struct thread *thread = &p->threads[p->threads_started];
+	if (!is_thread_needed(p))
 		return HSMPOOL_OK;
 	*thread = (struct thread){ .pipeline = p };
 	if (p->ops->worker_new)
@@ -246,6 +261,12 @@ enum step {
 	END,   /* all is drained */
 };
 
+/* Without threads there is no use in more than one chunk. */
+static bool has_room(const struct pipeline *p)
+{
+	return p->filled - p->drained < (p->threads_started == 0 ? 1 : p->slots_limit);
+}
+
 /* The chunk that the step is about; for WORK it is taken. Waits if there is no step. */
 static enum step next_step(struct pipeline *p, struct entry **entry)
 {
@@ -255,8 +276,7 @@ static enum step next_step(struct pipeline *p, struct entry **entry)
 		*entry = oldest;
 		if (!is_empty && oldest->is_done)
 			return DRAIN;
-		if (!p->is_ended && p->failed_at == UINT64_MAX &&
-		    p->filled - p->drained < p->slots_limit)
+		if (!p->is_ended && p->failed_at == UINT64_MAX && has_room(p))
 			return FILL;
 		if (is_empty)
 			return END;
@@ -346,6 +366,7 @@ hsmpool_status hp_pipeline_run(const struct hp_pipeline_ops *ops, void *job,
 		.job = job,
 		.slots_limit = is_alone ? 1 : slots,
 		.threads_limit = is_alone ? 0 : threads,
+		.alone_until_ns = hp_time_add(hp_now_ns(), ALONE_FOR),
 		.failed_at = UINT64_MAX,
 		.err = err,
 		.lock = PTHREAD_MUTEX_INITIALIZER,

@@ -9,8 +9,9 @@
  * Owns: the order, the bounded number of chunks in flight, the threads, and which of
  * several errors is told. Must not: know what a chunk is.
  *
- * Threads are started as chunks come, never for an input of one chunk, with all signals
- * blocked, and all have ended when hp_pipeline_run() returns.
+ * Threads are started as chunks come, never for an input of one chunk or for work that is
+ * over at once, with all signals blocked, and all have ended when hp_pipeline_run()
+ * returns.
  */
 #ifndef HP_STREAM_PIPELINE_H
 #define HP_STREAM_PIPELINE_H

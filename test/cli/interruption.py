@@ -169,8 +169,8 @@ def long_file_shows_the_time_left():
                                                            str(ground.mock_module())))
     slow.env |= {'HSMPOOL_MOCK_WRAPS': ground.SOFTHSM, 'HSMPOOL_MOCK': 'latency=C_Encrypt:25ms'}
     slow.file('file', bytes(4 * MIB))
-    code, written = on_terminal('encrypt', '--mode', 'direct', '--in', 'file', '--out', 'out',
-                                place=slow)
+    code, written = on_terminal('encrypt', '--mode', 'direct', '--threads', '1',
+                                '--in', 'file', '--out', 'out', place=slow)
     equal(code, OK, written)
     expect(re.search(r'\d+% \[=+>? *\] [\d.]+ MiB of 4.0 MiB  [\d.]+ [KM]iB/s  ETA 0:0\d', written),
            repr(written))

@@ -92,8 +92,9 @@ static void a_failing_token_is_not_taken_for_bad_data(void **state)
 {
 	(void)state;
 	for (int mode = 0; mode < 2; mode++) {
-		const hsmpool_stream_options options =
+		hsmpool_stream_options options =
 			ground_options((hsmpool_stream_mode)mode, CHUNK);
+		options.threads = 1; /* so the third call is for the third chunk */
 		const struct mock_failure always = { .function = "C_Decrypt",
 						     .rv = CKR_DEVICE_ERROR,
 						     .first = mode == 0 ? 1 : 3,
@@ -102,7 +103,7 @@ static void a_failing_token_is_not_taken_for_bad_data(void **state)
 		hsmpool_error err;
 		ground_encrypt(pool, &key, 1, &options, plain, PLAIN_LEN, &container);
 		(mock->fail)(&always);
-		assert_status(ground_decrypt(pool, NULL, NULL, container.data,
+		assert_status(ground_decrypt(pool, NULL, &options, container.data,
 					     container.len, &out, &err),
 			      HSMPOOL_ERR_DOWN);
 		assert_true(err.ck_rv == CKR_DEVICE_ERROR);

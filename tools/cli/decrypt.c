@@ -15,6 +15,7 @@ static const struct cli_option options[] = {
 	CLI_OPTION_IN,
 	CLI_OPTION_OUT,
 	CLI_OPTION_FORCE,
+	TRANSFER_OPTION_THREADS,
 	TRANSFER_OPTIONS_CONTEXT,
 	CLI_OPTION_END,
 };
@@ -35,10 +36,10 @@ static hsmpool_status decrypt(struct cli *cli, struct transfer *transfer,
 	HP_TRY(cli_open_pool(cli, err));
 	if (which)
 		HP_TRY(cli_open_key(cli, which, &key, err));
-	HP_TRY(hsmpool_stream_decrypt(cli->pool, key, &transfer->options, transfer_read,
-				      transfer, transfer_write, transfer, HSMPOOL_DEFAULT,
-				      err));
-	return transfer_commit(transfer, cli, err);
+	HP_TRY(hsmpool_stream_decrypt_fd(cli->pool, key, &transfer->options,
+					 transfer->in.fd, transfer->out.fd,
+					 HSMPOOL_DEFAULT, err));
+	return transfer_commit(transfer, cli, transfer->totals.plain_bytes, err);
 }
 
 int verb_decrypt(struct cli *cli, int argc, char **argv)

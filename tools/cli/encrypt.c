@@ -23,6 +23,7 @@ static const struct cli_option options[] = {
 	  "through the HSM's key" },
 	{ "chunk-size", OPTION_CHUNK_SIZE, "SIZE",
 	  "plaintext of one chunk (1MiB; direct: 64KiB)" },
+	TRANSFER_OPTION_THREADS,
 	TRANSFER_OPTIONS_CONTEXT,
 	CLI_OPTION_END,
 };
@@ -89,10 +90,10 @@ static hsmpool_status encrypt(struct cli *cli, struct transfer *transfer,
 	HP_TRY(transfer_open(transfer, cli, err));
 	HP_TRY(output_refuse_terminal(&transfer->out, err));
 	HP_TRY(open_recipients(cli, recipients, err));
-	HP_TRY(hsmpool_stream_encrypt(cli->pool, recipients->keys, recipients->count,
-				      &transfer->options, transfer_read, transfer,
-				      transfer_write, transfer, HSMPOOL_DEFAULT, err));
-	return transfer_commit(transfer, cli, err);
+	HP_TRY(hsmpool_stream_encrypt_fd(cli->pool, recipients->keys, recipients->count,
+					 &transfer->options, transfer->in.fd,
+					 transfer->out.fd, HSMPOOL_DEFAULT, err));
+	return transfer_commit(transfer, cli, transfer->totals.container_bytes, err);
 }
 
 int verb_encrypt(struct cli *cli, int argc, char **argv)

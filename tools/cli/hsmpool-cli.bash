@@ -26,8 +26,8 @@ declare -A _hsmpool_cli_options=(
 	["key import"]="--public --secret-file --secret-fd --type --format --label --id
 		--usage --extractable --for"
 	["key destroy"]="--key --yes"
-	["encrypt"]="--key --in --out --force --mode --chunk-size --context --context-file"
-	["decrypt"]="--key --in --out --force --context --context-file"
+	["encrypt"]="--key --in --out --force --mode --chunk-size --threads --context --context-file"
+	["decrypt"]="--key --in --out --force --threads --context --context-file"
 	["sign"]="--key --in --out --force --scheme --digest --raw --format"
 	["verify"]="--key --in --signature --scheme --digest --raw --format"
 	["mac"]="--key --in --out --force --scheme --verify --format"
@@ -79,7 +79,7 @@ _hsmpool_cli_values()
 		*) words=$_hsmpool_cli_schemes ;;
 		esac
 		;;
-	--key | --target | --token | --pool | --timeout | --chunk-size | --context | --label | --id | \
+	--key | --target | --token | --pool | --timeout | --chunk-size | --threads | --context | --label | --id | \
 		--secret-fd | --processes | --verify)
 		COMPREPLY=()
 		return

@@ -20,6 +20,8 @@
 #include "base/memory.h"
 #include "stop.h"
 
+#define SYNC_STEP (8 << 20)
+
 /* The folder that path lies in, into folder. */
 static hsmpool_status folder_of(const char *path, char *folder, size_t cap,
 				hsmpool_error *err)
@@ -107,6 +109,17 @@ hsmpool_status output_write(struct output *out, const void *data, size_t len,
 		out->written += (uint64_t)done;
 	}
 	return HSMPOOL_OK;
+}
+
+void output_begin_sync(struct output *out)
+{
+	off_t at = out->is_temporary ? lseek(out->fd, 0, SEEK_CUR) : 0;
+
+	if (at - out->sync_begun < SYNC_STEP)
+		return;
+	sync_file_range(out->fd, out->sync_begun, at - out->sync_begun,
+			SYNC_FILE_RANGE_WRITE);
+	out->sync_begun = at;
 }
 
 /* Where the file system cannot rename without replacing, a hard link can. */

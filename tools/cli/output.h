@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 #include <hsmpool/status.h>
 
 struct output {
@@ -22,7 +23,8 @@ struct output {
 	const char *name; /* for messages */
 	bool is_forced;
 	bool is_temporary; /* temporary_path exists */
-	uint64_t written;
+	uint64_t written;  /* by output_write() */
+	off_t sync_begun;  /* up to where output_begin_sync() came */
 	char temporary_path[PATH_MAX];
 };
 
@@ -32,6 +34,9 @@ hsmpool_status output_open(struct output *out, const char *path, bool is_forced,
 			   hsmpool_error *err);
 hsmpool_status output_write(struct output *out, const void *data, size_t len,
 			    hsmpool_error *err);
+/* Begin to bring to the disk what was written so far, by whomever: the less there is to
+ * wait for at the end. */
+void output_begin_sync(struct output *out);
 /* All is written: make it last and give it its name. */
 hsmpool_status output_commit(struct output *out, hsmpool_error *err);
 /* Close; what was not committed is removed. */

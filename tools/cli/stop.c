@@ -102,6 +102,11 @@ int stop_signal(void)
 	return stop_number;
 }
 
+int stop_fd(void)
+{
+	return stop_pipe[0];
+}
+
 hsmpool_status stop_check(hsmpool_error *err)
 {
 	HP_CHECK(!stop_requested(), err, HSMPOOL_ERR_CLOSED, "stopped by signal %d",

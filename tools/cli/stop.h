@@ -21,6 +21,9 @@ int stop_signal(void); /* 0: none came */
 /* CLOSED with its text if a signal came. */
 hsmpool_status stop_check(hsmpool_error *err);
 
+/* Readable when a signal came: for those that wait elsewhere. -1: there is none. */
+int stop_fd(void);
+
 /* Wait until fd is ready for events (POLLIN, POLLOUT), or a signal came: CLOSED. */
 hsmpool_status stop_wait(int fd, short events, hsmpool_error *err);
 

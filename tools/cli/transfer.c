@@ -15,13 +15,14 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/time.h"
+#include "config/value.h"
 #include "stop.h"
 
 static int on_progress(void *user, uint64_t bytes)
 {
 	struct transfer *transfer = user;
 
-	transfer->bytes = bytes;
+	output_begin_sync(&transfer->out);
 	progress_update(&transfer->progress, bytes);
 	return stop_requested();
 }
@@ -36,6 +37,9 @@ struct transfer *transfer_new(void)
 	transfer->options.size = sizeof(transfer->options);
 	transfer->options.progress = on_progress;
 	transfer->options.progress_user = transfer;
+	transfer->totals.size = sizeof(transfer->totals);
+	transfer->options.totals = &transfer->totals;
+	transfer->options.stop_fd = stop_fd();
 	return transfer;
 }
 
@@ -68,6 +72,9 @@ bool transfer_option(struct transfer *transfer, int id, const char *argument)
 	case TRANSFER_CONTEXT_FILE:
 		transfer->context_path = argument;
 		return true;
+	case TRANSFER_THREADS:
+		transfer->threads = argument;
+		return true;
 	default:
 		return false;
 	}
@@ -90,6 +97,18 @@ static hsmpool_status read_context(struct transfer *transfer, hsmpool_error *err
 	return HSMPOOL_OK;
 }
 
+static hsmpool_status read_threads(struct transfer *transfer, hsmpool_error *err)
+{
+	uint64_t number;
+
+	HP_CHECK(hp_parse_number(transfer->threads, &number) && number >= 1 &&
+			 number <= 64,
+		 err, HSMPOOL_ERR_USAGE, "--threads is a number from 1 to 64, not '%s'",
+		 transfer->threads);
+	transfer->options.threads = (uint32_t)number;
+	return HSMPOOL_OK;
+}
+
 hsmpool_status transfer_open(struct transfer *transfer, const struct cli *cli,
 			     hsmpool_error *err)
 {
@@ -99,8 +118,12 @@ hsmpool_status transfer_open(struct transfer *transfer, const struct cli *cli,
 		 "--json prints on standard output, so the data needs --out FILE");
 	if (transfer->context_path)
 		HP_TRY(read_context(transfer, err));
+	if (transfer->threads)
+		HP_TRY(read_threads(transfer, err));
 	HP_TRY(input_open(&transfer->in, transfer->in_path, err));
 	HP_TRY(output_open(&transfer->out, transfer->out_path, transfer->is_forced, err));
+	transfer->options.input_name = transfer->in.name;
+	transfer->options.output_name = transfer->out.name;
 	transfer->start_ns = hp_now_ns();
 	progress_start(&transfer->progress,
 		       transfer->in.has_size ? transfer->in.size : 0);
@@ -110,7 +133,7 @@ hsmpool_status transfer_open(struct transfer *transfer, const struct cli *cli,
 	return HSMPOOL_OK;
 }
 
-static void print_summary(const struct transfer *transfer)
+static void print_summary(const struct transfer *transfer, uint64_t written)
 {
 	struct json_object *object = json_object_new_object();
 	double seconds = (double)(hp_now_ns() - transfer->start_ns) / 1e9;
@@ -119,36 +142,19 @@ static void print_summary(const struct transfer *transfer)
 	snprintf(seconds_text, sizeof(seconds_text), "%.6f", seconds);
 	json_object_object_add(object, "out", json_object_new_string(transfer->out.name));
 	json_object_object_add(object, "plaintext-bytes",
-			       json_object_new_uint64(transfer->bytes));
-	json_object_object_add(object, "written-bytes",
-			       json_object_new_uint64(transfer->out.written));
+			       json_object_new_uint64(transfer->totals.plain_bytes));
+	json_object_object_add(object, "written-bytes", json_object_new_uint64(written));
 	json_object_object_add(object, "seconds",
 			       json_object_new_double_s(seconds, seconds_text));
 	cli_print_json(object);
 }
 
 hsmpool_status transfer_commit(struct transfer *transfer, const struct cli *cli,
-			       hsmpool_error *err)
+			       uint64_t written, hsmpool_error *err)
 {
 	progress_end(&transfer->progress);
 	HP_TRY(output_commit(&transfer->out, err));
 	if (cli->is_json)
-		print_summary(transfer);
+		print_summary(transfer, written);
 	return HSMPOOL_OK;
-}
-
-hsmpool_status transfer_read(void *user, uint8_t *data, size_t cap, size_t *len,
-			     hsmpool_error *err)
-{
-	struct transfer *transfer = user;
-
-	return input_read(&transfer->in, data, cap, len, err);
-}
-
-hsmpool_status transfer_write(void *user, const uint8_t *data, size_t len,
-			      hsmpool_error *err)
-{
-	struct transfer *transfer = user;
-
-	return output_write(&transfer->out, data, len, err);
 }

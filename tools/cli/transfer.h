@@ -17,16 +17,17 @@ struct transfer {
 	const char *out_path;
 	const char *context_path; /* --context-file */
 	bool is_forced;
+	const char *threads; /* --threads */
 	hsmpool_stream_options options;
+	hsmpool_stream_totals totals;
 	struct input in;
 	struct output out;
 	struct progress progress;
 	int64_t start_ns;
-	uint64_t bytes; /* of plaintext */
 	char context[TRANSFER_MAX_CONTEXT + 1];
 };
 
-enum { TRANSFER_CONTEXT = CLI_OWN + 100, TRANSFER_CONTEXT_FILE };
+enum { TRANSFER_CONTEXT = CLI_OWN + 100, TRANSFER_CONTEXT_FILE, TRANSFER_THREADS };
 #define TRANSFER_OPTIONS_CONTEXT                                             \
 	{ "context", TRANSFER_CONTEXT, "TEXT",                               \
 	  "authenticated but not stored: decryption needs the same" },       \
@@ -35,25 +36,28 @@ enum { TRANSFER_CONTEXT = CLI_OWN + 100, TRANSFER_CONTEXT_FILE };
 			"the same, from FILE; one newline at its end is cut" \
 	}
 
+#define TRANSFER_OPTION_THREADS                                                      \
+	{                                                                            \
+		"threads", TRANSFER_THREADS, "N",                                    \
+			"chunks worked on at once, 1 to 64 (the processors; direct " \
+			"mode: max-sessions)"                                        \
+	}
+
 /* Zeroed, with options ready to be set. malloc()ed: it is big. */
 struct transfer *transfer_new(void);
 void transfer_free(struct transfer **transfer);
 #define TRANSFER_AUTO __attribute__((cleanup(transfer_free))) struct transfer
 
-/* Deal with --in, --out, --force, --context, --context-file. False: another option. */
+/* Deal with --in, --out, --force, --context, --context-file, --threads. False: another
+ * option. */
 bool transfer_option(struct transfer *transfer, int id, const char *argument);
 
 /* Before the pool is opened: what can be refused early is. */
 hsmpool_status transfer_open(struct transfer *transfer, const struct cli *cli,
 			     hsmpool_error *err);
-/* All went through: make the output last; with --json print the summary. */
+/* All went through, written bytes of output: make it last; with --json print the
+ * summary. */
 hsmpool_status transfer_commit(struct transfer *transfer, const struct cli *cli,
-			       hsmpool_error *err);
-
-/* Callbacks of the stream; user is the transfer. */
-hsmpool_status transfer_read(void *user, uint8_t *data, size_t cap, size_t *len,
-			     hsmpool_error *err);
-hsmpool_status transfer_write(void *user, const uint8_t *data, size_t len,
-			      hsmpool_error *err);
+			       uint64_t written, hsmpool_error *err);
 
 #endif

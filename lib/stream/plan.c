@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * See plan.h. Local work is bound by the processors, work of the HSM by its sessions: a
+ * thread waits for one of them most of the time. Two chunks per thread: one is worked on
+ * while another comes in or goes out, and a slow one does not stop the others.
+ */
+#include "stream/plan.h"
+
+#include <sched.h>
+#include "base/time.h"
+
+static unsigned processors(void)
+{
+	cpu_set_t allowed;
+	if (sched_getaffinity(0, sizeof(allowed), &allowed) < 0)
+		return 1; /* more of them than the set has room for: rare, and safe */
+	return (unsigned)CPU_COUNT(&allowed);
+}
+
+static unsigned sessions_of(hsmpool *pool)
+{
+	hsmpool_stats stats = { .size = sizeof(stats) };
+	hsmpool_get_stats(pool, &stats);
+	return stats.limit;
+}
+
+/* Who must not wait must not share sessions with threads of its own. */
+static bool has_passed(hsmpool_deadline deadline)
+{
+	return deadline != HSMPOOL_DEFAULT && deadline <= hp_now_ns();
+}
+
+static unsigned threads_for(hsmpool *pool, enum hp_container_mode mode,
+			    hsmpool_deadline deadline)
+{
+	if (mode == HP_MODE_ENVELOPE)
+		return processors();
+	return has_passed(deadline) ? 1 : sessions_of(pool);
+}
+
+static unsigned smaller(unsigned a, unsigned b)
+{
+	return a < b ? a : b;
+}
+
+struct hp_stream_plan hp_stream_plan(hsmpool *pool, enum hp_container_mode mode,
+				     uint32_t wanted, size_t slot_len,
+				     hsmpool_deadline deadline)
+{
+	unsigned threads = wanted > 0 ? wanted : threads_for(pool, mode, deadline);
+	unsigned slots = (unsigned)(HP_STREAM_MEMORY / slot_len);
+	threads = smaller(threads, HP_STREAM_THREADS_MAX);
+	slots = smaller(slots, 2 * threads);
+	if (threads <= 1 || slots < 3)
+		return (struct hp_stream_plan){ 1, 1 };
+	return (struct hp_stream_plan){ smaller(threads, slots - 1), slots };
+}
