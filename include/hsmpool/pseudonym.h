@@ -10,6 +10,7 @@
 #include <hsmpool/key.h>
 #include <hsmpool/pool.h>
 #include <hsmpool/status.h>
+#include <hsmpool/stream.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -77,6 +78,99 @@ typedef struct hsmpool_column {
  * FPE takes values of 2 to 1024 characters, of which there must be 1 000 000 at least:
  * 6 digits, 5 hexadecimal digits or lower-case letters, 4 of alnum.
  */
+
+/* ---- a whole table ---- */
+
+/* A row that could not be transformed. Its texts live as long as the call. */
+typedef struct hsmpool_bad_row {
+	uint64_t line; /* on which it begins; the first is 1 */
+	const char
+		*column; /* as the header row has it, or "#3"; NULL: none in particular */
+	const char *reason;   /* "it has 4 characters, at least 6 are needed": no value */
+	hsmpool_bytes bytes;  /* the row as it stood, with its line's end */
+	hsmpool_bytes header; /* the header row likewise; of length 0 if there is none */
+} hsmpool_bad_row;
+
+/* What was done so far; at the last call of the progress function: all of it. */
+typedef struct hsmpool_table_counts {
+	uint64_t bytes_read;
+	uint64_t bytes_written;
+	uint64_t rows; /* without the header row and blank lines, with bad ones */
+	uint64_t bad_rows;
+	uint64_t hsm_macs;    /* HMACs that the HSM made for values */
+	uint64_t cached_macs; /* those that were known from an equal value */
+} hsmpool_table_counts;
+
+enum {
+	/* The first row is data: columns are chosen by number. */
+	HSMPOOL_TABLE_NO_HEADER = 1u << 0,
+	/* Leave bad rows out, instead of failing. */
+	HSMPOOL_TABLE_SKIP_BAD_ROWS = 1u << 1,
+};
+
+typedef struct hsmpool_table_options {
+	size_t size; /* sizeof(hsmpool_table_options) */
+	uint32_t flags;
+	char delimiter; /* 0: a comma; any byte but a quote, CR and LF */
+	/* How many batches of rows are worked on at once, each with one session at a
+	 * time: 1 to 256. 0: as many as the pool has sessions, 32 at most, and at least
+	 * one for each processor. */
+	uint32_t threads;
+	/* Told of each bad row, in their order; any status but HSMPOOL_OK ends the run
+	 * with it. NULL: not told, and the first ends the run unless bad rows are
+	 * skipped. */
+	hsmpool_status (*bad_row)(void *user, const hsmpool_bad_row *row,
+				  hsmpool_error *err);
+	void *bad_row_user;
+	/* Asked after each batch, and once at the end; nonzero stops with
+	 * HSMPOOL_ERR_CLOSED. NULL: not asked. */
+	int (*progress)(void *user, const hsmpool_table_counts *counts);
+	void *progress_user;
+} hsmpool_table_options;
+
+/*
+ * hsmpool_pseudonymize - read CSV (RFC 4180), transform columns, write CSV.
+ *
+ * key: a generic secret key that may make MACs; NULL if no column is HMAC or FPE. What
+ * no column names comes out byte for byte: other fields, their quotes, blank lines, line
+ * ends, a byte order mark. A transformed value is quoted if it was, or if it must be. An
+ * empty field without quotes (SQL's NULL) and the empty string "" are never transformed
+ * and stay what they are. Rows keep their order; the output does not depend on the
+ * number of threads or sessions. Memory: 64 KiB of rows per batch, or one row, which may
+ * have 16 MiB.
+ *
+ * Bad is a row that is not CSV (a quote inside a field without quotes, text behind a
+ * closing quote, a quote never closed), has another number of fields than the header (or
+ * first) row, or a value that FPE cannot transform. If there is one, and bad rows are
+ * not skipped, nothing more is written, the rest is read only to tell of other bad rows,
+ * without the HSM, and the run fails.
+ *
+ * The functions are called by the calling thread alone. deadline bounds each wait for a
+ * session, not the run. After an error what was written is not the table.
+ *
+ * HSMPOOL_ERR_USAGE  a column contradicts itself, is not in the table, is there twice
+ *                    or chosen twice; nothing would be left of the table
+ * HSMPOOL_ERR_KEY    key is NULL and needed, or of another kind
+ * HSMPOOL_ERR_DATA   bad rows; a first row that is not CSV; no header row; a row of
+ *                    more than 16 MiB
+ */
+HSMPOOL_API HSMPOOL_CHECK hsmpool_status
+hsmpool_pseudonymize(hsmpool *pool, hsmpool_key *key, const hsmpool_column *columns,
+		     size_t column_count, const hsmpool_table_options *options,
+		     hsmpool_read_fn read, void *read_user, hsmpool_write_fn write,
+		     void *write_user, hsmpool_deadline deadline, hsmpool_error *err);
+
+/*
+ * hsmpool_depseudonymize - the way back, of HSMPOOL_COLUMN_FPE alone.
+ *
+ * With the same key, domains and alphabets. Nothing tells whether they were the right
+ * ones: others give other values.
+ */
+HSMPOOL_API HSMPOOL_CHECK hsmpool_status
+hsmpool_depseudonymize(hsmpool *pool, hsmpool_key *key, const hsmpool_column *columns,
+		       size_t column_count, const hsmpool_table_options *options,
+		       hsmpool_read_fn read, void *read_user, hsmpool_write_fn write,
+		       void *write_user, hsmpool_deadline deadline, hsmpool_error *err);
 
 #ifdef __cplusplus
 }

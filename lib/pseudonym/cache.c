@@ -28,6 +28,9 @@ struct hp_cache {
 	pthread_mutex_t locks[LOCKS];
 	size_t set_count; /* a power of two */
 	struct set *sets; /* set i guarded by locks[i % LOCKS] */
+	struct {
+		uint64_t found, put; /* guarded by the lock of that number */
+	} counts[LOCKS];
 };
 
 static size_t sets_for(size_t bytes)
@@ -103,6 +106,7 @@ bool hp_cache_find(struct hp_cache *cache, const uint8_t name[HP_CACHE_NAME_LEN]
 		struct entry found = set->at[place];
 		move_to_front(set, place, &found);
 		memcpy(mac, found.mac, HP_CACHE_MAC_LEN);
+		cache->counts[number % LOCKS].found++;
 	}
 	pthread_mutex_unlock(&cache->locks[number % LOCKS]);
 	return place < WAYS;
@@ -119,5 +123,17 @@ void hp_cache_put(struct hp_cache *cache, const uint8_t name[HP_CACHE_NAME_LEN],
 	pthread_mutex_lock(&cache->locks[number % LOCKS]);
 	size_t place = place_of(set, name);
 	move_to_front(set, place < WAYS ? place : WAYS - 1, &entry);
+	cache->counts[number % LOCKS].put++;
 	pthread_mutex_unlock(&cache->locks[number % LOCKS]);
+}
+
+void hp_cache_get_counts(struct hp_cache *cache, uint64_t *found, uint64_t *put)
+{
+	*found = *put = 0;
+	for (size_t i = 0; i < LOCKS; i++) {
+		pthread_mutex_lock(&cache->locks[i]);
+		*found += cache->counts[i].found;
+		*put += cache->counts[i].put;
+		pthread_mutex_unlock(&cache->locks[i]);
+	}
 }

@@ -32,4 +32,7 @@ bool hp_cache_find(struct hp_cache *cache, const uint8_t name[HP_CACHE_NAME_LEN]
 void hp_cache_put(struct hp_cache *cache, const uint8_t name[HP_CACHE_NAME_LEN],
 		  const uint8_t mac[HP_CACHE_MAC_LEN]);
 
+/* How often something was found, and put in. Thread-safe. */
+void hp_cache_get_counts(struct hp_cache *cache, uint64_t *found, uint64_t *put);
+
 #endif

@@ -86,7 +86,7 @@ static hsmpool_status refuse_short(uint32_t radix, uint32_t length, hsmpool_erro
 		       "tokens of %" PRIu32 " characters carry %u bits: among %" PRIu64
 		       " values two get the same token as likely as not, and whom they "
 		       "belong to is mixed up. Take %" PRIu32
-		       " characters or more, or allow short tokens on purpose",
+		       " characters or more, or allow short tokens on purpose (--force)",
 		       length, carried_bits(radix, length),
 		       square_root((uint64_t)n[1] << LIMB_BITS | n[0]) * 11774 / 10000 +
 			       1,

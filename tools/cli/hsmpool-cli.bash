@@ -4,8 +4,8 @@
 # Verbs and options are words of the tables below, so that nothing is run, and no HSM
 # touched, by pressing a key. test/cli compares them with `hsmpool-cli help`.
 
-_hsmpool_cli_verbs="dev keygen keys key encrypt decrypt sign verify mac random wrap unwrap
-	status pin doctor config bench version help"
+_hsmpool_cli_verbs="dev keygen keys key encrypt decrypt pseudonymize depseudonymize sign verify
+	mac random wrap unwrap status pin doctor config bench version help"
 
 declare -A _hsmpool_cli_subverbs=(
 	[dev]="init"
@@ -28,6 +28,10 @@ declare -A _hsmpool_cli_options=(
 	["key destroy"]="--key --yes"
 	["encrypt"]="--key --in --out --force --mode --chunk-size --threads --context --context-file"
 	["decrypt"]="--key --in --out --force --threads --context --context-file"
+	["pseudonymize"]="--column --key --in --out --force --allow-short-tokens --delimiter
+		--no-header --bad-rows --rejects --threads"
+	["depseudonymize"]="--column --key --in --out --force --delimiter --no-header
+		--bad-rows --rejects --threads"
 	["sign"]="--key --in --out --force --scheme --digest --raw --format"
 	["verify"]="--key --in --signature --scheme --digest --raw --format"
 	["mac"]="--key --in --out --force --scheme --verify --format"
@@ -55,7 +59,7 @@ _hsmpool_cli_values()
 {
 	case $2 in
 	--config | --in | --out | --signature | --public | --secret-file | --context-file | \
-		--module)
+		--rejects | --module)
 		compopt -o filenames 2>/dev/null
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 		return
@@ -70,6 +74,8 @@ _hsmpool_cli_values()
 	--bits) words="128 192 256 2048 3072 4096" ;;
 	--usage) words="encrypt decrypt sign verify wrap unwrap derive" ;;
 	--for) words="$_hsmpool_cli_macs aes-gcm aes-kw aes-kwp rsa-oaep ecdh" ;;
+	--bad-rows) words="fail skip" ;;
+	--delimiter) words="tab" ;;
 	--mode) words="envelope direct" ;;
 	--format) words="raw hex base64" ;;
 	--scheme)
@@ -80,7 +86,7 @@ _hsmpool_cli_values()
 		esac
 		;;
 	--key | --target | --token | --pool | --timeout | --chunk-size | --threads | --context | --label | --id | \
-		--secret-fd | --processes | --verify)
+		--secret-fd | --processes | --verify | --column)
 		COMPREPLY=()
 		return
 		;;

@@ -32,6 +32,9 @@ static const struct verb verbs[] = {
 	{ "key destroy", verb_key_destroy, "destroy a key" },
 	{ "encrypt", verb_encrypt, "encrypt a file or standard input" },
 	{ "decrypt", verb_decrypt, "decrypt and verify what encrypt wrote" },
+	{ "pseudonymize", verb_pseudonymize, "replace the values of columns of a table" },
+	{ "depseudonymize", verb_depseudonymize,
+	  "give the values back, where it can be" },
 	{ "sign", verb_sign, "sign a file or standard input" },
 	{ "verify", verb_verify, "verify a signature" },
 	{ "mac", verb_mac, "make or verify a message authentication code" },
@@ -52,8 +55,8 @@ static void print_overview(FILE *to)
 	fprintf(to,
 		"Usage: hsmpool-cli [GLOBAL OPTION]... VERB [ARGUMENT]...\n\nVerbs:\n");
 	for (size_t i = 0; i < HP_ARRAY_LEN(verbs); i++)
-		fprintf(to, "  %-14s %s\n", verbs[i].name, verbs[i].help);
-	fprintf(to, "  %-14s %s\n", "help", "print this text, or the help of a verb");
+		fprintf(to, "  %-15s %s\n", verbs[i].name, verbs[i].help);
+	fprintf(to, "  %-15s %s\n", "help", "print this text, or the help of a verb");
 	fprintf(to, "\nSee hsmpool-cli VERB --help and hsmpool-cli(1).\n");
 }
 

@@ -47,7 +47,7 @@ static hsmpool_status create_temporary(struct output *out, hsmpool_error *err)
 	out->fd = mkostemp(out->temporary_path, O_CLOEXEC);
 	failure = errno;
 	if (out->fd >= 0)
-		stop_set_unfinished(out->temporary_path);
+		stop_add_unfinished(out->temporary_path);
 	stop_release();
 	if (out->fd < 0)
 		return hp_fail_errno(err, HSMPOOL_ERR_SYSTEM, failure,
@@ -153,7 +153,7 @@ static hsmpool_status rename_to_final(struct output *out, hsmpool_error *err)
 	result = give_name(out);
 	failure = errno;
 	if (result == 0) {
-		stop_set_unfinished(NULL);
+		stop_forget_unfinished(out->temporary_path);
 		out->is_temporary = false;
 	}
 	stop_release();
@@ -198,7 +198,7 @@ void output_close(struct output *out)
 	if (out->is_temporary) {
 		stop_hold();
 		unlink(out->temporary_path);
-		stop_set_unfinished(NULL);
+		stop_forget_unfinished(out->temporary_path);
 		stop_release();
 		out->is_temporary = false;
 	}

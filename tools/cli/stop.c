@@ -2,7 +2,7 @@
 /*
  * Signal handling of the command line: see stop.h.
  *
- * Owns: the dispositions, the self-pipe, the name of the unfinished file. The handlers
+ * Owns: the dispositions, the self-pipe, the names of unfinished files. The handlers
  * touch only lock-free atomics and async-signal-safe calls. The library's own threads
  * block all signals, so the handlers run in the main thread.
  */
@@ -24,15 +24,38 @@
 
 static _Atomic int stop_number;
 static int stop_pipe[2] = { -1, -1 };
-static char stop_unfinished[PATH_MAX];
-static _Atomic bool stop_has_unfinished;
+static struct {
+	_Atomic bool is_there;
+	char path[PATH_MAX];
+} stop_unfinished[STOP_FILES];
+static _Atomic int stop_farewell_fd = -1;
+static _Atomic char stop_farewell;
 static sigset_t stop_signals;
 static sigset_t stop_saved_mask;
 
+static void say_farewell(void)
+{
+	int fd = stop_farewell_fd;
+	char byte = stop_farewell;
+	int flags;
+
+	if (fd < 0)
+		return;
+	flags = fcntl(fd, F_GETFL);
+	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
+		return;
+	if (write(fd, &byte, 1) < 0) {
+		/* The reader is gone, or so far behind that nothing helps. */
+	}
+	fcntl(fd, F_SETFL, flags);
+}
+
 static void end_now(void)
 {
-	if (stop_has_unfinished)
-		unlink(stop_unfinished);
+	for (int i = 0; i < STOP_FILES; i++)
+		if (stop_unfinished[i].is_there)
+			unlink(stop_unfinished[i].path);
+	say_farewell();
 	_exit(128 + stop_number);
 }
 
@@ -138,11 +161,28 @@ void stop_release(void)
 	sigprocmask(SIG_SETMASK, &stop_saved_mask, NULL);
 }
 
-void stop_set_unfinished(const char *path)
+void stop_add_unfinished(const char *path)
 {
-	stop_has_unfinished = false;
-	if (!path)
+	for (int i = 0; i < STOP_FILES; i++) {
+		if (stop_unfinished[i].is_there)
+			continue;
+		snprintf(stop_unfinished[i].path, sizeof(stop_unfinished[i].path), "%s",
+			 path);
+		stop_unfinished[i].is_there = true;
 		return;
-	snprintf(stop_unfinished, sizeof(stop_unfinished), "%s", path);
-	stop_has_unfinished = true;
+	}
+}
+
+void stop_forget_unfinished(const char *path)
+{
+	for (int i = 0; i < STOP_FILES; i++)
+		if (strcmp(stop_unfinished[i].path, path) == 0)
+			stop_unfinished[i].is_there = false;
+}
+
+void stop_set_farewell(int fd, char byte)
+{
+	stop_farewell_fd = -1;
+	stop_farewell = byte;
+	stop_farewell_fd = fd;
 }

@@ -6,7 +6,7 @@
  * The first signal asks: loops see stop_requested() and waits end through stop_fd(), so
  * that sessions are closed in order. A second one, or a module call that does not come
  * back within a few seconds, ends the process from the handler, after removing the
- * unfinished output file. SIGPIPE and SIGXFSZ are ignored: both become write errors.
+ * unfinished output files. SIGPIPE and SIGXFSZ are ignored: both become write errors.
  */
 #ifndef CLI_STOP_H
 #define CLI_STOP_H
@@ -28,11 +28,17 @@ int stop_fd(void);
 hsmpool_status stop_wait(int fd, short events, hsmpool_error *err);
 
 /*
- * The unfinished file to remove, one at a time. Between _hold and _release signals are
- * blocked: create or rename the file there together with naming or forgetting it.
+ * Unfinished files to remove, STOP_FILES at a time. Between _hold and _release signals
+ * are blocked: create or rename the file there together with naming or forgetting it.
  */
+#define STOP_FILES 2
 void stop_hold(void);
 void stop_release(void);
-void stop_set_unfinished(const char *path); /* NULL: none; copied */
+void stop_add_unfinished(const char *path); /* copied */
+void stop_forget_unfinished(const char *path);
+
+/* A byte for whoever reads what was written to fd, if the handler ends the process: it
+ * is written without waiting. fd -1: none. */
+void stop_set_farewell(int fd, char byte);
 
 #endif

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Some rows on their way: taken in, transformed by a worker, handed out.
+ *
+ * Owns: copies of the rows, where in them the fields of the plan's columns are, what
+ * came of them, and which are bad and why. Belongs to one thread at a time. Must not:
+ * read, write, or keep a value anywhere else.
+ */
+#ifndef HP_PSEUDONYM_BATCH_H
+#define HP_PSEUDONYM_BATCH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "pseudonym/csv.h"
+#include "pseudonym/plan.h"
+#include "pseudonym/text.h"
+
+enum {
+	HP_BATCH_BYTES = 64 << 10, /* full from here on */
+	HP_BATCH_ROWS = 256,
+};
+
+/* One row. Places are those of bytes; the reason's of reasons. */
+struct hp_batch_row {
+	size_t start, len;
+	uint64_t line;
+	size_t cells;  /* the first of its cells */
+	bool is_blank; /* goes out as it is */
+	bool is_bad;
+	const char *column; /* bad: the column's name, or NULL */
+	size_t reason;
+};
+
+/* A field that a column of the plan is about. */
+struct hp_batch_cell {
+	size_t start, len; /* in bytes */
+	bool is_quoted;
+	bool has_value; /* the value is in values, not between start and len */
+	size_t value, value_len;
+};
+
+struct hp_batch {
+	struct hp_text bytes;
+	struct hp_text values;
+	struct hp_text reasons; /* texts, each with its NUL */
+	struct hp_text out;     /* the result */
+	struct hp_batch_row rows[HP_BATCH_ROWS];
+	size_t row_count, blank_count, bad_count;
+	struct hp_batch_cell *cells; /* of each row, in the order of the plan's columns */
+	size_t cell_count, cell_cap;
+};
+
+/* What one thread needs to transform. */
+struct hp_batch_worker {
+	struct hp_method_worker **methods; /* as the plan's columns; NULL where dropped */
+	size_t count;
+	struct hp_text value;
+};
+
+hsmpool_status hp_batch_worker_new(struct hp_batch_worker **out,
+				   const struct hp_plan *plan, hsmpool_error *err);
+void hp_batch_worker_free(struct hp_batch_worker **worker);
+
+static inline bool hp_batch_is_full(const struct hp_batch *batch)
+{
+	return batch->row_count == HP_BATCH_ROWS || batch->bytes.len >= HP_BATCH_BYTES;
+}
+
+/* Take a row in, not into a full batch. A row with a fault, or with another number of
+ * fields than the plan's, is bad. */
+hsmpool_status hp_batch_add(struct hp_batch *batch, const struct hp_plan *plan,
+			    const struct hp_csv_row *row, hsmpool_error *err);
+
+/* Make batch->out of the rows that are good, and the others bad. only_check: find out
+ * what is bad, as far as it takes no HSM, and make nothing. */
+hsmpool_status hp_batch_transform(struct hp_batch *batch, const struct hp_plan *plan,
+				  struct hp_batch_worker *worker, char delimiter,
+				  bool only_check, hsmpool_error *err);
+
+static inline hsmpool_bytes hp_batch_bytes_of(const struct hp_batch *batch,
+					      const struct hp_batch_row *row)
+{
+	return (hsmpool_bytes){ batch->bytes.data + row->start, row->len };
+}
+static inline const char *hp_batch_reason_of(const struct hp_batch *batch,
+					     const struct hp_batch_row *row)
+{
+	return (const char *)batch->reasons.data + row->reason;
+}
+
+/* A header row goes out like this: dropped fields are left out, the rest stays. */
+hsmpool_status hp_batch_write_header(const struct hp_plan *plan,
+				     const struct hp_csv_row *header, struct hp_text *out,
+				     hsmpool_error *err);
+
+/* Empty it for other rows. What a single long row took is given back. */
+void hp_batch_reset(struct hp_batch *batch);
+void hp_batch_free(struct hp_batch **batch);
+
+#endif
