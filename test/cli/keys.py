@@ -164,13 +164,27 @@ def wrong_imports():
 
 
 def destroying_needs_a_yes():
-    """destroy asks; without a terminal it wants --yes; then both halves are gone."""
+    """destroy asks; without a terminal it wants --yes; then both halves are gone, and told."""
     make('doomed', '--type', 'ec')
     PLACE.fails(USAGE, '--yes', 'key', 'destroy', uri('doomed'))
     equal(len(PLACE.ok('keys', uri('doomed'), '--json').json), 2)
-    PLACE.ok('key', 'destroy', uri('doomed'), '--yes')
+    told = PLACE.ok('key', 'destroy', uri('doomed'), '--yes').out.splitlines()
+    equal(sorted(line.split(',')[0] for line in told),
+          ["destroyed    private 'doomed'", "destroyed    public 'doomed'"])
     equal(PLACE.ok('keys', uri('doomed'), '--json').json, [])
     PLACE.fails(USAGE, 'name the key', 'key', 'destroy', '--yes')
+
+
+def what_is_destroyed_is_told_as_json():
+    """With --json destroy tells each object that is gone; a configured name will do."""
+    make('listed-doomed', '--type', 'aes')
+    text = PLACE.config.read_text()
+    PLACE.config.write_text(f"{text}\n[key doomed]\nuri = {uri('listed-doomed')}\n")
+    told = PLACE.ok('key', 'destroy', 'doomed', '--yes', '--json').json
+    PLACE.config.write_text(text)
+    equal(told['destroyed'], 'doomed')
+    equal([(one['class'], one['label']) for one in told['objects']],
+          [('secret-key', 'listed-doomed')])
 
 
 def on_a_terminal(answer):
@@ -184,13 +198,13 @@ def on_a_terminal(answer):
 
 
 def destroying_asks_on_a_terminal():
-    """On a terminal only the answer yes destroys."""
-    make('asked', '--type', 'aes')
-    for answer in b'y\n', b'no\n', b'\n':
+    """On a terminal only the key's label, typed, destroys."""
+    made = make('asked', '--type', 'aes')
+    for answer in b'y\n', b'yes\n', b'aske\n', b'asked2\n', b'\n':
         result = on_a_terminal(answer)
         equal(result.code, USAGE, result)
-        expect("'asked' for ever?" in result.err, result)
-    equal(on_a_terminal(b'yes\n').code, 0)
+        expect(f"secret-key 'asked', aes, id {made['id']}\n" in result.err, result)
+    equal(on_a_terminal(b'asked\n').code, 0)
     PLACE.fails(KEY, '', 'key', 'show', uri('asked'))
 
 
@@ -256,6 +270,7 @@ if __name__ == '__main__':
         secret_import,
         wrong_imports,
         destroying_needs_a_yes,
+        what_is_destroyed_is_told_as_json,
         destroying_asks_on_a_terminal,
         wrapped_key_comes_back,
         guarded_key_is_not_wrapped,

@@ -8,6 +8,7 @@
 #include <unistd.h>
 #include <json.h>
 #include "base/error.h"
+#include "base/memory.h"
 #include "cli.h"
 #include "keyspec.h"
 #include "output.h"
@@ -142,51 +143,112 @@ static const struct cli_option destroy_options[] = {
 };
 static const struct cli_usage destroy_usage = {
 	.synopsis = "KEY [--yes]",
-	.about = "Destroy a key: a secret key, or the private and the public half. There "
-		 "is no way\nback. Asks on a terminal; elsewhere --yes is needed.",
+	.about =
+		"Destroy a key: a secret key, or the private and the public half. There "
+		"is no way\nback, and what only it opens is lost. Asks on a terminal for "
+		"the key's label;\nelsewhere --yes is needed.",
 	.options = destroy_options,
 };
 
-/* True if the answer on the terminal is "yes". */
-static bool ask(const hsmpool_key_info *info)
-{
-	char answer[16];
+/* The objects that the key's URI means, which are those that are destroyed. */
+struct doomed {
+	hsmpool_key_info at[2];
+	size_t count;
+};
 
-	fprintf(stderr, "Destroy %s key '%s' for ever? Type yes: ", info->type,
-		info->label);
-	return fgets(answer, sizeof(answer), stdin) && strcmp(answer, "yes\n") == 0;
+static int note_doomed(void *user, const hsmpool_key_info *info)
+{
+	struct doomed *doomed = user;
+
+	if (doomed->count < HP_ARRAY_LEN(doomed->at))
+		doomed->at[doomed->count++] = *info;
+	return 0;
 }
 
-static hsmpool_status confirm(hsmpool_key *key, const struct request *request,
+/* A name stands for the URI of its section. */
+static hsmpool_status find_doomed(const struct cli *cli, const char *which,
+				  struct doomed *doomed, hsmpool_error *err)
+{
+	char section[256];
+	const char *uri;
+
+	snprintf(section, sizeof(section), "key %s", which);
+	uri = hsmpool_config_get(cli->config, section, "uri");
+	return hsmpool_key_list(cli->pool, uri ? uri : which, note_doomed, doomed,
+				HSMPOOL_DEFAULT, err);
+}
+
+static void print_doomed(FILE *to, const hsmpool_key_info *info)
+{
+	char id[2 * sizeof(info->id) + 1];
+
+	hp_hex_encode(info->id, info->id_len, id);
+	fprintf(to, "%s '%s', %s%s%s\n", info->class_name, info->label, info->type,
+		*id ? ", id " : "", id);
+}
+
+/* True if the label is typed; "yes" for a key that has none. */
+static bool ask(const struct doomed *doomed)
+{
+	char answer[sizeof(doomed->at[0].label) + 2];
+	const char *label = doomed->count > 0 ? doomed->at[0].label : "";
+
+	fprintf(stderr, "This destroys for ever, with what only it opens:\n");
+	for (size_t i = 0; i < doomed->count; i++) {
+		fprintf(stderr, "  ");
+		print_doomed(stderr, &doomed->at[i]);
+	}
+	fprintf(stderr, "Type %s to go on: ", *label ? "its label" : "yes");
+	if (!fgets(answer, sizeof(answer), stdin))
+		return false;
+	answer[strcspn(answer, "\n")] = '\0';
+	return strcmp(answer, *label ? label : "yes") == 0;
+}
+
+static hsmpool_status confirm(const struct doomed *doomed, const struct request *request,
 			      hsmpool_error *err)
 {
-	hsmpool_key_info info = { .size = sizeof(info) };
-
 	if (request->is_yes)
 		return HSMPOOL_OK;
 	HP_CHECK(isatty(STDIN_FILENO), err, HSMPOOL_ERR_USAGE,
 		 "destroying a key has no way back; say --yes");
-	HP_TRY(hsmpool_key_get_info(key, &info, HSMPOOL_DEFAULT, err));
-	HP_CHECK(ask(&info), err, HSMPOOL_ERR_USAGE, "not confirmed: the key stays");
+	HP_CHECK(ask(doomed), err, HSMPOOL_ERR_USAGE, "not confirmed: the key stays");
 	return HSMPOOL_OK;
+}
+
+static void print_destroyed(const struct cli *cli, const struct request *request,
+			    const struct doomed *doomed)
+{
+	struct json_object *object, *list;
+
+	for (size_t i = 0; i < doomed->count && !cli->is_json; i++) {
+		printf("destroyed    ");
+		print_doomed(stdout, &doomed->at[i]);
+	}
+	if (!cli->is_json)
+		return;
+	object = json_object_new_object();
+	list = json_object_new_array();
+	json_object_object_add(object, "destroyed",
+			       json_object_new_string(request->which));
+	for (size_t i = 0; i < doomed->count; i++)
+		json_object_array_add(list, keyspec_json(&doomed->at[i]));
+	json_object_object_add(object, "objects", list);
+	cli_print_json(object);
 }
 
 static hsmpool_status destroy(struct cli *cli, const struct request *request,
 			      hsmpool_error *err)
 {
 	CLI_AUTO_KEY *key = NULL;
-	struct json_object *object;
+	struct doomed doomed = { .count = 0 };
 
 	HP_CHECK(request->which, err, HSMPOOL_ERR_USAGE, "name the key to destroy");
 	HP_TRY(cli_open_key(cli, request->which, &key, err));
-	HP_TRY(confirm(key, request, err));
+	HP_TRY(find_doomed(cli, request->which, &doomed, err));
+	HP_TRY(confirm(&doomed, request, err));
 	HP_TRY(hsmpool_key_destroy(key, HSMPOOL_DEFAULT, err));
-	if (cli->is_json) {
-		object = json_object_new_object();
-		json_object_object_add(object, "destroyed",
-				       json_object_new_string(request->which));
-		cli_print_json(object);
-	}
+	print_destroyed(cli, request, &doomed);
 	return HSMPOOL_OK;
 }
 
