@@ -154,6 +154,8 @@ int verb_key_import(struct cli *cli, int argc, char **argv);
 int verb_key_destroy(struct cli *cli, int argc, char **argv);
 int verb_encrypt(struct cli *cli, int argc, char **argv);
 int verb_decrypt(struct cli *cli, int argc, char **argv);
+int verb_inspect(struct cli *cli, int argc, char **argv);
+int verb_rewrap(struct cli *cli, int argc, char **argv);
 int verb_pseudonymize(struct cli *cli, int argc, char **argv);
 int verb_depseudonymize(struct cli *cli, int argc, char **argv);
 int verb_sign(struct cli *cli, int argc, char **argv);

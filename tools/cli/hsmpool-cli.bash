@@ -4,8 +4,9 @@
 # Verbs and options are words of the tables below, so that nothing is run, and no HSM
 # touched, by pressing a key. test/cli compares them with `hsmpool-cli help`.
 
-_hsmpool_cli_verbs="dev keygen keys key encrypt decrypt pseudonymize depseudonymize sign verify
-	mac random wrap unwrap status pin doctor config bench version help"
+_hsmpool_cli_verbs="dev keygen keys key encrypt decrypt inspect rewrap pseudonymize
+	depseudonymize sign verify mac random wrap unwrap status pin doctor config bench version
+	help"
 
 declare -A _hsmpool_cli_subverbs=(
 	[dev]="init"
@@ -28,6 +29,8 @@ declare -A _hsmpool_cli_options=(
 	["key destroy"]="--key --yes"
 	["encrypt"]="--key --in --out --force --mode --chunk-size --threads --context --context-file"
 	["decrypt"]="--key --in --out --force --threads --context --context-file"
+	["inspect"]="--in"
+	["rewrap"]="--add --remove --key --in --out --force"
 	["pseudonymize"]="--column --key --in --out --force --allow-short-tokens --delimiter
 		--no-header --bad-rows --rejects --threads"
 	["depseudonymize"]="--column --key --in --out --force --delimiter --no-header
@@ -85,8 +88,9 @@ _hsmpool_cli_values()
 		*) words=$_hsmpool_cli_schemes ;;
 		esac
 		;;
-	--key | --target | --token | --pool | --timeout | --chunk-size | --threads | --context | --label | --id | \
-		--secret-fd | --processes | --verify | --column)
+	--key | --add | --remove | --target | --token | --pool | --timeout | --chunk-size | \
+		--threads | --context | --label | --id | --secret-fd | --processes | --verify | \
+		--column)
 		COMPREPLY=()
 		return
 		;;

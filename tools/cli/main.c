@@ -32,6 +32,8 @@ static const struct verb verbs[] = {
 	{ "key destroy", verb_key_destroy, "destroy a key" },
 	{ "encrypt", verb_encrypt, "encrypt a file or standard input" },
 	{ "decrypt", verb_decrypt, "decrypt and verify what encrypt wrote" },
+	{ "inspect", verb_inspect, "show what a container is and who can open it" },
+	{ "rewrap", verb_rewrap, "change who can open a container" },
 	{ "pseudonymize", verb_pseudonymize, "replace the values of columns of a table" },
 	{ "depseudonymize", verb_depseudonymize,
 	  "give the values back, where it can be" },
