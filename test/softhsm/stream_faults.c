@@ -115,6 +115,50 @@ static void a_failing_token_is_not_taken_for_bad_data(void **state)
 	}
 }
 
+/* With several threads inside: its error, the true beginning, and the sessions
+ * back (tear_down() looks at the balance too). */
+static void a_token_that_fails_half_way_ends_a_busy_stream(void **state)
+{
+	(void)state;
+	enum { LONG = 300 * CHUNK };
+	const struct mock_failure lost = { .rv = CKR_DEVICE_ERROR,
+					   .first = 100,
+					   .count = MOCK_FOREVER };
+	struct mock_failure no_encrypt = lost, no_decrypt = lost;
+	hsmpool_stream_options options = ground_options(HSMPOOL_STREAM_DIRECT, CHUNK);
+	uint8_t *long_plain = ground_pattern(LONG);
+	struct ground_source source = { .data = long_plain, .len = LONG };
+	struct ground_sink container, part = { 0 }, out;
+	hsmpool_stats stats = { .size = sizeof(stats) };
+	hsmpool_error err;
+	no_encrypt.function = "C_Encrypt";
+	no_decrypt.function = "C_Decrypt";
+	options.threads = 4;
+	ground_encrypt(pool, &key, 1, &options, long_plain, LONG, &container);
+	(mock->fail)(&no_encrypt);
+	assert_status(hsmpool_stream_encrypt(pool, &key, 1, &options, ground_read,
+					     &source, ground_write, &part,
+					     hsmpool_deadline_in(100), &err),
+		      HSMPOOL_ERR_DOWN);
+	assert_true(part.len < container.len);
+	mock->clear_failures();
+	ground_expect(pool, key, &options, &container, long_plain, LONG);
+	(mock->fail)(&no_decrypt);
+	assert_status(ground_decrypt(pool, key, &options, container.data, container.len,
+				     &out, &err),
+		      HSMPOOL_ERR_DOWN);
+	assert_true(out.len < LONG && out.len % CHUNK == 0);
+	assert_memory_equal(out.data, long_plain, out.len);
+	hsmpool_get_stats(pool, &stats);
+	assert_int_equal(stats.used, 0);
+	mock->clear_failures();
+	ground_expect(pool, key, &options, &container, long_plain, LONG);
+	ground_sink_clear(&part);
+	ground_sink_clear(&out);
+	ground_sink_clear(&container);
+	free(long_plain);
+}
+
 static uint64_t sessions_closed(void)
 {
 	struct mock_counters counters;
@@ -209,6 +253,7 @@ int main(void)
 		cmocka_unit_test(
 			a_token_that_restarts_between_chunks_does_not_end_a_direct_stream),
 		cmocka_unit_test(a_failing_token_is_not_taken_for_bad_data),
+		cmocka_unit_test(a_token_that_fails_half_way_ends_a_busy_stream),
 		cmocka_unit_test(
 			a_data_key_that_cannot_be_destroyed_takes_its_session_along),
 		cmocka_unit_test(a_token_without_aes_kw_is_asked_for_aes_kwp),
