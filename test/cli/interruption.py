@@ -59,6 +59,22 @@ def signals_leave_no_file():
         equal(PLACE.names(), before, 'folder')
 
 
+def signals_leave_no_rewrapped_file():
+    """A signal while a container's data is copied leaves no file either."""
+    before = PLACE.names()
+    container = PLACE.ok('encrypt', stdin=bytes(3 * MIB)).raw
+    for number in STOPPING:
+        child = start('rewrap', '--add', 'default', '--remove', '#1', '--out', 'stopped',
+                      stdin=subprocess.PIPE)
+        child.stdin.write(container)
+        child.stdin.flush()
+        until(has_temporary_file, 'a temporary file')
+        child.send_signal(number)
+        ends_with(child, number)
+        child.stdin.close()
+        equal(PLACE.names(), before, 'folder')
+
+
 def signal_ends_a_blocked_write():
     """A signal ends a write that nobody reads."""
     child = start('random', '64MiB', stdout=subprocess.PIPE)
@@ -254,6 +270,7 @@ def hex_on_a_terminal():
 if __name__ == '__main__':
     ground.run([
         signals_leave_no_file,
+        signals_leave_no_rewrapped_file,
         signal_ends_a_blocked_write,
         sessions_are_closed,
         hanging_call_does_not_hold_a_signal,

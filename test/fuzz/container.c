@@ -2,12 +2,14 @@
 /*
  * Headers of containers: any bytes. What is accepted is well-formed, is written back
  * byte for byte, is read alike in pieces of any length, and is described in printable
- * characters. The chunks behind it: decrypt.c.
+ * characters. The walk from chunk to chunk ends, and says the same by reading and by
+ * skipping. The chunks themselves: decrypt.c.
  */
 #include "fuzz.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <hsmpool/container.h>
 #include "stream/chunk.h"
 #include "stream/container.h"
 
@@ -79,6 +81,39 @@ static void must_be_read_alike(const uint8_t *data, size_t len, hsmpool_status e
 	free(again);
 }
 
+static hsmpool_status skip_piece(void *user, uint64_t len, uint64_t *skipped,
+				 hsmpool_error *err)
+{
+	(void)err;
+	struct pieces *pieces = user;
+	*skipped = len < pieces->left ? len : pieces->left;
+	pieces->data += *skipped;
+	pieces->left -= (size_t)*skipped;
+	return HSMPOOL_OK;
+}
+
+static void must_be_inspected_alike(const uint8_t *data, size_t len,
+				    hsmpool_status header)
+{
+	hsmpool_container_info info[2];
+	for (int way = 0; way < 2; way++) {
+		struct pieces pieces = { data, len, 0 };
+		hsmpool_error err = { 0 };
+		info[way].size = sizeof(info[way]);
+		hsmpool_status status = hsmpool_container_inspect(
+			read_piece, way ? skip_piece : NULL, &pieces, &info[way], &err);
+		fuzz_must_explain(status, &err);
+		MUST((status == HSMPOOL_OK) ==
+		     (info[way].state == HSMPOOL_CONTAINER_WHOLE));
+		MUST(info[way].state != HSMPOOL_CONTAINER_UNREAD);
+		MUST((info[way].header_bytes > 0) == (header == HSMPOOL_OK));
+		MUST(info[way].container_bytes <= len);
+		MUST(info[way].body_bytes <= info[way].plain_bytes);
+	}
+	MUST(info[0].state == info[1].state && info[0].chunks == info[1].chunks);
+	MUST(info[0].container_bytes == info[1].container_bytes);
+}
+
 /* Whatever stands behind the header as the first chunk's head. */
 static void read_head(const struct hp_container *container, const uint8_t *data,
 		      size_t len)
@@ -112,6 +147,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	fuzz_must_explain(status, &err);
 	MUST(status == HSMPOOL_OK || status == HSMPOOL_ERR_DATA);
 	must_be_read_alike(copy, len, status, container);
+	must_be_inspected_alike(copy, len, status);
 	if (status == HSMPOOL_OK) {
 		MUST(used <= len);
 		must_be_printable(&container->recipients);

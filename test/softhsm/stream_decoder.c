@@ -234,6 +234,42 @@ static void the_other_decoder_opens_what_we_write(void **state)
 	}
 }
 
+/* Written for one key, rewrapped for another. */
+static void the_other_decoder_opens_what_was_rewrapped(void **state)
+{
+	(void)state;
+	enum { LEN = 5000 };
+	static const char *const gone[] = { "#1" };
+	const hsmpool_container_changes changes = {
+		.size = sizeof(changes),
+		.add = &known,
+		.add_count = 1,
+		.remove = gone,
+		.remove_count = 1,
+	};
+	hsmpool_stream_options options = ground_options(HSMPOOL_STREAM_ENVELOPE, 1024);
+	hsmpool_key *first = ground_generated_key(pool, "aes", 256, "first", 0);
+	uint8_t *plain = ground_pattern(LEN);
+	struct ground_sink container, changed = { 0 };
+	hsmpool_error err;
+	options.context = "monthly";
+	ground_encrypt(pool, &first, 1, &options, plain, LEN, &container);
+	struct ground_source source = { .data = container.data, .len = container.len };
+	assert_ok(hsmpool_container_rewrap(pool, NULL, &changes, ground_read, &source,
+					   ground_write, &changed, NULL, HSMPOOL_DEFAULT,
+					   &err),
+		  &err);
+	assert_ok(ground_write(&changed, source.data + source.used,
+			       source.len - source.used, &err),
+		  &err);
+	expect_python_opens(&changed, "--key", GROUND_KEY_HEX, options.context, plain,
+			    LEN);
+	ground_sink_clear(&container);
+	ground_sink_clear(&changed);
+	free(plain);
+	hsmpool_key_close(&first);
+}
+
 static void the_other_decoder_opens_a_wrapped_key(void **state)
 {
 	(void)state;
@@ -418,6 +454,7 @@ int main(void)
 		cmocka_unit_test(the_documented_containers_open),
 		cmocka_unit_test(the_document_prints_the_short_container),
 		cmocka_unit_test(the_other_decoder_opens_what_we_write),
+		cmocka_unit_test(the_other_decoder_opens_what_was_rewrapped),
 		cmocka_unit_test(the_other_decoder_opens_a_wrapped_key),
 		cmocka_unit_test(
 			the_other_decoder_opens_what_an_rsa_public_key_was_given),
