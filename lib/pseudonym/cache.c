@@ -12,7 +12,7 @@
 #include "base/memory.h"
 #include "base/secret.h"
 
-enum { WAYS = 4, LOCKS = 64 };
+enum { WAYS = 8, LOCKS = 64 };
 
 /* A name of zeros is an empty entry; no SHA-256 that anybody ever saw is zero. */
 struct entry {

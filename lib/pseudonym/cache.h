@@ -3,7 +3,7 @@
  * HMACs that were made before: a table of bounded size, shared by all threads of a run.
  *
  * An entry is the SHA-256 of an HMAC's input and that HMAC, so values are not in it, and
- * what is found is right whatever was looked for. Sets of four entries, of which the
+ * what is found is right whatever was looked for. Sets of eight entries, of which the
  * one not used for longest gives way. Wiped at the end, not in core dumps.
  */
 #ifndef HP_PSEUDONYM_CACHE_H

@@ -8,7 +8,7 @@
 #include <pthread.h>
 #include <string.h>
 
-enum { SET = 4, SMALL = SET * 64 /* bytes: one set */ };
+enum { SET = 8, SMALL = SET * 64 /* bytes: one set */ };
 
 /* Names that fall evenly over the sets, as hashes do; the MAC follows from the number. */
 static void make(uint64_t number, uint8_t name[HP_CACHE_NAME_LEN],
