@@ -513,10 +513,12 @@ static void give_bytes(void *to, const void *from, size_t len)
 		memcpy(to, from, len);
 }
 
+/* Into the copy's own memory: the original's stays. */
 static bool is_pointer(const struct hp_layout *layout, unsigned word)
 {
-	for (unsigned i = 0; i < HP_ARRAY_LEN(layout->fields); i++)
-		if (is_bytes(layout, i) && layout->fields[i].at == word)
+	hp_for_each_field (i, layout)
+		if (layout->fields[i].kind != HP_FIELD_HANDLE &&
+		    layout->fields[i].at == word)
 			return true;
 	return false;
 }

@@ -105,6 +105,29 @@ static void the_handle_beside_an_inner_mechanism_is_made_real(void **state)
 	hp_mechanism_copy_wipe(&copy);
 }
 
+/* What a module wrote goes back, but no pointer into the copy. */
+static void what_is_given_back_points_where_it_did(void **state)
+{
+	CK_BYTE seed[] = "seed";
+	CK_UTF8CHAR type[] = "text/plain";
+	CK_MECHANISM inner = { CKM_SHA256_HMAC, NULL, 0 };
+	struct kip_params kip = { &inner, 7, seed, sizeof(seed) };
+	struct cms_params cms = { 9, &inner, NULL, type, NULL, 0, NULL, 0 };
+	CK_MECHANISM given[] = { { CKM_KIP_MAC, &kip, sizeof(kip) },
+				 { CKM_CMS_SIG, &cms, sizeof(cms) } };
+	struct hp_mechanism_copy copy;
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		hp_mechanism_copy(&copy, &given[i]);
+		hp_mechanism_give_back(&copy, &given[i]);
+		hp_mechanism_copy_wipe(&copy);
+	}
+	assert_ptr_equal(kip.mechanism, &inner);
+	assert_ptr_equal(kip.seed, seed);
+	assert_ptr_equal(cms.signing, &inner);
+	assert_ptr_equal(cms.content_type, type);
+}
+
 static void what_cannot_be_copied_faithfully_says_so(void **state)
 {
 	CK_OBJECT_HANDLE other = 5;
@@ -203,6 +226,7 @@ int main(void)
 			a_mechanism_in_a_mechanism_is_copied_with_its_parameters),
 		cmocka_unit_test(texts_and_what_is_missing_are_copied_too),
 		cmocka_unit_test(the_handle_beside_an_inner_mechanism_is_made_real),
+		cmocka_unit_test(what_is_given_back_points_where_it_did),
 		cmocka_unit_test(what_cannot_be_copied_faithfully_says_so),
 		cmocka_unit_test(handles_in_parameters_are_made_real_wherever_they_are),
 		cmocka_unit_test(a_row_of_data_without_memory_is_refused),
