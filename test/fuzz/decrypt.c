@@ -10,11 +10,11 @@
  */
 #include "encoder.h"
 #include "fuzz.h"
+#include "ground.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <hsmpool/stream.h>
-#include "support/fixture.h"
 
 enum header_bit {
 	DIRECT = 1,
@@ -54,34 +54,6 @@ struct attempt {
 	struct hp_text out;
 };
 
-/* --- the ground: one pool for all inputs ---------------------------------------------
- */
-
-static struct fixture fixture;
-static hsmpool *pool;
-static hsmpool_key *key;
-
-static void leave_ground(void)
-{
-	hsmpool_key_close(&key);
-	hsmpool_close(&pool);
-	fixture_remove(&fixture);
-}
-
-static void make_ground(void)
-{
-	hsmpool_error err = { 0 };
-	if (pool)
-		return;
-	fixture_mock(&fixture);
-	fixture_set(&fixture, "log-level", "error");
-	MUST(hsmpool_open(&pool, fixture.config, NULL, HSMPOOL_DEFAULT, &err) ==
-	     HSMPOOL_OK);
-	MUST(hsmpool_key_open(&key, pool, "pkcs11:object=aes;type=secret-key",
-			      HSMPOOL_DEFAULT, &err) == HSMPOOL_OK);
-	atexit(leave_ground);
-}
-
 /* --- making ----------------------------------------------------------------------------
  */
 
@@ -91,8 +63,8 @@ static uint8_t make_header(struct attempt *attempt, struct fuzz_script *script)
 	uint8_t size = fuzz_take8(script) % 8;
 	bool is_direct = bits & DIRECT;
 	attempt->encoder = (struct encoder){
-		.pool = pool,
-		.key = key,
+		.pool = ground_pool(),
+		.key = ground_aes_key(),
 		.is_direct = is_direct,
 		.chunk_size = chunk_sizes[size],
 		.context = bits & CONTEXT_IS_ANOTHER ? "another" : "fuzz",
@@ -217,9 +189,9 @@ static void must_give_what_is_sound(struct attempt *attempt, hsmpool_key *given)
 	const hsmpool_stream_options options = { .size = sizeof(options),
 						 .context = "fuzz" };
 	hsmpool_error err = { 0 };
-	hsmpool_status status =
-		hsmpool_stream_decrypt(pool, given, &options, read_container, attempt,
-				       write_plain, attempt, HSMPOOL_DEFAULT, &err);
+	hsmpool_status status = hsmpool_stream_decrypt(
+		ground_pool(), given, &options, read_container, attempt, write_plain,
+		attempt, HSMPOOL_DEFAULT, &err);
 	fuzz_must_explain(status, &err);
 	MUST(status == HSMPOOL_OK || status == HSMPOOL_ERR_DATA);
 	MUST((status == HSMPOOL_OK) == (attempt->is_sound && attempt->has_ended));
@@ -233,11 +205,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	struct fuzz_script script = { data, len };
 	struct attempt attempt = { 0 };
-	make_ground();
 	uint8_t bits = make_header(&attempt, &script);
 	while (script.left > 0 && attempt.index < CHUNKS_MAX)
 		make_chunk(&attempt, &script);
-	must_give_what_is_sound(&attempt, bits & KEY_IS_SEARCHED ? NULL : key);
+	must_give_what_is_sound(&attempt,
+				bits & KEY_IS_SEARCHED ? NULL : ground_aes_key());
 	hp_text_clear(&attempt.encoder.out);
 	hp_text_clear(&attempt.plain);
 	hp_text_clear(&attempt.out);

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <hsmpool/pseudonym.h>
+#include "pseudonym/cache.h"
 #include "pseudonym/text.h"
 
 enum bit {
@@ -35,6 +36,14 @@ static const hsmpool_column methods[] = {
 	{ .method = HSMPOOL_COLUMN_DROP, .number = 5, .name = "e" },
 };
 enum { METHODS = sizeof(methods) / sizeof(methods[0]), FPE_ONLY = 3 };
+
+/* A small one: quickly made, and soon full. */
+struct hp_cache *__real_hp_cache_new(size_t bytes);
+struct hp_cache *__wrap_hp_cache_new(size_t bytes);
+struct hp_cache *__wrap_hp_cache_new(size_t bytes)
+{
+	return __real_hp_cache_new(bytes < 4096 ? bytes : 4096);
+}
 
 /* One run over a table. */
 struct run {
