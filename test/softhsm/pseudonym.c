@@ -321,6 +321,29 @@ static void equal_values_match_in_equal_domains_only(void **state)
 	free(owner);
 }
 
+static void a_token_is_of_every_byte_of_the_value(void **state)
+{
+	(void)state;
+	const hsmpool_bytes values[] = { TEXT("a"), TEXT("a\0"), TEXT("a\0b"),
+					 TEXT("\xff\xfe"), TEXT("a ") };
+	const hsmpool_column column = { NAMED("c") };
+	struct use use = begin(&column, NULL, false);
+	struct hp_text made = { 0 };
+	hsmpool_error err;
+	bool is_bad;
+	for (size_t i = 0; i < HP_ARRAY_LEN(values); i++) {
+		assert_ok(hp_method_apply(use.method, use.worker, values[i], &made,
+					  &is_bad, &err),
+			  &err);
+		assert_int_equal(made.len, 32 * (i + 1));
+		for (size_t j = 0; j < i; j++)
+			assert_memory_not_equal(made.data + 32 * i, made.data + 32 * j,
+						32);
+	}
+	hp_text_clear(&made);
+	end(&use);
+}
+
 /* ---- the same whatever the pool ---- */
 
 enum { VALUES = 64, THREADS = 4 };
@@ -592,6 +615,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(fpe_is_ff1_under_the_derived_key),
 		cmocka_unit_test(ff1_agrees_with_another_implementation),
 		cmocka_unit_test(the_document_tells_the_truth),
+		cmocka_unit_test(a_token_is_of_every_byte_of_the_value),
 		cmocka_unit_test(a_prefix_stands_in_front_of_the_token),
 		cmocka_unit_test(equal_values_match_in_equal_domains_only),
 		cmocka_unit_test(pseudonyms_are_the_same_in_every_run_and_any_pool),

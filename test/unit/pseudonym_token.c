@@ -7,6 +7,7 @@
 #include "pseudonym/token.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static struct hp_alphabet *alphabet_of(const char *which)
@@ -85,6 +86,37 @@ static void what_is_no_alphabet_is_refused(void **state)
 			fail_msg("'%s': %s", bad[i], hsmpool_status_name(status));
 		assert_null(alphabet);
 	}
+}
+
+/* count characters from the first Chinese one on; free()d by the caller. */
+static char *many_characters(size_t count)
+{
+	char *which = calloc(1, sizeof("chars:") + 3 * count);
+	assert_non_null(which);
+	memcpy(which, "chars:", 6);
+	for (size_t i = 0; i < count; i++) {
+		uint32_t point = 0x4e00 + (uint32_t)i;
+		char *to = which + 6 + 3 * i;
+		to[0] = (char)(0xe0 | point >> 12);
+		to[1] = (char)(0x80 | (point >> 6 & 0x3f));
+		to[2] = (char)(0x80 | (point & 0x3f));
+	}
+	return which;
+}
+
+static void an_alphabet_has_at_most_4096_characters(void **state)
+{
+	(void)state;
+	hsmpool_error err;
+	char *most = many_characters(HP_ALPHABET_MAX);
+	char *more = many_characters(HP_ALPHABET_MAX + 1);
+	struct hp_alphabet *alphabet = alphabet_of(most);
+	assert_int_equal(hp_alphabet_radix(alphabet), 4096);
+	hp_alphabet_free(&alphabet);
+	assert_status(hp_alphabet_new(&alphabet, more, &err), HSMPOOL_ERR_USAGE);
+	assert_non_null(strstr(err.text, "at most 4096"));
+	free(most);
+	free(more);
 }
 
 static void expect_numerals(const struct hp_alphabet *alphabet, const char *text,
@@ -229,6 +261,7 @@ int main(void)
 		cmocka_unit_test(named_alphabets_are_what_the_header_says),
 		cmocka_unit_test(characters_of_ones_own_keep_their_order),
 		cmocka_unit_test(what_is_no_alphabet_is_refused),
+		cmocka_unit_test(an_alphabet_has_at_most_4096_characters),
 		cmocka_unit_test(reading_stops_at_a_foreign_character),
 		cmocka_unit_test(the_usual_length_carries_128_bits),
 		cmocka_unit_test(tokens_under_64_bits_must_be_asked_for),
