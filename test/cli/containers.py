@@ -4,8 +4,10 @@
 import fcntl
 import os
 import resource
+import shutil
 import stat
 import struct
+import subprocess
 
 import ground
 from ground import (DATA, EXISTS, KEY, SYSTEM, UNSUPPORTED, USAGE, equal, expect)
@@ -275,7 +277,7 @@ def a_context_is_not_needed():
     equal(PLACE.ok('decrypt', '--key', NEW, '--in', path, '--context', 'invoice 7').raw, TEXT)
 
 
-def file_systems_may_share_the_blocks():
+def the_kernel_copies():
     """The kernel copies from file to file; a pipe is read and written."""
     path = container('kernel')
     told = PLACE.ok('rewrap', path, '--add', NEW, '--json').json
@@ -283,6 +285,37 @@ def file_systems_may_share_the_blocks():
     told = rewrapped('--json', '--out', 'by-hand', '--remove', '#2', stdin=path.read_bytes()).json
     equal(told['copied-by-kernel'], 0)
     expect(opens('by-hand', OLD), 'other data')
+
+
+def mounted_btrfs(name):
+    """A small Btrfs of our own, if one can be made and mounted here."""
+    image, mount = PLACE / f'{name}.image', PLACE / name
+    image.touch()
+    os.truncate(image, 128 * MIB)
+    mount.mkdir()
+    for command in ['mkfs.btrfs', '-q', image], ['mount', '-o', 'loop', image, mount]:
+        if not shutil.which(command[0]) or subprocess.run(
+                command, capture_output=True, check=False).returncode != 0:
+            raise ground.tap.Skip(f'{command[0]} is not possible here')
+    return mount
+
+
+def blocks_are_shared():
+    """Where the file system can, both files share the blocks of the data."""
+    if not shutil.which('filefrag'):
+        raise ground.tap.Skip('filefrag is not installed')
+    mount = mounted_btrfs('btrfs')
+    try:
+        PLACE.ok('keygen', '--for', 'aes-gcm', '--label', 'aslong7')  # as long as "default"
+        PLACE.ok('encrypt', '--in', 'text', '--out', mount / 'one')
+        rewrapped('--in', mount / 'one', '--out', mount / 'two', '--add', 'pkcs11:object=aslong7',
+                  '--remove', OLD)
+        expect(opens(mount / 'two', 'pkcs11:object=aslong7'), 'other data')
+        extents = subprocess.run(['filefrag', '-v', mount / 'two'], check=True, text=True,
+                                 capture_output=True).stdout
+        expect('shared' in extents, extents)
+    finally:
+        subprocess.run(['umount', mount], check=True)
 
 
 if __name__ == '__main__':
@@ -305,5 +338,6 @@ if __name__ == '__main__':
         a_locked_file_waits_for_its_turn,
         a_full_disk_changes_nothing,
         a_context_is_not_needed,
-        file_systems_may_share_the_blocks,
+        the_kernel_copies,
+        blocks_are_shared,
     ])
