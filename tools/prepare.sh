@@ -10,7 +10,8 @@
 # apt-get runs only if something is missing, as root or through sudo, without the
 # recommended packages. A daemon that a package's scripts would start is kept from it
 # by a policy-rc.d, put in place only where the machine has none, and gone afterwards;
-# a service that came with it does not start with the machine either.
+# a service that came with it does not start with the machine either. PostgreSQL's
+# scripts would make a cluster of databases too: a setting keeps them from it meanwhile.
 # docs/dependencies.md says why each package is there.
 
 # To build, and for the quick start.
@@ -23,11 +24,13 @@ packages=(
 test_packages=(
 	g++ mandoc openssl python3-cryptography python3-zstandard
 	opensc libengine-pkcs11-openssl gnutls-bin openssh-client libnss3-tools nginx
-	p11-kit-modules
+	p11-kit-modules postgresql
 )
 
 policy_file=/usr/sbin/policy-rc.d
 policy_is_ours=
+cluster_setting=/etc/postgresql-common/createcluster.d/hsmpool.conf
+cluster_setting_is_ours=
 
 missing_packages() {
 	local package
@@ -66,6 +69,30 @@ allow_daemons() {
 	policy_is_ours=
 }
 
+# PostgreSQL is wanted as programs. Folders that this makes go again if nothing of the
+# package came into them.
+forbid_cluster() {
+	case " $* " in
+	*' postgresql '*) [ ! -e "$cluster_setting" ] || return 0 ;;
+	*) return 0 ;;
+	esac
+	cluster_setting_is_ours=yes
+	as_root sh -c "mkdir -p ${cluster_setting%/*} &&
+		echo 'create_main_cluster = false' >$cluster_setting"
+}
+
+allow_cluster() {
+	[ -n "$cluster_setting_is_ours" ] || return 0
+	as_root rm -f "$cluster_setting"
+	as_root rmdir -p --ignore-fail-on-non-empty "${cluster_setting%/*}"
+	cluster_setting_is_ours=
+}
+
+clean_up() {
+	allow_daemons
+	allow_cluster
+}
+
 apt_install() {
 	local apt=(env DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1
 		apt-get -qq -o DPkg::Lock::Timeout=300)
@@ -73,12 +100,16 @@ apt_install() {
 	as_root "${apt[@]}" install -y --no-install-recommends -o Dpkg::Use-Pty=0 "$@" </dev/null
 }
 
-# nginx is wanted as a program: what its package enables would start with the machine.
+# What their packages enable would start with the machine.
 keep_services_off() {
-	case " $* " in
-	*' nginx '*)
-		! command -v systemctl >/dev/null || as_root systemctl --quiet disable nginx ;;
-	esac
+	local service
+	for service in nginx postgresql; do
+		case " $* " in
+		*" $service "*)
+			! command -v systemctl >/dev/null ||
+				as_root systemctl --quiet disable "$service" ;;
+		esac
+	done
 }
 
 install_packages() {
@@ -93,13 +124,13 @@ install_packages() {
 		return 0
 	fi
 	printf 'Installing %s.\n' "${missing[*]}"
-	trap allow_daemons EXIT
+	trap clean_up EXIT
 	trap 'exit 129' HUP
 	trap 'exit 130' INT
 	trap 'exit 143' TERM
-	forbid_daemons && apt_install "${missing[@]}" && keep_services_off "${missing[@]}" ||
-		status=$?
-	allow_daemons
+	forbid_daemons && forbid_cluster "${missing[@]}" && apt_install "${missing[@]}" &&
+		keep_services_off "${missing[@]}" || status=$?
+	clean_up
 	trap - EXIT HUP INT TERM
 	if [ "$status" -ne 0 ]; then
 		printf 'Could not install them. As root: apt-get install %s\n' "${missing[*]}" >&2
