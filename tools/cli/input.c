@@ -69,6 +69,7 @@ hsmpool_status input_read(struct input *in, uint8_t *data, size_t cap, size_t *l
 	ssize_t got;
 
 	*len = 0;
+	HP_TRY(rate_limit_wait(&in->limit, cap, &cap, err));
 	do {
 		HP_TRY(stop_wait(in->fd, POLLIN, err));
 		got = read(in->fd, data, cap);
@@ -76,6 +77,8 @@ hsmpool_status input_read(struct input *in, uint8_t *data, size_t cap, size_t *l
 	if (got < 0)
 		return hp_fail_errno(err, HSMPOOL_ERR_SYSTEM, errno, "cannot read %s",
 				     in->name);
+	rate_limit_take(&in->limit, (size_t)got);
+	in->done += (uint64_t)got;
 	*len = (size_t)got;
 	return HSMPOOL_OK;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a verb reads: a file or standard input. Reads end early when a signal comes.
+ * What a verb reads: a file or standard input. Reads end early when a signal comes, and
+ * keep to limit, which may be set after input_open().
  */
 #ifndef CLI_INPUT_H
 #define CLI_INPUT_H
@@ -10,6 +11,7 @@
 #include <stdint.h>
 #include <hsmpool/status.h>
 #include "base/secret.h"
+#include "rate_limit.h"
 
 struct input {
 	int fd;
@@ -17,6 +19,8 @@ struct input {
 	const char *name; /* for messages */
 	bool has_size;    /* a regular file */
 	uint64_t size;    /* bytes from here to its end */
+	uint64_t done;    /* bytes read so far */
+	struct rate_limit limit;
 };
 
 /* path NULL or "-": standard input. */

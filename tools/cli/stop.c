@@ -18,6 +18,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "base/error.h"
+#include "base/time.h"
 
 /* How long an orderly end may take before the handler ends the process. */
 #define STOP_GRACE_SECONDS 5
@@ -148,6 +149,17 @@ hsmpool_status stop_wait(int fd, short events, hsmpool_error *err)
 		HP_TRY(stop_check(err));
 	} while (poll(wait, 2, -1) < 0 && errno == EINTR);
 	/* Any other answer: let the read or write itself say what is wrong. */
+	return stop_check(err);
+}
+
+hsmpool_status stop_sleep(int64_t span_ns, hsmpool_error *err)
+{
+	struct pollfd wait = { .fd = stop_pipe[0], .events = POLLIN };
+	const struct timespec span = { .tv_sec = (time_t)(span_ns / HP_SECOND),
+				       .tv_nsec = (long)(span_ns % HP_SECOND) };
+
+	HP_TRY(stop_check(err));
+	ppoll(&wait, 1, &span, NULL);
 	return stop_check(err);
 }
 

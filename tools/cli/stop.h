@@ -12,6 +12,7 @@
 #define CLI_STOP_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <hsmpool/status.h>
 
 void stop_install(void);
@@ -26,6 +27,9 @@ int stop_fd(void);
 
 /* Wait until fd is ready for events (POLLIN, POLLOUT), or a signal came: CLOSED. */
 hsmpool_status stop_wait(int fd, short events, hsmpool_error *err);
+
+/* Wait so long: CLOSED, at once, if a signal came. */
+hsmpool_status stop_sleep(int64_t span_ns, hsmpool_error *err);
 
 /*
  * Unfinished files to remove, STOP_FILES at a time. Between _hold and _release signals
