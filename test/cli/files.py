@@ -6,6 +6,7 @@ import re
 import resource
 import stat
 import subprocess
+import time
 from pathlib import Path
 
 import ground
@@ -175,6 +176,18 @@ def summary_as_json():
     PLACE.fails(USAGE, '--out', 'encrypt', '--json', stdin=b'x')
 
 
+def limited_rate():
+    """--limit-rate bounds how much is read in a second."""
+    start = time.monotonic()
+    encrypted = PLACE.ok('encrypt', '--limit-rate', '256KiB', stdin=bytes(384 * 1024)).raw
+    # A tenth of a second's worth may go ahead of time.
+    expect(time.monotonic() - start > 1.3, 'faster than allowed')
+    equal(PLACE.ok('decrypt', '--limit-rate', '1GiB', stdin=encrypted).raw,
+          bytes(384 * 1024), 'data')
+    for wrong in '0', '', '-1', '1XB', '9999999GiB':
+        PLACE.fails(USAGE, 'bytes per second', 'encrypt', '--limit-rate', wrong)
+
+
 def peak_memory(verb, source, target):
     """Peak of resident KiB, asked when all but the last MiB has come out."""
     with open(PLACE / source, 'rb') as data, open(PLACE / target, 'wb') as out:
@@ -239,6 +252,7 @@ if __name__ == '__main__':
         only_verified_data_reaches_a_pipe,
         no_file_of_a_damaged_container,
         summary_as_json,
+        limited_rate,
         big_file_in_little_memory,
         file_size_limit,
         devices_are_written_directly,

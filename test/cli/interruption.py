@@ -95,6 +95,45 @@ def sessions_are_closed():
     expect(ground.counters(place)['opened'] > 0, 'no session was opened')
 
 
+def has_grown(place, size):
+    """The unfinished file has more than so many bytes."""
+    found = [path for path in place.path.glob('.hsmpool-*') if path.is_file()]
+    return bool(found) and found[0].stat().st_size > size
+
+
+def sessions_of_many_chunks_are_closed():
+    """A signal while many sessions work on chunks leaves none open, and no file."""
+    place = ground.with_mock('many', 'latency=C_Encrypt:20ms', max_sessions=16)
+    place.report.touch()
+    before = place.names()
+    for number in STOPPING:
+        child = start('encrypt', '--mode', 'direct', '--key', 'pkcs11:object=aes',
+                      '--chunk-size', '1KiB', '--out', 'stopped', place=place,
+                      stdin=subprocess.PIPE)
+        feeder = threading.Thread(target=feed_until_closed, args=(child.stdin,))
+        feeder.start()
+        until(lambda: has_grown(place, 64 * 1024), 'the file')
+        child.send_signal(number)
+        ends_with(child, number)
+        feeder.join()
+        expect(ground.counters(place)['opened'] > 8, 'few sessions were at work')
+        equal(place.names(), before, 'folder')
+
+
+def limit_does_not_hold_a_signal():
+    """A signal ends the wait of --limit-rate at once, sessions closed in order."""
+    place = ground.with_mock('limited')
+    child = start('encrypt', '--key', 'pkcs11:object=aes', '--limit-rate', '1B', '--out',
+                  'stopped', place=place, stdin=subprocess.PIPE)
+    child.stdin.write(bytes(1000))
+    child.stdin.flush()
+    until(lambda: any(name.startswith('.hsmpool-') for name in place.names()), 'a file')
+    child.send_signal(signal.SIGTERM)
+    ends_with(child, signal.SIGTERM)
+    child.stdin.close()
+    ground.counters(place)  # written by the last C_Finalize: not ended by the handler
+
+
 def hanging_call_does_not_hold_a_signal():
     """A second signal ends a command whose module hangs, and leaves no file."""
     place = ground.with_mock('hanging', 'hang=C_GenerateRandom:2')
@@ -129,6 +168,19 @@ def ignored_signal_stays_ignored():
     out, said = child.communicate(timeout=ground.TIME_LIMIT)
     equal((child.returncode, said), (OK, b''))
     equal(PLACE.ok('decrypt', stdin=out).raw, b'data')
+
+
+def feed_until_closed(stream):
+    """Give a command more input than it will take."""
+    try:
+        while True:
+            stream.write(bytes(MIB))
+    except BrokenPipeError:
+        pass
+    try:
+        stream.close()
+    except BrokenPipeError:
+        pass
 
 
 def feed(stream, is_enough):
@@ -273,6 +325,8 @@ if __name__ == '__main__':
         signals_leave_no_rewrapped_file,
         signal_ends_a_blocked_write,
         sessions_are_closed,
+        sessions_of_many_chunks_are_closed,
+        limit_does_not_hold_a_signal,
         hanging_call_does_not_hold_a_signal,
         one_signal_ends_a_hanging_command_too,
         ignored_signal_stays_ignored,

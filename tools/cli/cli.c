@@ -50,6 +50,14 @@ void cli_message(const struct cli *cli, const char *format, ...)
 	print_line(cli, "", message);
 }
 
+void cli_print_json_aside(struct json_object *object)
+{
+	fprintf(stderr, "%s\n",
+		json_object_to_json_string_ext(
+			object, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
+	json_object_put(object);
+}
+
 void cli_print_json(struct json_object *object)
 {
 	puts(json_object_to_json_string_ext(

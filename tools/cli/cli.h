@@ -133,6 +133,8 @@ void cli_message(const struct cli *cli, const char *format, ...)
 
 /* Print and free object, a line's end after it. */
 void cli_print_json(struct json_object *object);
+/* The same as one line of standard error, where standard output carries data. */
+void cli_print_json_aside(struct json_object *object);
 
 /* --- warnings ------------------------------------------------------------------------
  */

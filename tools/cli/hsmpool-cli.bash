@@ -27,8 +27,10 @@ declare -A _hsmpool_cli_options=(
 	["key import"]="--public --secret-file --secret-fd --type --format --label --id
 		--usage --extractable --for"
 	["key destroy"]="--key --yes"
-	["encrypt"]="--key --in --out --force --mode --chunk-size --threads --context --context-file"
-	["decrypt"]="--key --in --out --force --threads --context --context-file"
+	["encrypt"]="--key --in --out --force --mode --chunk-size --threads --context
+		--context-file --limit-rate"
+	["decrypt"]="--key --in --out --force --threads --context --context-file
+		--limit-rate"
 	["inspect"]="--in"
 	["rewrap"]="--add --remove --key --in --out --force"
 	["pseudonymize"]="--column --key --in --out --force --allow-short-tokens --delimiter

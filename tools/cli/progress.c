@@ -16,7 +16,7 @@
 
 #define FIRST_DRAW_AFTER (1 * HP_SECOND)
 #define DRAW_EVERY       (200 * HP_MS)
-#define BAR_WIDTH        24
+#define BAR_WIDTH        12 /* the whole line fits 80 columns */
 
 static bool is_drawable(void)
 {
@@ -81,28 +81,52 @@ static void draw_line(struct progress *progress, char *line)
 	progress->has_printed = true;
 }
 
+/* "1.5 MiB of 4.0 MiB", or "1.5 MiB" where the end is not known. */
+static void format_amount(const struct progress *progress, uint64_t done, char *text,
+			  size_t cap)
+{
+	char done_text[24], total_text[24];
+
+	progress_format_size((double)done, done_text, sizeof(done_text));
+	progress_format_size((double)progress->total, total_text, sizeof(total_text));
+	if (progress->total > 0 && done <= progress->total)
+		snprintf(text, cap, "%s of %s", done_text, total_text);
+	else
+		snprintf(text, cap, "%s", done_text);
+}
+
+/* "  4 sessions"; nothing while none is in use. */
+static void format_sessions(const struct progress *progress, char *text, size_t cap)
+{
+	unsigned used =
+		progress->sessions ? progress->sessions(progress->sessions_user) : 0;
+
+	*text = '\0';
+	if (used > 0)
+		snprintf(text, cap, "  %u session%s", used, used == 1 ? "" : "s");
+}
+
 static void draw(struct progress *progress, uint64_t done, double seconds)
 {
 	double rate = seconds > 0 ? (double)done / seconds : 0;
-	char done_text[24], total_text[24], rate_text[24], left_text[24];
-	char bar[BAR_WIDTH + 1];
+	char amount[64], rate_text[24], sessions[32];
 	char line[200];
-	double part;
 
-	progress_format_size((double)done, done_text, sizeof(done_text));
+	format_amount(progress, done, amount, sizeof(amount));
 	progress_format_size(rate, rate_text, sizeof(rate_text));
-	if (progress->total == 0 || done > progress->total || rate <= 0) {
-		snprintf(line, sizeof(line), "%s  %s/s", done_text, rate_text);
-		draw_line(progress, line);
-		return;
+	format_sessions(progress, sessions, sizeof(sessions));
+	if (progress->total > 0 && done <= progress->total && rate > 0) {
+		double part = (double)done / (double)progress->total;
+		char bar[BAR_WIDTH + 1], left[24];
+
+		format_bar(part, bar);
+		format_time_left((double)(progress->total - done) / rate, left,
+				 sizeof(left));
+		snprintf(line, sizeof(line), "%3.0f%% [%s] %s  %s/s  ETA %s%s",
+			 part * 100, bar, amount, rate_text, left, sessions);
+	} else {
+		snprintf(line, sizeof(line), "%s  %s/s%s", amount, rate_text, sessions);
 	}
-	part = (double)done / (double)progress->total;
-	format_bar(part, bar);
-	progress_format_size((double)progress->total, total_text, sizeof(total_text));
-	format_time_left((double)(progress->total - done) / rate, left_text,
-			 sizeof(left_text));
-	snprintf(line, sizeof(line), "%3.0f%% [%s] %s of %s  %s/s  ETA %s", part * 100,
-		 bar, done_text, total_text, rate_text, left_text);
 	draw_line(progress, line);
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A progress bar with rate and time left, for long work and only on a terminal.
+ * A progress bar with rate, time left and sessions in use, for long work and only on a
+ * terminal.
  */
 #ifndef CLI_PROGRESS_H
 #define CLI_PROGRESS_H
@@ -13,6 +14,9 @@ struct progress {
 	bool is_shown;    /* standard error is a terminal that can do it */
 	bool has_printed; /* a line stands there and must be cleared */
 	uint64_t total;   /* 0: not known */
+	/* How many sessions are at work now, for the bar; NULL: it does not say. */
+	unsigned (*sessions)(void *user);
+	void *sessions_user;
 	int64_t start_ns;
 	int64_t next_ns; /* when to draw again */
 };

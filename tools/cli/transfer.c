@@ -27,6 +27,17 @@ static int on_progress(void *user, uint64_t bytes)
 	return stop_requested();
 }
 
+static unsigned sessions_in_use(void *user)
+{
+	const struct transfer *transfer = user;
+	hsmpool_stats stats = { .size = sizeof(stats) };
+
+	if (!transfer->cli->pool)
+		return 0;
+	hsmpool_get_stats(transfer->cli->pool, &stats);
+	return stats.used;
+}
+
 struct transfer *transfer_new(void)
 {
 	struct transfer *transfer = calloc(1, sizeof(*transfer));
@@ -75,6 +86,9 @@ bool transfer_option(struct transfer *transfer, int id, const char *argument)
 	case TRANSFER_THREADS:
 		transfer->threads = argument;
 		return true;
+	case TRANSFER_LIMIT_RATE:
+		transfer->rate_text = argument;
+		return true;
 	default:
 		return false;
 	}
@@ -112,21 +126,25 @@ static hsmpool_status read_threads(struct transfer *transfer, hsmpool_error *err
 hsmpool_status transfer_open(struct transfer *transfer, const struct cli *cli,
 			     hsmpool_error *err)
 {
-	bool is_to_stdout = !transfer->out_path || strcmp(transfer->out_path, "-") == 0;
+	struct rate_limit limit = { 0 };
 
-	HP_CHECK(!cli->is_json || !is_to_stdout, err, HSMPOOL_ERR_USAGE,
-		 "--json prints on standard output, so the data needs --out FILE");
+	transfer->cli = cli;
+	if (transfer->rate_text)
+		HP_TRY(rate_limit_parse(&limit, transfer->rate_text, err));
 	if (transfer->context_path)
 		HP_TRY(read_context(transfer, err));
 	if (transfer->threads)
 		HP_TRY(read_threads(transfer, err));
 	HP_TRY(input_open(&transfer->in, transfer->in_path, err));
+	transfer->in.limit = limit;
 	HP_TRY(output_open(&transfer->out, transfer->out_path, transfer->is_forced, err));
 	transfer->options.input_name = transfer->in.name;
 	transfer->options.output_name = transfer->out.name;
 	transfer->start_ns = hp_now_ns();
 	progress_start(&transfer->progress,
 		       transfer->in.has_size ? transfer->in.size : 0);
+	transfer->progress.sessions = sessions_in_use;
+	transfer->progress.sessions_user = transfer;
 	/* Terminal data mixed with a bar is of no use. */
 	if (output_is_terminal(&transfer->out))
 		transfer->progress.is_shown = false;

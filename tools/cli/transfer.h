@@ -16,8 +16,10 @@ struct transfer {
 	const char *in_path;
 	const char *out_path;
 	const char *context_path; /* --context-file */
+	const char *rate_text;    /* --limit-rate */
 	bool is_forced;
 	const char *threads; /* --threads */
+	const struct cli *cli; /* from transfer_open() on */
 	hsmpool_stream_options options;
 	hsmpool_stream_totals totals;
 	struct input in;
@@ -27,7 +29,12 @@ struct transfer {
 	char context[TRANSFER_MAX_CONTEXT + 1];
 };
 
-enum { TRANSFER_CONTEXT = CLI_OWN + 100, TRANSFER_CONTEXT_FILE, TRANSFER_THREADS };
+enum {
+	TRANSFER_CONTEXT = CLI_OWN + 100,
+	TRANSFER_CONTEXT_FILE,
+	TRANSFER_THREADS,
+	TRANSFER_LIMIT_RATE,
+};
 #define TRANSFER_OPTIONS_CONTEXT                                             \
 	{ "context", TRANSFER_CONTEXT, "TEXT",                               \
 	  "authenticated but not stored: decryption needs the same" },       \
@@ -42,14 +49,18 @@ enum { TRANSFER_CONTEXT = CLI_OWN + 100, TRANSFER_CONTEXT_FILE, TRANSFER_THREADS
 			"chunks worked on at once, 1 to 64 (the processors; direct " \
 			"mode: max-sessions)"                                        \
 	}
+#define TRANSFER_OPTION_LIMIT_RATE                                          \
+	{                                                                   \
+		"limit-rate", TRANSFER_LIMIT_RATE, "RATE",                  \
+			"read at most RATE bytes per second: 512KiB, 10MiB" \
+	}
 
 /* Zeroed, with options ready to be set. malloc()ed: it is big. */
 struct transfer *transfer_new(void);
 void transfer_free(struct transfer **transfer);
 #define TRANSFER_AUTO __attribute__((cleanup(transfer_free))) struct transfer
 
-/* Deal with --in, --out, --force, --context, --context-file, --threads. False: another
- * option. */
+/* Deal with the options above, --in, --out and --force. False: another option. */
 bool transfer_option(struct transfer *transfer, int id, const char *argument);
 
 /* Before the pool is opened: what can be refused early is. */
