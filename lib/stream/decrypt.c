@@ -312,6 +312,8 @@ static hsmpool_status decrypt_chunks(struct decryption *d, hsmpool_error *err)
 	struct hp_stream_plan plan = hp_stream_plan(d->pool, fixed->mode,
 						    d->options.threads, len, d->deadline);
 	d->totals.threads = plan.threads;
+	d->totals.chunk_size = fixed->chunk_size;
+	d->totals.mode = is_direct(d) ? HSMPOOL_STREAM_DIRECT : HSMPOOL_STREAM_ENVELOPE;
 	return hp_pipeline_run(&ops, d, plan.threads, plan.slots, err);
 }
 

@@ -338,6 +338,8 @@ static hsmpool_status encrypt_chunks(struct encryption *e, hsmpool_error *err)
 	struct hp_stream_plan plan = hp_stream_plan(e->pool, e->container->fixed.mode,
 						    e->options.threads, len, e->deadline);
 	e->totals.threads = plan.threads;
+	e->totals.chunk_size = (uint32_t)chunk_size(e);
+	e->totals.mode = e->options.mode;
 	return hp_pipeline_run(&ops, e, plan.threads, plan.slots, err);
 }
 

@@ -1,6 +1,7 @@
 #!/usr/bin/python3 -B
 # SPDX-License-Identifier: Apache-2.0
 """encrypt and decrypt: files and pipes there and back, and what is left behind."""
+import json
 import os
 import re
 import resource
@@ -169,11 +170,30 @@ def no_file_of_a_damaged_container():
 
 
 def summary_as_json():
-    """--json prints a summary, and needs --out."""
+    """--json prints a summary of what was done."""
     summary = PLACE.ok('encrypt', '--json', '--in', 'text', '--out', 'summarised').json
-    equal(summary['plaintext-bytes'], len(TEXT))
-    equal(summary['written-bytes'], (PLACE / 'summarised').stat().st_size)
-    PLACE.fails(USAGE, '--out', 'encrypt', '--json', stdin=b'x')
+    size = (PLACE / 'summarised').stat().st_size
+    told = {'out': 'summarised', 'mode': 'envelope', 'chunk-size': MIB, 'chunks': 4,
+            'plaintext-bytes': len(TEXT), 'read-bytes': len(TEXT), 'written-bytes': size,
+            'retries': 0}
+    equal({name: summary[name] for name in told}, told)
+    expect(summary['sessions-peak'] >= 1 and summary['threads'] >= 1, summary)
+    rate = len(TEXT) / summary['seconds']
+    expect(abs(summary['plaintext-bytes-per-second'] - rate) <= rate / 100, summary)
+    back = PLACE.ok('decrypt', '--json', '--in', 'summarised', '--out', 'again').json
+    equal({name: back[name] for name in told},
+          told | {'out': 'again', 'read-bytes': size, 'written-bytes': len(TEXT)})
+
+
+def summary_beside_the_data():
+    """With the data on standard output the summary is a line of standard error."""
+    done = PLACE.run('encrypt', '--json', '--mode', 'direct', '--chunk-size', '1KiB',
+                     stdin=TEXT[:2500])
+    equal(done.code, OK, done)
+    summary = json.loads(done.err)
+    equal((summary['mode'], summary['chunks'], summary['written-bytes'], done.err.count('\n')),
+          ('direct', 3, len(done.raw), 1))
+    equal(PLACE.ok('decrypt', stdin=done.raw).raw, TEXT[:2500], 'data')
 
 
 def limited_rate():
@@ -252,6 +272,7 @@ if __name__ == '__main__':
         only_verified_data_reaches_a_pipe,
         no_file_of_a_damaged_container,
         summary_as_json,
+        summary_beside_the_data,
         limited_rate,
         big_file_in_little_memory,
         file_size_limit,

@@ -37,10 +37,7 @@ static hsmpool_status decrypt(struct cli *cli, struct transfer *transfer,
 	HP_TRY(cli_open_pool(cli, err));
 	if (which)
 		HP_TRY(cli_open_key(cli, which, &key, err));
-	HP_TRY(hsmpool_stream_decrypt_fd(cli->pool, key, &transfer->options,
-					 transfer->in.fd, transfer->out.fd,
-					 HSMPOOL_DEFAULT, err));
-	return transfer_commit(transfer, cli, transfer->totals.plain_bytes, err);
+	return transfer_decrypt(transfer, key, err);
 }
 
 int verb_decrypt(struct cli *cli, int argc, char **argv)

@@ -91,10 +91,7 @@ static hsmpool_status encrypt(struct cli *cli, struct transfer *transfer,
 	HP_TRY(transfer_open(transfer, cli, err));
 	HP_TRY(output_refuse_terminal(&transfer->out, err));
 	HP_TRY(open_recipients(cli, recipients, err));
-	HP_TRY(hsmpool_stream_encrypt_fd(cli->pool, recipients->keys, recipients->count,
-					 &transfer->options, transfer->in.fd,
-					 transfer->out.fd, HSMPOOL_DEFAULT, err));
-	return transfer_commit(transfer, cli, transfer->totals.container_bytes, err);
+	return transfer_encrypt(transfer, recipients->keys, recipients->count, err);
 }
 
 int verb_encrypt(struct cli *cli, int argc, char **argv)

@@ -23,7 +23,9 @@ static int on_progress(void *user, uint64_t bytes)
 	struct transfer *transfer = user;
 
 	output_begin_sync(&transfer->out);
-	progress_update(&transfer->progress, bytes);
+	progress_update(&transfer->progress, transfer->is_encryption
+						     ? bytes
+						     : transfer->totals.container_bytes);
 	return stop_requested();
 }
 
@@ -151,28 +153,116 @@ hsmpool_status transfer_open(struct transfer *transfer, const struct cli *cli,
 	return HSMPOOL_OK;
 }
 
-static void print_summary(const struct transfer *transfer, uint64_t written)
-{
-	struct json_object *object = json_object_new_object();
-	double seconds = (double)(hp_now_ns() - transfer->start_ns) / 1e9;
-	char seconds_text[32];
+/* ---- the end ---- */
 
-	snprintf(seconds_text, sizeof(seconds_text), "%.6f", seconds);
-	json_object_object_add(object, "out", json_object_new_string(transfer->out.name));
-	json_object_object_add(object, "plaintext-bytes",
-			       json_object_new_uint64(transfer->totals.plain_bytes));
-	json_object_object_add(object, "written-bytes", json_object_new_uint64(written));
-	json_object_object_add(object, "seconds",
-			       json_object_new_double_s(seconds, seconds_text));
-	cli_print_json(object);
+static void add_number(struct json_object *object, const char *name, uint64_t value)
+{
+	json_object_object_add(object, name, json_object_new_uint64(value));
 }
 
-hsmpool_status transfer_commit(struct transfer *transfer, const struct cli *cli,
-			       uint64_t written, hsmpool_error *err)
+static void add_text(struct json_object *object, const char *name, const char *value)
+{
+	json_object_object_add(object, name, json_object_new_string(value));
+}
+
+static void add_times(struct json_object *object, const struct transfer *transfer)
+{
+	double seconds = (double)(hp_now_ns() - transfer->start_ns) / 1e9;
+	double rate = seconds > 0 ? (double)transfer->totals.plain_bytes / seconds : 0;
+	char text[32];
+
+	snprintf(text, sizeof(text), "%.6f", seconds);
+	json_object_object_add(object, "seconds",
+			       json_object_new_double_s(seconds, text));
+	add_number(object, "plaintext-bytes-per-second", (uint64_t)rate);
+}
+
+static void print_summary(const struct transfer *transfer)
+{
+	const hsmpool_stream_totals *totals = &transfer->totals;
+	struct json_object *object = json_object_new_object();
+	hsmpool_stats stats = { .size = sizeof(stats) };
+
+	hsmpool_get_stats(transfer->cli->pool, &stats);
+	add_text(object, "out", transfer->out.name);
+	add_text(object, "mode",
+		 totals->mode == HSMPOOL_STREAM_DIRECT ? "direct" : "envelope");
+	add_number(object, "chunk-size", totals->chunk_size);
+	add_number(object, "chunks", totals->chunks);
+	add_number(object, "plaintext-bytes", totals->plain_bytes);
+	add_number(object, "read-bytes",
+		   transfer->is_encryption ? totals->plain_bytes
+					   : totals->container_bytes);
+	add_number(object, "written-bytes",
+		   transfer->is_encryption ? totals->container_bytes
+					   : totals->plain_bytes);
+	add_times(object, transfer);
+	add_number(object, "threads", totals->threads);
+	add_number(object, "sessions-peak", stats.peak);
+	add_number(object, "retries", stats.retries);
+	if (transfer->out.path)
+		cli_print_json(object);
+	else
+		cli_print_json_aside(object);
+}
+
+static hsmpool_status commit(struct transfer *transfer, hsmpool_error *err)
 {
 	progress_end(&transfer->progress);
 	HP_TRY(output_commit(&transfer->out, err));
-	if (cli->is_json)
-		print_summary(transfer, written);
+	if (transfer->cli->is_json)
+		print_summary(transfer);
 	return HSMPOOL_OK;
+}
+
+/* ---- the stream ---- */
+
+/* Where the rate is limited all goes through here, instead of by descriptors. */
+static hsmpool_status read_limited(void *user, uint8_t *data, size_t cap, size_t *len,
+				   hsmpool_error *err)
+{
+	struct transfer *transfer = user;
+
+	return input_read(&transfer->in, data, cap, len, err);
+}
+
+static hsmpool_status write_limited(void *user, const uint8_t *data, size_t len,
+				    hsmpool_error *err)
+{
+	struct transfer *transfer = user;
+
+	return output_write(&transfer->out, data, len, err);
+}
+
+hsmpool_status transfer_encrypt(struct transfer *transfer, hsmpool_key *const *keys,
+				size_t key_count, hsmpool_error *err)
+{
+	hsmpool *pool = transfer->cli->pool;
+
+	transfer->is_encryption = true;
+	if (transfer->rate_text)
+		HP_TRY(hsmpool_stream_encrypt(pool, keys, key_count, &transfer->options,
+					      read_limited, transfer, write_limited,
+					      transfer, HSMPOOL_DEFAULT, err));
+	else
+		HP_TRY(hsmpool_stream_encrypt_fd(pool, keys, key_count,
+						 &transfer->options, transfer->in.fd,
+						 transfer->out.fd, HSMPOOL_DEFAULT, err));
+	return commit(transfer, err);
+}
+
+hsmpool_status transfer_decrypt(struct transfer *transfer, hsmpool_key *key,
+				hsmpool_error *err)
+{
+	hsmpool *pool = transfer->cli->pool;
+
+	if (transfer->rate_text)
+		HP_TRY(hsmpool_stream_decrypt(pool, key, &transfer->options, read_limited,
+					      transfer, write_limited, transfer,
+					      HSMPOOL_DEFAULT, err));
+	else
+		HP_TRY(hsmpool_stream_decrypt_fd(pool, key, &transfer->options,
+						 transfer->in.fd, transfer->out.fd,
+						 HSMPOOL_DEFAULT, err));
+	return commit(transfer, err);
 }

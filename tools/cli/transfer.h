@@ -17,9 +17,10 @@ struct transfer {
 	const char *out_path;
 	const char *context_path; /* --context-file */
 	const char *rate_text;    /* --limit-rate */
+	const char *threads;      /* --threads */
 	bool is_forced;
-	const char *threads; /* --threads */
 	const struct cli *cli; /* from transfer_open() on */
+	bool is_encryption;
 	hsmpool_stream_options options;
 	hsmpool_stream_totals totals;
 	struct input in;
@@ -66,9 +67,14 @@ bool transfer_option(struct transfer *transfer, int id, const char *argument);
 /* Before the pool is opened: what can be refused early is. */
 hsmpool_status transfer_open(struct transfer *transfer, const struct cli *cli,
 			     hsmpool_error *err);
-/* All went through, written bytes of output: make it last; with --json print the
- * summary. */
-hsmpool_status transfer_commit(struct transfer *transfer, const struct cli *cli,
-			       uint64_t written, hsmpool_error *err);
+/*
+ * Run the stream, then make the output last; with --json print the summary: to standard
+ * error where the data went to standard output. decrypt: key NULL is found from the
+ * header.
+ */
+hsmpool_status transfer_encrypt(struct transfer *transfer, hsmpool_key *const *keys,
+				size_t key_count, hsmpool_error *err);
+hsmpool_status transfer_decrypt(struct transfer *transfer, hsmpool_key *key,
+				hsmpool_error *err);
 
 #endif
