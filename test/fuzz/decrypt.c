@@ -33,7 +33,7 @@ enum chunk_bit {
 	SAYS_BODY_LEN = 8,  /* 16 bits */
 	IS_DAMAGED = 16,    /* 16 bits: from the frame's end; 8 bits: exclusive or */
 	IS_MOVED = 32,      /* 8 bits: the index */
-	IS_CUT = 64,        /* 16 bits: bytes that are missing at the end */
+	IS_CUT = 64,        /* 16 bits: bytes that are missing; nothing follows */
 	HAS_BODY = 128,     /* 16 bits: length of a body that follows in the script */
 };
 
@@ -47,7 +47,8 @@ struct attempt {
 	struct encoder encoder;
 	struct hp_text plain; /* of the sound chunks in front of the first wrong one */
 	bool is_sound;        /* nothing wrong so far */
-	bool has_ended;       /* with a sound last chunk */
+	bool has_ended;       /* with a last chunk */
+	bool is_cut;
 	uint64_t index;
 	size_t read;
 	size_t piece;
@@ -127,7 +128,8 @@ static bool damage(struct attempt *attempt, struct fuzz_script *script, uint8_t 
 	if (bits & IS_CUT) {
 		size_t len = fuzz_take16(script) % (frame_len + 1);
 		out->len -= len;
-		is_damaged |= len > 0;
+		attempt->is_cut = len > 0;
+		is_damaged |= attempt->is_cut;
 	}
 	return is_damaged;
 }
@@ -206,7 +208,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	struct fuzz_script script = { data, len };
 	struct attempt attempt = { 0 };
 	uint8_t bits = make_header(&attempt, &script);
-	while (script.left > 0 && attempt.index < CHUNKS_MAX)
+	while (script.left > 0 && attempt.index < CHUNKS_MAX && !attempt.is_cut)
 		make_chunk(&attempt, &script);
 	must_give_what_is_sound(&attempt,
 				bits & KEY_IS_SEARCHED ? NULL : ground_aes_key());
