@@ -115,6 +115,39 @@ static void a_failing_token_is_not_taken_for_bad_data(void **state)
 	}
 }
 
+/* Whether it fails to unwrap or to wrap: its error, and not a byte of a header. */
+static void a_failing_token_leaves_no_half_of_a_rewrapped_header(void **state)
+{
+	(void)state;
+	static const char *const functions[] = { "C_Decrypt", "C_Encrypt" };
+	hsmpool_key *second = ground_generated_key(pool, "aes", 256, "second", 0);
+	const hsmpool_container_changes changes = {
+		.size = sizeof(changes),
+		.add = &second,
+		.add_count = 1,
+	};
+	struct ground_sink container, header = { 0 };
+	hsmpool_error err;
+	ground_encrypt(pool, &key, 1, NULL, plain, PLAIN_LEN, &container);
+	for (size_t i = 0; i < 2; i++) {
+		const struct mock_failure always = { .function = functions[i],
+						     .rv = CKR_DEVICE_ERROR,
+						     .first = 1,
+						     .count = MOCK_FOREVER };
+		struct ground_source source = { .data = container.data,
+						.len = container.len };
+		(mock->fail)(&always);
+		assert_status(hsmpool_container_rewrap(pool, NULL, &changes, ground_read,
+						       &source, ground_write, &header,
+						       NULL, HSMPOOL_DEFAULT, &err),
+			      HSMPOOL_ERR_DOWN);
+		assert_int_equal(header.len, 0);
+		mock->clear_failures();
+	}
+	ground_sink_clear(&container);
+	hsmpool_key_close(&second);
+}
+
 /* With several threads inside: its error, the true beginning, and the sessions
  * back (tear_down() looks at the balance too). */
 static void a_token_that_fails_half_way_ends_a_busy_stream(void **state)
@@ -253,6 +286,7 @@ int main(void)
 		cmocka_unit_test(
 			a_token_that_restarts_between_chunks_does_not_end_a_direct_stream),
 		cmocka_unit_test(a_failing_token_is_not_taken_for_bad_data),
+		cmocka_unit_test(a_failing_token_leaves_no_half_of_a_rewrapped_header),
 		cmocka_unit_test(a_token_that_fails_half_way_ends_a_busy_stream),
 		cmocka_unit_test(
 			a_data_key_that_cannot_be_destroyed_takes_its_session_along),
