@@ -180,6 +180,18 @@ void hp_copies_leave(hsmpool_key *key)
 	hp_pool_return(s, CKR_OK);
 }
 
+void hp_copies_carry(hsmpool_key *key, enum hp_key_role role, uint64_t from, uint64_t to)
+{
+	if (key->copy_generation[role] == from)
+		key->copy_generation[role] = to;
+	if (!key->copy)
+		return;
+	pthread_mutex_lock(&key->attachment->lock);
+	if (key->copy->generation == from)
+		key->copy->generation = to;
+	pthread_mutex_unlock(&key->attachment->lock);
+}
+
 /* --- making one -------------------------------------------------------------------- */
 
 /* What protects a key: a copy must have the same. */

@@ -18,6 +18,9 @@
 hsmpool_status hp_copies_check_original(hsmpool_key *key, struct hp_session *s, CK_RV *rv,
 					hsmpool_error *err);
 
+/* Under key->lock: what was true of the role's copy in generation from is so in to. */
+void hp_copies_carry(hsmpool_key *key, enum hp_key_role role, uint64_t from, uint64_t to);
+
 /* The key is being closed: give up its part in the copy. */
 void hp_copies_leave(hsmpool_key *key);
 

@@ -161,6 +161,23 @@ static hsmpool_status accept_object(hsmpool_key *key, struct hp_session *s,
 	return HSMPOOL_OK;
 }
 
+/* Under key->lock: the handle of another generation that this one goes on with. */
+static bool carry_over(hsmpool_key *key, const struct hp_session *s,
+		       enum hp_key_role role, CK_OBJECT_HANDLE *handle)
+{
+	struct hp_key_slot *slot = &key->slot[role];
+	uint64_t of = atomic_load(&slot->generation);
+
+	*handle = atomic_load(&slot->handle);
+	if (of == 0 || !hp_pool_carries(key->pool, of, s->generation, false))
+		return false;
+	if (of < s->generation) {
+		hp_copies_carry(key, role, of, s->generation);
+		hp_key_publish(key, role, s->generation, *handle);
+	}
+	return true;
+}
+
 /* Under key->lock. */
 static hsmpool_status resolve(hsmpool_key *key, struct hp_session *s,
 			      enum hp_key_role role, CK_OBJECT_HANDLE *handle, CK_RV *rv,
@@ -186,7 +203,8 @@ hsmpool_status hp_key_resolve_locked(hsmpool_key *key, struct hp_session *s,
 				     CK_RV *rv, hsmpool_error *err)
 {
 	*rv = CKR_OK;
-	if (read_slot(&key->slot[role], s->generation, handle))
+	if (read_slot(&key->slot[role], s->generation, handle) ||
+	    carry_over(key, s, role, handle))
 		return HSMPOOL_OK;
 	HP_TRY(resolve(key, s, role, handle, rv, err));
 	if (key->may_be_copied && key->copy_generation[role] != s->generation)

@@ -519,7 +519,7 @@ static bool put_aside_in_doubt(struct hsmpool_session *e)
 	hsmpool *pool = e->pool;
 	pthread_mutex_lock(&pool->lock);
 	bool is_current =
-		e->session.generation == pool->generation && !hp_entry_is_dead_locked(e);
+		e->session.generation >= pool->whole_since && !hp_entry_is_dead_locked(e);
 	if (is_current) {
 		e->is_probe_due = true;
 		e->last_ok_ns = HP_NEVER_OK;

@@ -250,18 +250,6 @@ static void appoint_anchor(hsmpool *pool)
 		heir->is_anchor = true;
 }
 
-/* After a restart of the HSM its module may count handles from one again. */
-static void mark_aliases(struct hsmpool_session *opened)
-{
-	hsmpool *pool = opened->pool;
-	for (uint32_t i = 0; i < pool->entry_count; i++) {
-		struct hsmpool_session *e = &pool->entries[i];
-		if (e != opened && e->state != HP_ENTRY_EMPTY &&
-		    e->known_handle == opened->known_handle)
-			e->is_aliased = true;
-	}
-}
-
 void hp_entry_condemn(struct hsmpool_session *e)
 {
 	pthread_mutex_lock(&e->pool->lock);
@@ -368,18 +356,19 @@ void hp_entry_count_return_locked(struct hsmpool_session *e, int64_t now)
 	hp_histogram_add(e->pool->stats.held_ns, now - e->borrowed_ns);
 }
 
-void hp_entry_opened_locked(struct hsmpool_session *e, int64_t now)
+void hp_entry_opened_locked(struct hsmpool_session *e, uint64_t vouched, int64_t now)
 {
 	hsmpool *pool = e->pool;
 	int64_t lifetime = pool->options.max_lifetime;
 	e->opened_ns = e->last_ok_ns = e->idle_since_ns = now;
 	e->retire_ns = lifetime ? hp_time_add(now, hp_jitter(lifetime, 25)) : HP_FOREVER;
 	e->probe_ns = 0;
-	e->is_probe_due = e->is_aliased = false;
+	e->is_probe_due = false;
 	hp_attached_end_visit_locked(e);
-	e->known_handle = e->session.handle;
-	mark_aliases(e);
+	if (pool->is_peopled && vouched != pool->generation)
+		hp_pool_begin_generation_locked(pool);
 	e->session.generation = pool->generation;
+	pool->is_peopled = true;
 	pool->stats.opened++;
 	/* A token that is back is not made to wait for what it was before. */
 	if (pool->open_failures_in_row > 0)

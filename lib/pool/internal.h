@@ -100,7 +100,7 @@ struct hsmpool_session {
 	/* The module gave this session's handle out again: it is dead, and closing it
 	 * would close the other one. */
 	bool is_aliased;
-	CK_SESSION_HANDLE known_handle; /* session.handle, as of its opening */
+	CK_SESSION_HANDLE known_handle; /* session.handle, while it is open */
 	bool is_lent;                   /* to a borrower: the return is counted */
 	int64_t opened_ns;
 	int64_t retire_ns;     /* max-lifetime, jittered */
@@ -192,8 +192,11 @@ struct hsmpool {
 	bool is_kept;      /* constant after open: the keeper knows it */
 	bool must_resolve; /* the slot may have moved */
 	uint64_t generation;
-	int64_t lost_ns;          /* when it rose last */
-	uint64_t dead_generation; /* sessions up to this one are dead */
+	bool is_peopled;      /* some session belongs to it: handles of it may be known */
+	uint64_t whole_since; /* nothing was lost since this generation began */
+	uint64_t continuous_since; /* what was found since then is known to hold still */
+	int64_t lost_ns;           /* when something was lost last */
+	uint64_t dead_generation;  /* sessions up to this one are dead */
 	int64_t boot_ahead_ns; /* CLOCK_BOOTTIME before CLOCK_MONOTONIC, as seen last */
 	int64_t validate_before_ns; /* proofs of life before this do not count */
 	int64_t next_open_ns;       /* backoff after failures to open */
@@ -284,8 +287,9 @@ int64_t hp_attached_watch_time_locked(const hsmpool *pool, int64_t now);
 /* This thread does not come back to what it left at once. False: it left nothing. */
 bool hp_attached_let_go_locked(hsmpool *pool, int thread);
 struct hsmpool_session *hp_entry_claim_empty_locked(hsmpool *pool); /* -> OPENING */
-/* A real session came to be in e, or ceased to: keeps the anchor role assigned. */
-void hp_entry_opened_locked(struct hsmpool_session *e, int64_t now);
+/* A real session came to be in e, or ceased to: keeps the anchor role assigned. vouched:
+ * the generation that it may join if there are others in it. */
+void hp_entry_opened_locked(struct hsmpool_session *e, uint64_t vouched, int64_t now);
 void hp_entry_emptied_locked(struct hsmpool_session *e, enum hp_close_reason reason);
 /* Its owner learned that it is dead: it is closed when released. */
 void hp_entry_condemn(struct hsmpool_session *e);
@@ -400,6 +404,9 @@ void hp_breaker_tell(hsmpool *pool);
 /* A pool comes and goes; false: a restart of a module hangs, until that time at least. */
 bool hp_restart_enlist(hsmpool *pool, int64_t until_ns);
 bool hp_restart_delist(hsmpool *pool, int64_t until_ns);
+/* The session that was just opened into e: whoever else in the process has one of its
+ * handle lost it in a restart of the HSM. False: and may be about to use it. */
+bool hp_restart_claim_handle(struct hsmpool_session *e);
 /* Has everything else been tried in vain? */
 bool hp_restart_is_due_locked(const hsmpool *pool, int64_t now);
 /* Something works again: the next trouble is a new one. */
@@ -420,10 +427,21 @@ struct hp_judgement hp_session_judge(struct hsmpool_session *e, CK_RV rv);
 void hp_pool_note_loss(hsmpool *pool, enum hp_loss loss, uint64_t generation, CK_RV rv);
 void hp_pool_note_loss_locked(hsmpool *pool, enum hp_loss loss);
 void hp_pool_note_error_locked(hsmpool *pool, CK_RV rv);
+void hp_pool_begin_generation_locked(hsmpool *pool);
 /* Whether sessions should be logged in, as of the generation. */
 bool hp_pool_expects_login(hsmpool *pool, uint64_t *generation);
 /* The probe of the options, from light to deep. */
 CK_RV hp_session_probe(struct hsmpool_session *e, enum hp_probe depth);
+/* How to ask a session of an older generation: where the options say that the HSM itself
+ * must answer, not by what a module may have remembered. */
+enum hp_probe hp_pool_proof(const hsmpool *pool, enum hp_probe least);
+
+/* --- confirm.c --------------------------------------------------------------------- */
+/* The generation that a session which was opened right now may join, because one of those
+ * that were open before is alive still; 0: none could be asked, or it is dead. */
+uint64_t hp_pool_vouch(hsmpool *pool);
+/* The session was alive after the pool's generation had begun: it belongs to it. */
+void hp_entry_adopt_locked(struct hsmpool_session *e);
 
 /* --- login.c ----------------------------------------------------------------------- */
 hsmpool_status hp_pool_ensure_login(struct hsmpool_session *e, int64_t deadline_ns,

@@ -74,6 +74,13 @@ CK_RV hp_session_probe(struct hsmpool_session *e, enum hp_probe depth)
 	return rv;
 }
 
+enum hp_probe hp_pool_proof(const hsmpool *pool, enum hp_probe least)
+{
+	enum hp_probe probe = pool->options.probe;
+	bool is_remote = probe == HP_PROBE_RANDOM || probe == HP_PROBE_CANARY;
+	return is_remote ? HP_PROBE_RANDOM : least;
+}
+
 static struct hp_judgement judge_class(enum hp_rv_class class)
 {
 	static const struct hp_judgement table[HP_RV_CLASS_COUNT] = {
@@ -121,7 +128,7 @@ static bool note_and_compare(struct hsmpool_session *e, enum hp_rv_class class, 
 	if (class != HP_RV_OK && class != HP_RV_FLOW && class != HP_RV_CALLER)
 		hp_pool_note_error_locked(pool, rv);
 	bool is_outdated =
-		e->session.generation != pool->generation || hp_entry_is_dead_locked(e);
+		e->session.generation < pool->whole_since || hp_entry_is_dead_locked(e);
 	bool is_logged_out =
 		pool->login == HP_LOGIN_OUT || pool->login == HP_LOGIN_RUNNING;
 	pthread_mutex_unlock(&pool->lock);
@@ -163,6 +170,21 @@ void hp_pool_note_error_locked(hsmpool *pool, CK_RV rv)
 	pool->last_error_ns = hp_now_ns();
 }
 
+void hp_pool_begin_generation_locked(hsmpool *pool)
+{
+	pool->generation++;
+	pool->continuous_since = pool->generation;
+	pool->is_peopled = false;
+}
+
+bool hp_pool_has_lost_since(hsmpool *pool, uint64_t generation)
+{
+	pthread_mutex_lock(&pool->lock);
+	bool has_lost = generation < pool->whole_since;
+	pthread_mutex_unlock(&pool->lock);
+	return has_lost;
+}
+
 void hp_pool_note_loss_locked(hsmpool *pool, enum hp_loss loss)
 {
 	if (loss == HP_LOSS_NONE)
@@ -177,7 +199,8 @@ void hp_pool_note_loss_locked(hsmpool *pool, enum hp_loss loss)
 				[HP_LOSS_SESSION] = &pool->stats.lost_sessions,
 				[HP_LOSS_TOKEN] = &pool->stats.lost_tokens };
 	++*counter[loss];
-	pool->generation++;
+	hp_pool_begin_generation_locked(pool);
+	pool->whole_since = pool->generation;
 	pool->lost_ns = hp_now_ns();
 	if (loss != HP_LOSS_SESSION && pool->login == HP_LOGIN_IN)
 		pool->login = HP_LOGIN_OUT;
@@ -193,7 +216,7 @@ void hp_pool_note_loss(hsmpool *pool, enum hp_loss loss, uint64_t generation, CK
 	if (loss == HP_LOSS_NONE)
 		return;
 	pthread_mutex_lock(&pool->lock);
-	bool is_news = generation == pool->generation && !pool->is_closed;
+	bool is_news = generation >= pool->whole_since && !pool->is_closed;
 	if (is_news)
 		hp_pool_note_loss_locked(pool, loss);
 	if (loss != HP_LOSS_LOGIN)

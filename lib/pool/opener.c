@@ -53,8 +53,8 @@ bool hp_pool_follow_token(hsmpool *pool)
 static CK_RV open_and_look(struct hp_session *s, hsmpool *pool, CK_SLOT_ID slot,
 			   bool read_write)
 {
-	s->shard = (unsigned)(HP_CONTAINER_OF(s, struct hsmpool_session, session) -
-			      pool->entries);
+	struct hsmpool_session *e = HP_CONTAINER_OF(s, struct hsmpool_session, session);
+	s->shard = (unsigned)(e - pool->entries);
 	s->active = 0;
 	s->is_unsure = false;
 	CK_RV rv = hp_session_open(s, pool->module, slot, read_write);
@@ -63,7 +63,8 @@ static CK_RV open_and_look(struct hp_session *s, hsmpool *pool, CK_SLOT_ID slot,
 	CK_SESSION_INFO info;
 	uint64_t generation;
 	bool expects_login = hp_pool_expects_login(pool, &generation);
-	rv = hp_session_info(s, &info);
+	rv = hp_restart_claim_handle(e) ? hp_session_info(s, &info)
+					: CKR_SESSION_HANDLE_INVALID;
 	if (rv != CKR_OK)
 		hp_session_close(s);
 	else if (!hp_pool_state_is_ours(pool, info.state) && expects_login)
@@ -182,12 +183,14 @@ hsmpool_status hp_entry_open(struct hsmpool_session *e, bool read_write,
 	bool has_learned = false;
 	if (status != HSMPOOL_OK)
 		add_hint(pool, rv, err);
+	uint64_t vouched = status == HSMPOOL_OK ? hp_pool_vouch(pool) : 0;
 	pthread_mutex_lock(&pool->lock);
 	if (status == HSMPOOL_OK) {
 		hp_entry_set_state_locked(e, HP_ENTRY_USED);
-		hp_entry_opened_locked(e, hp_now_ns());
+		hp_entry_opened_locked(e, vouched, hp_now_ns());
 	} else {
 		hp_entry_count_return_locked(e, hp_now_ns());
+		e->known_handle = CK_INVALID_HANDLE;
 		hp_entry_set_state_locked(e, HP_ENTRY_EMPTY);
 		note_open_failure_locked(pool, read_write, rv, err);
 		has_learned = hp_rv_class(&pool->module->overrides, rv) == HP_RV_CAPACITY;
@@ -308,9 +311,11 @@ static struct hp_judgement validate(struct hsmpool_session *e, bool is_in_doubt)
 {
 	hsmpool *pool = e->pool;
 	uint64_t generation = hp_pool_generation(pool);
-	bool was_current = e->session.generation == generation;
-	CK_RV rv = hp_session_probe(e, is_in_doubt ? HP_PROBE_TOKEN_INFO
-						   : HP_PROBE_SESSION_INFO);
+	bool was_current = !hp_pool_has_lost_since(pool, e->session.generation);
+	enum hp_probe depth = is_in_doubt ? HP_PROBE_TOKEN_INFO : HP_PROBE_SESSION_INFO;
+	if (e->session.generation != generation)
+		depth = hp_pool_proof(pool, depth);
+	CK_RV rv = hp_session_probe(e, depth);
 	struct hp_judgement judgement = { .loss = HP_LOSS_NONE, .is_alive = true };
 	if (rv != CKR_OK)
 		judgement = hp_session_judge(e, rv);
@@ -336,7 +341,7 @@ static bool adopt_generation(struct hsmpool_session *e, uint64_t generation)
 	pthread_mutex_lock(&pool->lock);
 	bool is_current = generation == pool->generation && !hp_entry_is_dead_locked(e);
 	if (is_current)
-		e->session.generation = generation;
+		hp_entry_adopt_locked(e);
 	pthread_mutex_unlock(&pool->lock);
 	return is_current;
 }

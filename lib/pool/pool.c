@@ -212,7 +212,8 @@ static void set_up(hsmpool *pool)
 		       "calls run in their callers' threads");
 		options->call_timeout = 0;
 	}
-	pool->generation = HP_FIRST_GENERATION;
+	pool->generation = pool->whole_since = HP_FIRST_GENERATION;
+	pool->continuous_since = HP_FIRST_GENERATION;
 	pool->user = CKU_USER;
 	pool->login = options->pin_source ? HP_LOGIN_OUT : HP_LOGIN_NONE;
 	pool->tick_ns = choose_tick(options);
@@ -232,6 +233,7 @@ static hsmpool_status fill(hsmpool *pool, hsmpool_deadline deadline, hsmpool_err
 {
 	struct hp_session *first;
 	HP_TRY(hp_pool_borrow(pool, HP_WANT_ANY, "open", deadline, &first, err));
+	hp_pool_return(first, CKR_OK);
 	for (uint32_t i = 1; i < pool->options.min_sessions; i++) {
 		pthread_mutex_lock(&pool->lock);
 		bool has_room =
@@ -243,7 +245,6 @@ static hsmpool_status fill(hsmpool *pool, hsmpool_deadline deadline, hsmpool_err
 			break;
 		hp_entry_release(e, true, false);
 	}
-	hp_pool_return(first, CKR_OK);
 	return HSMPOOL_OK;
 }
 
@@ -258,6 +259,16 @@ static void free_pool(hsmpool *pool)
 	hp_pool_options_clear(&pool->options);
 	free(pool->entries);
 	free(pool);
+}
+
+static void log_opened(hsmpool *pool)
+{
+	pthread_mutex_lock(&pool->lock);
+	uint32_t most = hp_pool_limit_locked(pool);
+	CK_SLOT_ID slot = pool->token.slot;
+	pthread_mutex_unlock(&pool->lock);
+	HP_LOG(NOTICE, "pool-opened", "pool of %u to %u sessions on slot %lu of %s",
+	       pool->options.min_sessions, most, slot, pool->module->path);
 }
 
 static hsmpool_status open_on(hsmpool **out, const struct hp_pool_options *options,
@@ -298,9 +309,7 @@ static hsmpool_status open_on(hsmpool **out, const struct hp_pool_options *optio
 		hsmpool_close(&pool);
 		return status;
 	}
-	HP_LOG(NOTICE, "pool-opened", "pool of %u to %u sessions on slot %lu of %s",
-	       pool->options.min_sessions, hp_pool_limit_locked(pool), pool->token.slot,
-	       pool->module->path);
+	log_opened(pool);
 	*out = pool;
 	return HSMPOOL_OK;
 }

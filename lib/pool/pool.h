@@ -108,6 +108,19 @@ bool hp_pool_confirm(struct hp_session *session, uint32_t opening);
 #define HP_FIRST_GENERATION 1u
 uint64_t hp_pool_generation(const hsmpool *pool);
 
+/* Was anything lost since it was the pool's generation? What failed meanwhile may have
+ * failed for that. */
+bool hp_pool_has_lost_since(hsmpool *pool, uint64_t generation);
+uint64_t hp_pool_whole_since(hsmpool *pool);
+
+/*
+ * Does what was found in generation from (a handle) hold in generation to? A generation
+ * may begin with a session that was opened when no older one could be asked whether the
+ * HSM was restarted meanwhile; it goes on with the ones before it as soon as such a one
+ * proves to be alive. An idle one is asked; for those in use it waits if may_wait.
+ */
+bool hp_pool_carries(hsmpool *pool, uint64_t from, uint64_t to, bool may_wait);
+
 /* A copy of what is known of the token (slot, CK_TOKEN_INFO); module is the pool's. */
 void hp_pool_token(hsmpool *pool, struct hp_token *out);
 

@@ -10,8 +10,12 @@
  * tried again later.
  *
  * One restart at a time in a process. It runs on the prober, or, where there is none, on
- * a borrower that found no session, and holds no entry. process.lock is a leaf and not
- * held while it runs; pools on the module neither come nor go meanwhile.
+ * a borrower that found no session, and holds no entry. process.lock is not held while it
+ * runs; pools on the module neither come nor go meanwhile. Under it a pool's lock may be
+ * taken, never the other way round.
+ *
+ * A restart of the HSM, too, may make the module count its handles anew. It tells nobody,
+ * but shows when one is given out a second time: of all the pools on the module.
  */
 #include "pool/internal.h"
 
@@ -125,6 +129,58 @@ static void end(void)
 	process.running = NULL;
 	pthread_cond_broadcast(&process.over);
 	pthread_mutex_unlock(&process.lock);
+}
+
+/* --- handles that are given out again ------------------------------------------------
+ */
+
+/* What became of those who had the handle. */
+struct outdated {
+	unsigned found;
+	bool is_in_use;
+};
+
+/* Who has it in his hands may be between two calls. One that hangs is not used again. */
+static void outdate(hsmpool *pool, const struct hsmpool_session *opened,
+		    struct outdated *outdated)
+{
+	bool is_news = false;
+	pthread_mutex_lock(&pool->lock);
+	for (uint32_t i = 0; i < pool->entry_count; i++) {
+		struct hsmpool_session *e = &pool->entries[i];
+		if (e == opened || e->state == HP_ENTRY_EMPTY ||
+		    e->known_handle != opened->session.handle)
+			continue;
+		bool is_lent = e->state == HP_ENTRY_USED || e->state == HP_ENTRY_TESTING;
+		outdated->is_in_use |= is_lent && !e->is_stuck;
+		outdated->found++;
+		is_news |= !hp_entry_is_dead_locked(e);
+		e->is_aliased = true;
+	}
+	if (is_news)
+		hp_pool_note_loss_locked(pool, HP_LOSS_SESSION);
+	pthread_mutex_unlock(&pool->lock);
+}
+
+bool hp_restart_claim_handle(struct hsmpool_session *e)
+{
+	struct outdated outdated = { 0 };
+	const struct hp_module *module = e->pool->module;
+	pthread_mutex_lock(&process.lock);
+	hsmpool *pool = first_on_locked(module, process.pools);
+	for (; pool; pool = first_on_locked(module, pool->next_pool))
+		outdate(pool, e, &outdated);
+	pthread_mutex_lock(&e->pool->lock);
+	e->is_aliased = false;
+	e->known_handle = outdated.is_in_use ? CK_INVALID_HANDLE : e->session.handle;
+	pthread_mutex_unlock(&e->pool->lock);
+	pthread_mutex_unlock(&process.lock);
+	if (outdated.found)
+		HP_LOG(WARNING, "handle-given-again",
+		       "the module gave out the handle of %u other session%s again: lost "
+		       "in a restart of the HSM",
+		       outdated.found, outdated.found == 1 ? "" : "s");
+	return !outdated.is_in_use;
 }
 
 /* --- when -----------------------------------------------------------------------------

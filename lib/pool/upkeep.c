@@ -263,7 +263,7 @@ static void revalidate(struct hsmpool_session *e)
 	if (is_logged_out(pool, &generation) &&
 	    hp_session_probe(e, HP_PROBE_SESSION_INFO) == CKR_OK)
 		log_in_again(e);
-	bool was_current = e->session.generation == generation;
+	bool was_current = !hp_pool_has_lost_since(pool, e->session.generation);
 	CK_RV rv = hp_session_probe(e, pool->options.probe);
 	struct hp_judgement judgement = { .class = HP_RV_OK, .is_alive = true };
 	if (rv != CKR_OK)
@@ -281,9 +281,9 @@ static void revalidate(struct hsmpool_session *e)
 	pool->stats.validation_failures += rv != CKR_OK;
 	bool is_current = !hp_entry_is_dead_locked(e);
 	/* Of the generation that was probed: a newer one has it probed again. */
-	if (is_alive && is_current)
-		e->session.generation = generation;
-	else
+	if (is_alive && is_current && generation == pool->generation)
+		hp_entry_adopt_locked(e);
+	else if (!is_alive || !is_current)
 		hp_entry_set_state_locked(e, HP_ENTRY_CLOSING);
 	pthread_mutex_unlock(&pool->lock);
 

@@ -36,11 +36,6 @@ static CK_RV look_and_run(struct hp_session *s, const struct hp_aside *aside,
 	return rv;
 }
 
-static bool is_outdated(const struct hp_vsession *vs, uint64_t generation)
-{
-	return generation != hp_pool_generation(vs->pool);
-}
-
 /* On the attached session: what is active on it goes on, unless the session is lost. */
 static CK_RV run_attached(struct hp_vsession *vs, struct hp_session *s,
 			  const struct hp_aside *aside, struct hp_failure *failure)
@@ -58,7 +53,7 @@ static CK_RV run_attached(struct hp_vsession *vs, struct hp_session *s,
 		failure->class = HP_RV_CALLER;
 	else if (rv != CKR_OK)
 		failure->class = hp_pool_judge(s, rv);
-	failure->is_outdated = is_outdated(vs, generation);
+	failure->is_outdated = hp_pool_has_lost_since(vs->pool, generation);
 	if (hp_failure_is_loss(failure))
 		failure->class = hp_operations_give_up(vs, s, rv);
 	else
@@ -80,7 +75,7 @@ static CK_RV run_borrowed(struct hp_vsession *vs, struct hp_session *s,
 		failure->is_submitted && hp_function_is_answered_first(aside->function)
 			? hp_pool_return_unprobed(s, rv)
 			: hp_pool_return(s, rv);
-	failure->is_outdated = is_outdated(vs, generation);
+	failure->is_outdated = hp_pool_has_lost_since(vs->pool, generation);
 	/* Somebody else's leftover kept it from running. */
 	if (rv == CKR_OPERATION_ACTIVE)
 		failure->is_submitted = false;

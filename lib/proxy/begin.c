@@ -146,7 +146,7 @@ static bool settle_refusal(struct hp_vsession *vs, struct hp_session *s,
 		.function = functions[b->kind],
 		.rv = *rv,
 		.class = hp_rv_class(&s->module->overrides, *rv),
-		.is_outdated = b->generation != hp_pool_generation(vs->pool),
+		.is_outdated = hp_pool_has_lost_since(vs->pool, b->generation),
 	};
 	if (failure.class == HP_RV_OP_LOST) {
 		/* Somebody else's leftover, or our own. */

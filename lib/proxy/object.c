@@ -125,6 +125,19 @@ static CK_RV follow_maker(struct hp_session *s, CK_OBJECT_HANDLE handle,
 	return CKR_OK;
 }
 
+/* The generation began without a loss, as far as that can be known. What could not be
+ * found again, or only by way of its maker, is worth waiting for. */
+static bool is_carried_over(struct hp_vsession *vs, struct hp_session *s,
+			    CK_OBJECT_HANDLE handle, struct hp_vobject_view *view)
+{
+	bool may_wait = view->maker || !view->has_names;
+	if (!hp_pool_carries(vs->pool, view->generation, s->generation, may_wait))
+		return false;
+	hp_table_move(handle, view->real, s->generation);
+	view->generation = s->generation;
+	return true;
+}
+
 /* The real handle in view->real. What it is is read unless only its end is wanted. */
 static CK_RV resolve(struct hp_vsession *vs, struct hp_session *s,
 		     CK_OBJECT_HANDLE handle, bool wants_names,
@@ -135,7 +148,7 @@ static CK_RV resolve(struct hp_vsession *vs, struct hp_session *s,
 		*view = (struct hp_vobject_view){ .real = CK_INVALID_HANDLE };
 		return CKR_OK;
 	}
-	if (view->generation < s->generation)
+	if (view->generation < s->generation && !is_carried_over(vs, s, handle, view))
 		return view->maker ? follow_maker(s, handle, view)
 				   : find_again(s, handle, view, names);
 	if (view->is_settled || !wants_names)
@@ -287,7 +300,7 @@ CK_RV hp_objects_found(struct hp_vsession *vs, struct hp_session *s,
 {
 	CK_ULONG first = count < MOST_READ ? count : MOST_READ;
 	CK_RV rv = CKR_OK;
-	hp_table_drop_nameless(vs->slot, s->generation);
+	hp_table_drop_nameless(vs->slot, hp_pool_whole_since(vs->pool));
 	for (CK_ULONG i = 0; rv == CKR_OK && i < first; i++)
 		rv = handle_of_found(vs, s, &handles[i]);
 	if (rv != CKR_OK)

@@ -85,7 +85,7 @@ void hp_table_drop_all(struct hp_vslot *slot);
  */
 CK_OBJECT_HANDLE hp_table_recognise(const struct hp_vobject_place *place,
 				    const struct hp_vobject_names *names);
-/* Drop what cannot be found again; once per slot and generation. */
+/* Drop what is older and cannot be found again; once per slot and generation. */
 void hp_table_drop_nameless(struct hp_vslot *slot, uint64_t generation);
 
 #endif

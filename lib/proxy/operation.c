@@ -390,7 +390,7 @@ static bool settle(struct hp_vsession *vs, struct hp_session *s, struct step *st
 		.is_submitted = true,
 		.rv = *rv,
 		.class = judge(vs, s, step, *rv),
-		.is_outdated = s->generation != hp_pool_generation(vs->pool),
+		.is_outdated = hp_pool_has_lost_since(vs->pool, s->generation),
 	};
 	if (hp_failure_is_loss(&failure))
 		return settle_loss(vs, s, step, &failure, rv);

@@ -287,7 +287,7 @@ static CK_RV begin_again(struct hp_attempt *attempt, struct hp_session *s,
 	uint64_t generation = s->generation;
 	class = hp_operations_give_up(vs, s, rv);
 	*lost = class == HP_RV_OP_LOST || hp_rv_is_loss(class) ||
-		(is_stale && generation != hp_pool_generation(vs->pool));
+		(is_stale && hp_pool_has_lost_since(vs->pool, generation));
 	if (!*lost)
 		note_refused(vs, kind, rv);
 	return hp_answer_to_loss(rv);

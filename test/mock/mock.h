@@ -65,6 +65,8 @@ struct mock_reboot {
 	bool keep_login;  /* the token forgot the sessions but not the login */
 	bool move_slot;   /* the token is found under another slot id */
 	enum mock_handles handles;
+	/* New sessions get the handles of those that were open, in their order. */
+	bool reuse_sessions;
 };
 
 /* What the module saw since it was loaded, or since reset(). */
@@ -111,7 +113,8 @@ struct mock_control {
 	 *   pin=TEXT, so-pin=TEXT, pin-tries=N (0: no counter)
 	 *   pin-file=PATH                 a struct mock_pin that processes share
 	 *   reboot-after=N, reboot-every=N     calls; with the options that follow
-	 *   session-rv=CKR, keep-login, move-slot, handles=new|aliased|kept
+	 *   session-rv=CKR, keep-login, move-slot, reuse-sessions,
+	 *   handles=new|aliased|kept
 	 *   dead-after=N[:CKR]            every call fails until C_Finalize, C_Initialize
 	 *   absent=TIME                   no token in the slot for that long
 	 *   logged-out-rv=CKR             answer to a private key's handle when logged

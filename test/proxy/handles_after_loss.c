@@ -2,8 +2,10 @@
 /* What virtual handles stand for after the HSM was restarted (row S23). */
 #include "objects_ground.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #define p11 module_load()
 
@@ -373,6 +375,88 @@ static void an_additional_key_obeys_the_rules_of_its_session(void **state)
 	assert_rv(p11->C_DestroyObject(session, base), CKR_OK);
 }
 
+/* --- a session that is opened when no other can be asked ---------------------------- */
+
+enum { BUSY = 2 }; /* as many as are open: min-sessions */
+
+static pthread_t busy[BUSY];
+
+static void *digest_once(void *session)
+{
+	assert_rv(module_digest(*(CK_SESSION_HANDLE *)session), CKR_OK);
+	return NULL;
+}
+
+/* Each of the pool's sessions is in a call that hangs until release(). */
+static void keep_all_busy(CK_SESSION_HANDLE sessions[BUSY])
+{
+	for (unsigned i = 0; i < BUSY; i++) {
+		sessions[i] = module_session(RO);
+		fixture_mock_control()->hang("C_DigestInit", 1);
+		pthread_create(&busy[i], NULL, digest_once, &sessions[i]);
+		while (fixture_mock_control()->hung() <= i)
+			usleep(1000);
+	}
+}
+
+static void await_busy(void)
+{
+	for (unsigned i = 0; i < BUSY; i++)
+		pthread_join(busy[i], NULL);
+}
+
+/* The HSM keeps the login, so that the new session shows nothing of the restart. */
+static void a_session_opened_after_an_unnoticed_restart_uses_no_wrong_key(void **state)
+{
+	const struct mock_reboot how = { .keep_login = true,
+					 .handles = MOCK_HANDLES_ALIASED };
+	CK_SESSION_HANDLE session = objects_user(), others[BUSY];
+	CK_OBJECT_HANDLE one, two;
+	CK_BYTE before[16], after[16];
+	(void)state;
+	assert_rv(objects_aes(session, "one", 1, true, true, &one), CKR_OK);
+	assert_rv(objects_aes(session, "two", 2, true, true, &two), CKR_OK);
+	assert_rv(objects_use_aes(session, two, before), CKR_OK);
+	assert_rv(objects_use_aes(session, one, before), CKR_OK);
+	keep_all_busy(others);
+	fixture_mock_control()->reboot(&how);
+	assert_rv(objects_use_aes(session, one, after), CKR_OK);
+	assert_memory_equal(before, after, 16);
+	fixture_mock_control()->release();
+	await_busy();
+	assert_rv(p11->C_DestroyObject(session, one), CKR_OK);
+	assert_rv(p11->C_DestroyObject(session, two), CKR_OK);
+}
+
+static void *release_when_opened(void *before)
+{
+	while (fixture_mock_control()->calls("C_OpenSession") == *(uint64_t *)before)
+		usleep(1000);
+	fixture_mock_control()->release();
+	return NULL;
+}
+
+/* A session object, and what a large search found and nobody looked at: neither could be
+ * found again. They are waited for until a session that knew them is back. */
+static void what_cannot_be_found_again_outlasts_the_opening_of_a_session(void **state)
+{
+	CK_SESSION_HANDLE session = objects_user(), others[BUSY];
+	CK_OBJECT_HANDLE object;
+	CK_BYTE before[16], after[16];
+	pthread_t releaser;
+	(void)state;
+	assert_rv(objects_aes(session, "", 1, false, true, &object), CKR_OK);
+	assert_rv(objects_use_aes(session, object, before), CKR_OK);
+	keep_all_busy(others);
+	uint64_t opened = fixture_mock_control()->calls("C_OpenSession");
+	pthread_create(&releaser, NULL, release_when_opened, &opened);
+	assert_rv(objects_use_aes(session, object, after), CKR_OK);
+	assert_memory_equal(before, after, 16);
+	pthread_join(releaser, NULL);
+	await_busy();
+	assert_true(fixture_mock_control()->calls("C_OpenSession") > opened);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -391,6 +475,8 @@ int main(void)
 		on_mock(a_key_is_unwrapped_after_a_restart_that_was_not_noticed_yet),
 		on_mock(keys_among_the_data_of_a_derivation_and_of_its_making_are_kept),
 		on_mock(an_additional_key_obeys_the_rules_of_its_session),
+		on_mock(a_session_opened_after_an_unnoticed_restart_uses_no_wrong_key),
+		on_mock(what_cannot_be_found_again_outlasts_the_opening_of_a_session),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -255,7 +255,8 @@ void mock_reboot(const struct mock_reboot *how)
 		how = &usual;
 	mock_lock();
 	mock_sessions_kill_all(how->session_rv != 0 ? how->session_rv
-						    : CKR_SESSION_HANDLE_INVALID);
+						    : CKR_SESSION_HANDLE_INVALID,
+			       how->reuse_sessions);
 	if (!atomic_load(&mock.is_wrapping)) {
 		mock.is_rebooting = true;
 		if (!how->keep_login)

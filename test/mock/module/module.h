@@ -196,8 +196,9 @@ CK_RV mock_session_add(CK_SLOT_ID slot, CK_FLAGS flags, CK_SESSION_HANDLE real,
 void mock_session_remove(struct mock_session *session); /* closed in order */
 void mock_sessions_close_all(void);
 void mock_sessions_abandon_all(void); /* by C_Finalize */
-/* Each was lost by a reboot or removal; calls answer rv from now on. */
-void mock_sessions_kill_all(CK_RV rv);
+/* Each was lost by a reboot or removal; calls answer rv from now on. reuse: new ones get
+ * their handles. */
+void mock_sessions_kill_all(CK_RV rv, bool reuse);
 void mock_login_change(uint32_t user); /* MOCK_NOBODY, CKU_USER or CKU_SO */
 /* Without: */
 CK_RV mock_dead_session_rv(CK_SESSION_HANDLE handle);

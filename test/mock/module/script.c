@@ -333,6 +333,15 @@ static bool do_move_slot(char *value)
 	return true;
 }
 
+static bool do_reuse_sessions(char *value)
+{
+	(void)value;
+	mock_lock();
+	mock.scripted_reboot.reuse_sessions = true;
+	mock_unlock();
+	return true;
+}
+
 static bool do_handles(char *value)
 {
 	static const char *const names[] = { "new", "aliased", "kept" };
@@ -437,6 +446,7 @@ static const struct item {
 	{ "session-rv", do_session_rv, true },
 	{ "keep-login", do_keep_login, false },
 	{ "move-slot", do_move_slot, false },
+	{ "reuse-sessions", do_reuse_sessions, false },
 	{ "handles", do_handles, true },
 	{ "dead-after", do_dead_after, true },
 	{ "absent", do_absent, true },

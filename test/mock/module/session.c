@@ -2,9 +2,9 @@
 /*
  * The session table and the login, of both backends; the own backend's session calls.
  *
- * A handle is (serial << 10 | record), so it is unique and never used again. Records
- * live as long as the module: a late call on a dead handle reads valid memory and
- * finds another handle there.
+ * A handle is (serial << 10 | record), so it is unique and never used again, unless a
+ * reboot is told to. Records live as long as the module: a late call on a dead handle
+ * reads valid memory and finds another handle there.
  */
 #include "module.h"
 
@@ -101,13 +101,31 @@ void mock_sessions_abandon_all(void)
 		remove_for(&mock_sessions[i], &mock.abandoned);
 }
 
-void mock_sessions_kill_all(CK_RV rv)
+/* As if the oldest of the open ones were the next to be opened. */
+static void count_again(void)
 {
+	CK_SESSION_HANDLE oldest = 0;
+
+	for (unsigned i = 0; i < MOCK_MAX_SESSIONS; i++) {
+		CK_SESSION_HANDLE handle = atomic_load(&mock_sessions[i].handle);
+		if (handle != 0 && (oldest == 0 || handle < oldest))
+			oldest = handle;
+	}
+	if (oldest == 0)
+		return;
+	atomic_store(&mock.session_serial, oldest / MOCK_MAX_SESSIONS - 1);
+	next_record = oldest % MOCK_MAX_SESSIONS;
+}
+
+void mock_sessions_kill_all(CK_RV rv, bool reuse)
+{
+	mock.dead_session_rv = rv;
+	mock.killed_serial = atomic_load(&mock.session_serial);
+	if (reuse)
+		count_again();
 	for (unsigned i = 0; i < MOCK_MAX_SESSIONS; i++)
 		if (atomic_load(&mock_sessions[i].handle) != 0)
 			end_record(&mock_sessions[i], &mock.killed);
-	mock.dead_session_rv = rv;
-	mock.killed_serial = atomic_load(&mock.session_serial);
 	if (!atomic_load(&mock.is_wrapping))
 		mock_objects_drop_session(0);
 }
