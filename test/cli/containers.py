@@ -230,7 +230,6 @@ def wrong_changes_are_refused():
     unchanged(path, KEY, 'nobody', '--add', 'pkcs11:object=nobody')
     unchanged(path, KEY, '', '--add', NEW, '--key', RSA)
     unchanged(path, USAGE, 'not both', '--add', NEW, '--out', 'x')
-    PLACE.fails(USAGE, '--out', 'rewrap', '--json', '--add', NEW, stdin=b'x')
     PLACE.fails(USAGE, 'standard input', 'rewrap', '-', '--add', NEW)
     unchanged(container('direct', '--mode', 'direct'), UNSUPPORTED, 'direct', '--add', NEW)
 

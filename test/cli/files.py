@@ -194,6 +194,10 @@ def summary_beside_the_data():
     equal((summary['mode'], summary['chunks'], summary['written-bytes'], done.err.count('\n')),
           ('direct', 3, len(done.raw), 1))
     equal(PLACE.ok('decrypt', stdin=done.raw).raw, TEXT[:2500], 'data')
+    done = PLACE.run('pseudonymize', '--json', '--column', 'a=redact', stdin=b'a,b\n1,2\n')
+    equal((done.code, done.raw), (OK, b'a,b\nREDACTED,2\n'), done)
+    summary = json.loads(done.err)
+    equal((summary['rows'], summary['sessions-peak'], done.err.count('\n')), (1, 0, 1))
 
 
 def limited_rate():
@@ -204,6 +208,16 @@ def limited_rate():
     expect(time.monotonic() - start > 1.3, 'faster than allowed')
     equal(PLACE.ok('decrypt', '--limit-rate', '1GiB', stdin=encrypted).raw,
           bytes(384 * 1024), 'data')
+    PLACE.ok('keygen', '--for', 'aes-gcm', '--label', 'more')
+    start = time.monotonic()
+    rewrapped = PLACE.ok('rewrap', '--add', 'pkcs11:object=more', '--limit-rate', '256KiB',
+                         stdin=encrypted).raw
+    expect(time.monotonic() - start > 1.3, 'faster than allowed')
+    equal(PLACE.ok('decrypt', stdin=rewrapped).raw, bytes(384 * 1024), 'data')
+    start = time.monotonic()
+    PLACE.ok('pseudonymize', '--column', 'a=redact', '--limit-rate', '256KiB',
+             stdin=b'a\n' + b'1234567\n' * (48 * 1024))
+    expect(time.monotonic() - start > 1.3, 'faster than allowed')
     for wrong in '0', '', '-1', '1XB', '9999999GiB':
         PLACE.fails(USAGE, 'bytes per second', 'encrypt', '--limit-rate', wrong)
 

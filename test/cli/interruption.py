@@ -101,25 +101,6 @@ def has_grown(place, size):
     return bool(found) and found[0].stat().st_size > size
 
 
-def sessions_of_many_chunks_are_closed():
-    """A signal while many sessions work on chunks leaves none open, and no file."""
-    place = ground.with_mock('many', 'latency=C_Encrypt:20ms', max_sessions=16)
-    place.report.touch()
-    before = place.names()
-    for number in STOPPING:
-        child = start('encrypt', '--mode', 'direct', '--key', 'pkcs11:object=aes',
-                      '--chunk-size', '1KiB', '--out', 'stopped', place=place,
-                      stdin=subprocess.PIPE)
-        feeder = threading.Thread(target=feed_until_closed, args=(child.stdin,))
-        feeder.start()
-        until(lambda: has_grown(place, 512 * 1024), 'the file')
-        child.send_signal(number)
-        ends_with(child, number)
-        feeder.join()
-        expect(ground.counters(place)['opened'] > 4, 'few sessions were at work')
-        equal(place.names(), before, 'folder')
-
-
 def limit_does_not_hold_a_signal():
     """A signal ends the wait of --limit-rate at once, sessions closed in order."""
     place = ground.with_mock('limited')
@@ -168,19 +149,6 @@ def ignored_signal_stays_ignored():
     out, said = child.communicate(timeout=ground.TIME_LIMIT)
     equal((child.returncode, said), (OK, b''))
     equal(PLACE.ok('decrypt', stdin=out).raw, b'data')
-
-
-def feed_until_closed(stream):
-    """Give a command more input than it will take."""
-    try:
-        while True:
-            stream.write(bytes(MIB))
-    except BrokenPipeError:
-        pass
-    try:
-        stream.close()
-    except BrokenPipeError:
-        pass
 
 
 def feed(stream, is_enough):
@@ -326,7 +294,6 @@ if __name__ == '__main__':
         signals_leave_no_rewrapped_file,
         signal_ends_a_blocked_write,
         sessions_are_closed,
-        sessions_of_many_chunks_are_closed,
         limit_does_not_hold_a_signal,
         hanging_call_does_not_hold_a_signal,
         one_signal_ends_a_hanging_command_too,

@@ -50,19 +50,33 @@ void cli_message(const struct cli *cli, const char *format, ...)
 	print_line(cli, "", message);
 }
 
-void cli_print_json_aside(struct json_object *object)
+void cli_print_json(struct json_object *object)
 {
+	puts(json_object_to_json_string_ext(
+		object, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE));
+	json_object_put(object);
+}
+
+void cli_print_summary(struct json_object *object, bool is_stdout_taken)
+{
+	if (!is_stdout_taken) {
+		cli_print_json(object);
+		return;
+	}
 	fprintf(stderr, "%s\n",
 		json_object_to_json_string_ext(
 			object, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
 	json_object_put(object);
 }
 
-void cli_print_json(struct json_object *object)
+unsigned cli_sessions_in_use(void *user)
 {
-	puts(json_object_to_json_string_ext(
-		object, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE));
-	json_object_put(object);
+	const struct cli *cli = user;
+	hsmpool_stats stats = { .size = sizeof(stats) };
+
+	if (cli->pool)
+		hsmpool_get_stats(cli->pool, &stats);
+	return stats.used;
 }
 
 int cli_finish(struct cli *cli, hsmpool_status status, const hsmpool_error *err)

@@ -63,6 +63,7 @@ enum {
 	CLI_FORMAT,
 	CLI_SCHEME,
 	CLI_YES,
+	CLI_LIMIT_RATE,
 };
 #define CLI_OPTION_KEY                                                        \
 	{                                                                     \
@@ -81,6 +82,11 @@ enum {
 #define CLI_OPTION_FORCE                                             \
 	{                                                            \
 		"force", CLI_FORCE, NULL, "replace an existing FILE" \
+	}
+#define CLI_OPTION_LIMIT_RATE                                               \
+	{                                                                   \
+		"limit-rate", CLI_LIMIT_RATE, "RATE",                       \
+			"read at most RATE bytes per second: 512KiB, 10MiB" \
 	}
 #define CLI_OPTION_END              \
 	{                           \
@@ -133,8 +139,10 @@ void cli_message(const struct cli *cli, const char *format, ...)
 
 /* Print and free object, a line's end after it. */
 void cli_print_json(struct json_object *object);
-/* The same as one line of standard error, where standard output carries data. */
-void cli_print_json_aside(struct json_object *object);
+/* The same; where standard output carries the data, one line of standard error. */
+void cli_print_summary(struct json_object *object, bool is_stdout_taken);
+/* How many sessions of cli's pool are lent now; cli is the struct. */
+unsigned cli_sessions_in_use(void *cli);
 
 /* --- warnings ------------------------------------------------------------------------
  */

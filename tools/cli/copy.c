@@ -73,6 +73,8 @@ hsmpool_status copy_rest(struct input *in, struct output *out, struct progress *
 
 	*copied = (struct copied){ 0 };
 	HP_CHECK(buffer, err, HSMPOOL_ERR_SYSTEM, "no memory to copy");
-	HP_TRY(copy_by_kernel(in, out, progress, copied, err));
+	/* A rate is kept to while reading. */
+	if (in->limit.bytes_per_second == 0)
+		HP_TRY(copy_by_kernel(in, out, progress, copied, err));
 	return copy_by_hand(in, out, progress, copied, buffer, err);
 }

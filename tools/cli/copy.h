@@ -16,7 +16,8 @@ struct copied {
 
 /*
  * From where in stands to its end; out->written counts on. copy_file_range() lets file
- * systems share the blocks of both files; what it does not do is read and written. Ends
+ * systems share the blocks of both files; what it does not do is read and written, and
+ * everything where in's rate is limited. Ends
  * by a signal. progress is told copied->bytes.
  */
 hsmpool_status copy_rest(struct input *in, struct output *out, struct progress *progress,

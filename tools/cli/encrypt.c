@@ -25,7 +25,7 @@ static const struct cli_option options[] = {
 	  "plaintext of one chunk (1MiB; direct: 64KiB)" },
 	TRANSFER_OPTION_THREADS,
 	TRANSFER_OPTIONS_CONTEXT,
-	TRANSFER_OPTION_LIMIT_RATE,
+	CLI_OPTION_LIMIT_RATE,
 	CLI_OPTION_END,
 };
 

@@ -32,11 +32,11 @@ declare -A _hsmpool_cli_options=(
 	["decrypt"]="--key --in --out --force --threads --context --context-file
 		--limit-rate"
 	["inspect"]="--in"
-	["rewrap"]="--add --remove --key --in --out --force"
+	["rewrap"]="--add --remove --key --in --out --force --limit-rate"
 	["pseudonymize"]="--column --key --in --out --force --allow-short-tokens --delimiter
-		--no-header --bad-rows --rejects --threads"
+		--no-header --bad-rows --rejects --threads --limit-rate"
 	["depseudonymize"]="--column --key --in --out --force --delimiter --no-header
-		--bad-rows --rejects --threads"
+		--bad-rows --rejects --threads --limit-rate"
 	["sign"]="--key --in --out --force --scheme --digest --raw --format"
 	["verify"]="--key --in --signature --scheme --digest --raw --format"
 	["mac"]="--key --in --out --force --scheme --verify --format"

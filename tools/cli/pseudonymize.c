@@ -63,6 +63,7 @@ static const struct cli_option options[] = {
 	{ "allow-short-tokens", OPTION_SHORT_TOKENS, NULL,
 	  "allow tokens under 64 bits, and nothing else" },
 	OPTION_ROWS_TABLE,
+	CLI_OPTION_LIMIT_RATE,
 	CLI_OPTION_END,
 };
 
@@ -80,6 +81,7 @@ static const struct cli_option reverse_options[] = {
 	CLI_OPTION_OUT,
 	CLI_OPTION_FORCE,
 	OPTION_ROWS_TABLE,
+	CLI_OPTION_LIMIT_RATE,
 	CLI_OPTION_END,
 };
 
@@ -97,6 +99,7 @@ struct table {
 	const char *which; /* key */
 	const char *in_path, *out_path, *rejects_path;
 	bool is_forced;
+	struct rate_limit limit;
 	hsmpool_table_options options;
 	struct input in;
 	struct csv_output out;
@@ -164,6 +167,8 @@ static hsmpool_status take_option(struct table *table, int id, const char *argum
 		return set_bad_rows(table, argument, err);
 	case OPTION_THREADS:
 		return set_threads(table, argument, err);
+	case CLI_LIMIT_RATE:
+		return rate_limit_parse(&table->limit, argument, err);
 	case OPTION_NO_HEADER:
 		table->options.flags |= HSMPOOL_TABLE_NO_HEADER;
 		break;
@@ -224,9 +229,6 @@ static hsmpool_status check_options(const struct table *table, hsmpool_error *er
 	HP_CHECK(!table->rejects_path || is_standard(table->out_path) ||
 			 strcmp(table->rejects_path, table->out_path) != 0,
 		 err, HSMPOOL_ERR_USAGE, "--out and --rejects name the same file");
-	HP_CHECK(!table->cli->is_json || !is_standard(table->out_path), err,
-		 HSMPOOL_ERR_USAGE,
-		 "--json prints on standard output, so the data needs --out FILE");
 	return HSMPOOL_OK;
 }
 
@@ -296,12 +298,15 @@ static int on_progress(void *user, const hsmpool_table_counts *counts)
 static hsmpool_status open_files(struct table *table, hsmpool_error *err)
 {
 	HP_TRY(input_open(&table->in, table->in_path, err));
+	table->in.limit = table->limit;
 	HP_TRY(csv_output_open(&table->out, table->out_path, table->is_forced, err));
 	if (table->rejects_path)
 		HP_TRY(output_open(&table->rejects, table->rejects_path, table->is_forced,
 				   err));
 	table->start_ns = hp_now_ns();
 	progress_start(&table->progress, table->in.has_size ? table->in.size : 0);
+	table->progress.sessions = cli_sessions_in_use;
+	table->progress.sessions_user = table->cli;
 	if (output_is_terminal(&table->out.out))
 		table->progress.is_shown = false;
 	return HSMPOOL_OK;
@@ -329,7 +334,10 @@ static void print_summary(const struct table *table)
 	struct json_object *object = json_object_new_object();
 	double seconds = (double)(hp_now_ns() - table->start_ns) / 1e9;
 	char seconds_text[32];
+	hsmpool_stats stats = { .size = sizeof(stats) };
 
+	if (table->cli->pool) /* redact and drop need none */
+		hsmpool_get_stats(table->cli->pool, &stats);
 	snprintf(seconds_text, sizeof(seconds_text), "%.6f", seconds);
 	json_object_object_add(object, "out",
 			       json_object_new_string(table->out.out.name));
@@ -344,7 +352,9 @@ static void print_summary(const struct table *table)
 	add_count(object, "written-bytes", table->counts.bytes_written);
 	json_object_object_add(object, "seconds",
 			       json_object_new_double_s(seconds, seconds_text));
-	cli_print_json(object);
+	add_count(object, "sessions-peak", stats.peak);
+	add_count(object, "retries", stats.retries);
+	cli_print_summary(object, !table->out.out.path);
 }
 
 /* The table's own name comes last. */

@@ -37,6 +37,7 @@ static const struct cli_option options[] = {
 	{ "in", CLI_IN, "FILE", "read FILE instead of standard input" },
 	CLI_OPTION_OUT,
 	{ "force", CLI_FORCE, NULL, "replace an existing FILE, or one with hard links" },
+	CLI_OPTION_LIMIT_RATE,
 	CLI_OPTION_END,
 };
 
@@ -56,6 +57,7 @@ struct rewrapping {
 	const char *out_path;
 	const char *open_with;
 	bool is_forced;
+	struct rate_limit limit;
 	struct recipients add;
 	const char *remove[CLI_MAX_KEYS];
 	size_t remove_count;
@@ -92,23 +94,20 @@ static hsmpool_status take_option(struct rewrapping *w, int id, const char *argu
 	case CLI_OUT:
 		w->out_path = argument;
 		return HSMPOOL_OK;
+	case CLI_LIMIT_RATE:
+		return rate_limit_parse(&w->limit, argument, err);
 	default:
 		w->is_forced = true;
 		return HSMPOOL_OK;
 	}
 }
 
-static hsmpool_status check_request(const struct cli *cli, const struct rewrapping *w,
-				    hsmpool_error *err)
+static hsmpool_status check_request(const struct rewrapping *w, hsmpool_error *err)
 {
-	bool is_to_stdout = !w->path && (!w->out_path || strcmp(w->out_path, "-") == 0);
-
 	HP_CHECK(w->add.count + w->remove_count > 0, err, HSMPOOL_ERR_USAGE,
 		 "what shall change? say --add KEY, --remove KEY, or both");
 	HP_CHECK(!w->path || (!w->in_path && !w->out_path), err, HSMPOOL_ERR_USAGE,
 		 "say FILE to replace it, or --in and --out, not both");
-	HP_CHECK(!cli->is_json || !is_to_stdout, err, HSMPOOL_ERR_USAGE,
-		 "--json prints on standard output, so the container needs --out FILE");
 	return HSMPOOL_OK;
 }
 
@@ -239,8 +238,9 @@ static hsmpool_status change_header(struct cli *cli, struct rewrapping *w,
 
 static hsmpool_status rewrap(struct cli *cli, struct rewrapping *w, hsmpool_error *err)
 {
-	HP_TRY(check_request(cli, w, err));
+	HP_TRY(check_request(w, err));
 	HP_TRY(open_files(w, err));
+	w->in.limit = w->limit;
 	progress_start(&w->progress, w->in.has_size ? w->in.size : 0);
 	HP_TRY(check_structure(w, err));
 	HP_TRY(change_header(cli, w, err));
@@ -271,7 +271,7 @@ static void print_summary(const struct rewrapping *w)
 	json_object_object_add(object, "copied-by-kernel",
 			       json_object_new_uint64(w->copied.by_kernel));
 	json_object_object_add(object, "verified", json_object_new_string("header"));
-	cli_print_json(object);
+	cli_print_summary(object, !w->path && !w->out.path);
 }
 
 static void say_what_was_done(const struct cli *cli, const struct rewrapping *w)

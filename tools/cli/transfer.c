@@ -29,17 +29,6 @@ static int on_progress(void *user, uint64_t bytes)
 	return stop_requested();
 }
 
-static unsigned sessions_in_use(void *user)
-{
-	const struct transfer *transfer = user;
-	hsmpool_stats stats = { .size = sizeof(stats) };
-
-	if (!transfer->cli->pool)
-		return 0;
-	hsmpool_get_stats(transfer->cli->pool, &stats);
-	return stats.used;
-}
-
 struct transfer *transfer_new(void)
 {
 	struct transfer *transfer = calloc(1, sizeof(*transfer));
@@ -88,7 +77,7 @@ bool transfer_option(struct transfer *transfer, int id, const char *argument)
 	case TRANSFER_THREADS:
 		transfer->threads = argument;
 		return true;
-	case TRANSFER_LIMIT_RATE:
+	case CLI_LIMIT_RATE:
 		transfer->rate_text = argument;
 		return true;
 	default:
@@ -125,7 +114,7 @@ static hsmpool_status read_threads(struct transfer *transfer, hsmpool_error *err
 	return HSMPOOL_OK;
 }
 
-hsmpool_status transfer_open(struct transfer *transfer, const struct cli *cli,
+hsmpool_status transfer_open(struct transfer *transfer, struct cli *cli,
 			     hsmpool_error *err)
 {
 	struct rate_limit limit = { 0 };
@@ -145,8 +134,8 @@ hsmpool_status transfer_open(struct transfer *transfer, const struct cli *cli,
 	transfer->start_ns = hp_now_ns();
 	progress_start(&transfer->progress,
 		       transfer->in.has_size ? transfer->in.size : 0);
-	transfer->progress.sessions = sessions_in_use;
-	transfer->progress.sessions_user = transfer;
+	transfer->progress.sessions = cli_sessions_in_use;
+	transfer->progress.sessions_user = cli;
 	/* Terminal data mixed with a bar is of no use. */
 	if (output_is_terminal(&transfer->out))
 		transfer->progress.is_shown = false;
@@ -200,10 +189,7 @@ static void print_summary(const struct transfer *transfer)
 	add_number(object, "threads", totals->threads);
 	add_number(object, "sessions-peak", stats.peak);
 	add_number(object, "retries", stats.retries);
-	if (transfer->out.path)
-		cli_print_json(object);
-	else
-		cli_print_json_aside(object);
+	cli_print_summary(object, !transfer->out.path);
 }
 
 static hsmpool_status commit(struct transfer *transfer, hsmpool_error *err)

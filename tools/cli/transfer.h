@@ -34,7 +34,6 @@ enum {
 	TRANSFER_CONTEXT = CLI_OWN + 100,
 	TRANSFER_CONTEXT_FILE,
 	TRANSFER_THREADS,
-	TRANSFER_LIMIT_RATE,
 };
 #define TRANSFER_OPTIONS_CONTEXT                                             \
 	{ "context", TRANSFER_CONTEXT, "TEXT",                               \
@@ -50,22 +49,18 @@ enum {
 			"chunks worked on at once, 1 to 64 (the processors; direct " \
 			"mode: max-sessions)"                                        \
 	}
-#define TRANSFER_OPTION_LIMIT_RATE                                          \
-	{                                                                   \
-		"limit-rate", TRANSFER_LIMIT_RATE, "RATE",                  \
-			"read at most RATE bytes per second: 512KiB, 10MiB" \
-	}
 
 /* Zeroed, with options ready to be set. malloc()ed: it is big. */
 struct transfer *transfer_new(void);
 void transfer_free(struct transfer **transfer);
 #define TRANSFER_AUTO __attribute__((cleanup(transfer_free))) struct transfer
 
-/* Deal with the options above, --in, --out and --force. False: another option. */
+/* Deal with the options above, --in, --out, --force and --limit-rate. False: another
+ * option. */
 bool transfer_option(struct transfer *transfer, int id, const char *argument);
 
 /* Before the pool is opened: what can be refused early is. */
-hsmpool_status transfer_open(struct transfer *transfer, const struct cli *cli,
+hsmpool_status transfer_open(struct transfer *transfer, struct cli *cli,
 			     hsmpool_error *err);
 /*
  * Run the stream, then make the output last; with --json print the summary: to standard
