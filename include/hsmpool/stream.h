@@ -38,6 +38,14 @@ typedef enum hsmpool_stream_mode {
 	HSMPOOL_STREAM_DIRECT = 1,   /* every chunk through the HSM's key */
 } hsmpool_stream_mode;
 
+/* Each chunk by itself, before it is encrypted. The container then tells how well it
+ * compresses: do not compress secrets together with text of strangers' choice, see
+ * docs/format.md, section 9. */
+typedef enum hsmpool_compression {
+	HSMPOOL_COMPRESSION_NONE = 0,
+	HSMPOOL_COMPRESSION_ZSTD = 1,
+} hsmpool_compression;
+
 /* What went through so far. */
 typedef struct hsmpool_stream_totals {
 	size_t size; /* set to sizeof(hsmpool_stream_totals) before the call */
@@ -65,10 +73,17 @@ typedef struct hsmpool_stream_options {
 	 * sessions that the pool may have. Fewer where chunks are large. */
 	uint32_t threads;
 	hsmpool_stream_totals *totals; /* kept current; NULL: not wanted */
-	/* The rest is for the functions with descriptors. */
+	/* These are for the functions with descriptors. */
 	int stop_fd;             /* stop with HSMPOOL_ERR_CLOSED when readable; 0: none */
 	const char *input_name;  /* in errors; NULL: "the input" */
 	const char *output_name; /* NULL: "the output" */
+	/* Encryption. Chunks that do not become shorter are stored as they are. */
+	hsmpool_compression compression;
+	int compression_level; /* 1 (fast) to 19 (small); 0: 3 */
+	/* Decryption: HSMPOOL_ERR_DATA before more plaintext is handed out, 0: no limit.
+	 * Without, what comes out is at most 1024 times the container. */
+	uint64_t max_output; /* bytes */
+	uint32_t max_ratio; /* times the bytes of the container so far, header included */
 } hsmpool_stream_options;
 
 /*
@@ -85,8 +100,8 @@ typedef struct hsmpool_stream_options {
  * AES-KW or AES-KWP; RSA keys do by OAEP. In direct mode every chunk is one of the 2^32
  * AES-GCM calls that a key should make in its life: docs/format.md.
  *
- * HSMPOOL_ERR_USAGE  number of keys, chunk size or mode; or the input is longer than a
- *                    container with such chunks may be
+ * HSMPOOL_ERR_USAGE  number of keys, chunk size, mode, compression or its level; or the
+ *                    input is longer than a container with such chunks may be
  * HSMPOOL_ERR_KEY    neither an AES key nor an RSA key of 2048 bits or more, or one that
  *                    may neither encrypt nor wrap
  */
@@ -100,9 +115,10 @@ hsmpool_stream_encrypt(hsmpool *pool, hsmpool_key *const *keys, size_t key_count
  * hsmpool_stream_decrypt - the way back.
  *
  * key NULL: the recipients named in the header are looked for on the pool's token.
- * Of options mode and chunk_size are not used. deadline as above.
+ * Of options mode, chunk_size and compression are not used. deadline as above.
  *
- * HSMPOOL_ERR_DATA  not a container, or not whole, or altered, or another context
+ * HSMPOOL_ERR_DATA  not a container, or not whole, or altered, or another context; or
+ *                   more comes out than max_output and max_ratio allow
  * HSMPOOL_ERR_KEY   key, or every key of this token, is none of the recipients, which
  *                   the text lists
  */

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/secret.h"
+#include "stream/compress.h"
 #include "stream/schedule.h"
 
 enum { FLAG_LAST = 1, FLAG_COMPRESSED = 2 };
@@ -36,7 +37,8 @@ static bool lengths_are_valid(const struct hp_chunk_head *head,
 	if (head->is_last && head->plain_len == 0 && index > 0)
 		return false;
 	if (head->is_compressed)
-		return head->body_len > 0 && head->body_len < head->plain_len;
+		return head->body_len >= hp_compressed_len_min(head->plain_len) &&
+		       head->body_len < head->plain_len;
 	return head->body_len == head->plain_len;
 }
 
@@ -185,28 +187,20 @@ hsmpool_status hp_chunk_open(struct hp_chunk_cipher *cipher,
 	return hp_chunk_not_verified(index, err);
 }
 
-hsmpool_status hp_chunk_worker_new(const struct hp_chunk_aad *aad,
-				   const uint8_t *payload_key, bool is_sealing,
-				   struct hp_chunk_worker **out, hsmpool_error *err)
+hsmpool_status hp_chunk_worker_init(struct hp_chunk_worker *worker,
+				    const struct hp_chunk_aad *aad,
+				    const uint8_t *payload_key, bool is_sealing,
+				    hsmpool_error *err)
 {
-	struct hp_chunk_worker *worker = calloc(1, sizeof(*worker));
-	HP_CHECK(worker, err, HSMPOOL_ERR_SYSTEM, "no memory for a thread");
-	worker->aad = *aad;
-	hsmpool_status status = HSMPOOL_OK;
-	if (payload_key)
-		status = hp_chunk_cipher_init(&worker->cipher, payload_key, is_sealing,
-					      err);
-	if (status == HSMPOOL_OK)
-		*out = worker;
-	else
-		free(worker);
-	return status;
+	*worker = (struct hp_chunk_worker){ .aad = *aad };
+	if (!payload_key)
+		return HSMPOOL_OK;
+	return hp_chunk_cipher_init(&worker->cipher, payload_key, is_sealing, err);
 }
 
-void hp_chunk_worker_free(struct hp_chunk_worker *worker)
+void hp_chunk_worker_clear(struct hp_chunk_worker *worker)
 {
 	hp_chunk_cipher_clear(&worker->cipher);
-	free(worker);
 }
 
 hsmpool_status hp_chunk_not_verified(uint64_t index, hsmpool_error *err)

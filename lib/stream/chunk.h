@@ -78,11 +78,12 @@ struct hp_chunk_worker {
 	struct hp_chunk_cipher cipher; /* envelope mode */
 	struct hp_chunk_aad aad;
 };
-/* payload_key NULL: direct mode. *out is freed with hp_chunk_worker_free(). */
-hsmpool_status hp_chunk_worker_new(const struct hp_chunk_aad *aad,
-				   const uint8_t *payload_key, bool is_sealing,
-				   struct hp_chunk_worker **out, hsmpool_error *err);
-void hp_chunk_worker_free(struct hp_chunk_worker *worker);
+/* payload_key NULL: direct mode. */
+hsmpool_status hp_chunk_worker_init(struct hp_chunk_worker *worker,
+				    const struct hp_chunk_aad *aad,
+				    const uint8_t *payload_key, bool is_sealing,
+				    hsmpool_error *err);
+void hp_chunk_worker_clear(struct hp_chunk_worker *worker); /* accepts a zeroed one */
 
 /* The one text for every chunk that fails to authenticate, in both modes. */
 hsmpool_status hp_chunk_not_verified(uint64_t index, hsmpool_error *err);

@@ -72,10 +72,12 @@ static hsmpool_status check_kind(const uint8_t *bytes, hsmpool_error *err)
 		 "the container uses cipher suite %u, this library knows %d: it is "
 		 "damaged, or a newer hsmpool is needed",
 		 bytes[AT_SUITE], HP_SUITE_AES_256_GCM_SHA_256);
-	HP_CHECK(bytes[AT_COMPRESSION] == HP_COMPRESSION_NONE, err, HSMPOOL_ERR_DATA,
-		 "the container uses compression %u, this library knows none: it is "
+	HP_CHECK(bytes[AT_COMPRESSION] == HP_COMPRESSION_NONE ||
+			 bytes[AT_COMPRESSION] == HP_COMPRESSION_ZSTD,
+		 err, HSMPOOL_ERR_DATA,
+		 "the container uses compression %u, this library knows %d (zstd): it is "
 		 "damaged, or a newer hsmpool is needed",
-		 bytes[AT_COMPRESSION]);
+		 bytes[AT_COMPRESSION], HP_COMPRESSION_ZSTD);
 	return HSMPOOL_OK;
 }
 

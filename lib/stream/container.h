@@ -32,7 +32,7 @@ enum {
 /* As the bytes say, not as the API numbers them. */
 enum hp_container_mode { HP_MODE_ENVELOPE = 1, HP_MODE_DIRECT = 2 };
 enum hp_container_suite { HP_SUITE_AES_256_GCM_SHA_256 = 1 };
-enum hp_container_compression { HP_COMPRESSION_NONE = 0 };
+enum hp_container_compression { HP_COMPRESSION_NONE = 0, HP_COMPRESSION_ZSTD = 1 };
 
 struct hp_fixed_part {
 	enum hp_container_mode mode;

@@ -22,6 +22,7 @@
 #include "observe/log.h"
 #include "pool/pool.h"
 #include "stream/chunk.h"
+#include "stream/compress.h"
 #include "stream/container.h"
 #include "stream/descriptor.h"
 #include "stream/pipeline.h"
@@ -50,12 +51,20 @@ struct decryption {
 struct chunk {
 	uint8_t *frame;
 	size_t frame_len;
-	uint8_t *plain; /* the body in the frame; direct mode: of its own */
-	size_t plain_touched;
+	uint8_t *body;        /* decrypted, in the frame; direct mode: of its own */
+	uint8_t *unpacked;    /* with compression: room for the plaintext */
+	const uint8_t *plain; /* one of these, when it is opened */
+	size_t touched;       /* of either, at most */
 	struct hp_chunk_head head;
 	uint64_t index;
 	bool is_claimed; /* behind its head not read yet: it is in the source's file */
 	off_t at;
+};
+
+/* What a thread needs for itself. */
+struct worker {
+	struct hp_chunk_worker opening;
+	struct hp_decompressor decompressor; /* with compression */
 };
 
 static bool is_direct(const struct decryption *d)
@@ -63,9 +72,14 @@ static bool is_direct(const struct decryption *d)
 	return d->container->fixed.mode == HP_MODE_DIRECT;
 }
 
-/* Of a chunk's own buffer for plaintext, in direct mode: some tokens want the tag's room
+static bool is_compressed(const struct decryption *d)
+{
+	return d->container->fixed.compression != HP_COMPRESSION_NONE;
+}
+
+/* Of a chunk's own buffer for its body, in direct mode: some tokens want the tag's room
  * too. */
-static size_t plain_cap(const struct decryption *d)
+static size_t own_body_cap(const struct decryption *d)
 {
 	return (size_t)d->container->fixed.chunk_size + HP_CHUNK_TAG_LEN;
 }
@@ -115,20 +129,30 @@ static hsmpool_status find_data_key(struct decryption *d, hsmpool_error *err)
 
 /* ---- chunks: any thread ---- */
 
-static hsmpool_status new_worker(void *job, void **out, hsmpool_error *err)
-{
-	const struct decryption *d = job;
-	struct hp_chunk_worker *worker = NULL;
-	const uint8_t *key = is_direct(d) ? NULL : hp_keys_in(d->secret)->payload;
-	HP_TRY(hp_chunk_worker_new(&d->aad, key, false, &worker, err));
-	*out = worker;
-	return HSMPOOL_OK;
-}
-
 static void free_worker(void *job, void *worker)
 {
 	(void)job;
-	hp_chunk_worker_free(worker);
+	struct worker *own = worker;
+	hp_chunk_worker_clear(&own->opening);
+	hp_decompressor_clear(&own->decompressor);
+	free(own);
+}
+
+static hsmpool_status new_worker(void *job, void **out, hsmpool_error *err)
+{
+	const struct decryption *d = job;
+	const uint8_t *key = is_direct(d) ? NULL : hp_keys_in(d->secret)->payload;
+	struct worker *own = calloc(1, sizeof(*own));
+	HP_CHECK(own, err, HSMPOOL_ERR_SYSTEM, "no memory for a thread");
+	hsmpool_status status =
+		hp_chunk_worker_init(&own->opening, &d->aad, key, false, err);
+	if (status == HSMPOOL_OK && is_compressed(d))
+		status = hp_decompressor_init(&own->decompressor, err);
+	if (status == HSMPOOL_OK)
+		*out = own;
+	else
+		free_worker(job, own);
+	return status;
 }
 
 static hsmpool_status read_claimed(const struct decryption *d, struct chunk *chunk,
@@ -150,62 +174,86 @@ static hsmpool_status open_direct(const struct decryption *d, hsmpool_key *key,
 					.aad = { aad->bytes, aad->len } };
 	const hsmpool_bytes sealed = { chunk->frame + HP_CHUNK_HEAD_LEN,
 				       chunk->frame_len - HP_CHUNK_HEAD_LEN };
-	hsmpool_buf out = { chunk->plain, plain_cap(d), 0 };
+	hsmpool_buf out = { chunk->body, own_body_cap(d), 0 };
 	hp_chunk_aad_set(aad, chunk->index, chunk->frame);
 	hsmpool_status status = hsmpool_decrypt(d->pool, key, "aes-gcm", &params, sealed,
 						&out, d->deadline, err);
 	if (status == HSMPOOL_ERR_DATA ||
-	    (status == HSMPOOL_OK && out.len != chunk->head.plain_len))
+	    (status == HSMPOOL_OK && out.len != chunk->head.body_len))
 		return hp_chunk_not_verified(chunk->index, err);
 	return status;
+}
+
+/* Decrypted and verified, the body only. */
+static hsmpool_status open_body(const struct decryption *d, struct hp_chunk_worker *own,
+				struct chunk *chunk, hsmpool_error *err)
+{
+	if (is_direct(d))
+		return open_direct(d, d->key, &own->aad, chunk, err);
+	hp_chunk_aad_set(&own->aad, chunk->index, chunk->frame);
+	return hp_chunk_open(&own->cipher, &own->aad, chunk->index, chunk->head.is_last,
+			     chunk->body, chunk->head.body_len,
+			     chunk->body + chunk->head.body_len, err);
 }
 
 static hsmpool_status open_chunk(void *job, void *worker, void *slot, hsmpool_error *err)
 {
 	const struct decryption *d = job;
-	struct hp_chunk_worker *own = worker;
+	struct worker *own = worker;
 	struct chunk *chunk = slot;
 	HP_TRY(read_claimed(d, chunk, err));
-	if (is_direct(d))
-		return open_direct(d, d->key, &own->aad, chunk, err);
-	hp_chunk_aad_set(&own->aad, chunk->index, chunk->frame);
-	return hp_chunk_open(&own->cipher, &own->aad, chunk->index, chunk->head.is_last,
-			     chunk->plain, chunk->head.body_len,
-			     chunk->plain + chunk->head.body_len, err);
+	HP_TRY(open_body(d, &own->opening, chunk, err));
+	chunk->plain = chunk->body;
+	if (!chunk->head.is_compressed)
+		return HSMPOOL_OK;
+	chunk->plain = chunk->unpacked;
+	return hp_decompress(&own->decompressor, chunk->body, chunk->head.body_len,
+			     chunk->unpacked, chunk->head.plain_len, chunk->index, err);
 }
 
 /* ---- chunks: the calling thread ---- */
-
-static hsmpool_status new_chunk(void *job, void **out, hsmpool_error *err)
-{
-	const struct decryption *d = job;
-	uint32_t chunk_size = d->container->fixed.chunk_size;
-	struct chunk *chunk = calloc(1, sizeof(*chunk));
-	if (chunk)
-		chunk->frame =
-			malloc(hp_chunk_frame_len(d->container->fixed.mode, chunk_size));
-	if (chunk && chunk->frame)
-		chunk->plain = is_direct(d) ? malloc(plain_cap(d))
-					    : chunk->frame + HP_CHUNK_HEAD_LEN;
-	*out = chunk;
-	if (chunk && chunk->plain)
-		return HSMPOOL_OK;
-	if (chunk)
-		free(chunk->frame);
-	free(chunk);
-	return hp_fail(err, HSMPOOL_ERR_SYSTEM, "no memory for chunks of %u bytes",
-		       chunk_size);
-}
 
 static void free_chunk(void *job, void *slot)
 {
 	const struct decryption *d = job;
 	struct chunk *chunk = slot;
-	hp_wipe(chunk->plain, chunk->plain_touched);
+	if (chunk->body)
+		hp_wipe(chunk->body, chunk->touched);
+	if (chunk->unpacked)
+		hp_wipe(chunk->unpacked, chunk->touched);
 	if (is_direct(d))
-		free(chunk->plain);
+		free(chunk->body);
+	free(chunk->unpacked);
 	free(chunk->frame);
 	free(chunk);
+}
+
+/* False: no memory for some part of it. */
+static bool make_room(const struct decryption *d, struct chunk *chunk)
+{
+	const struct hp_fixed_part *fixed = &d->container->fixed;
+	chunk->frame = malloc(hp_chunk_frame_len(fixed->mode, fixed->chunk_size));
+	if (!chunk->frame)
+		return false;
+	chunk->body =
+		is_direct(d) ? malloc(own_body_cap(d)) : chunk->frame + HP_CHUNK_HEAD_LEN;
+	if (is_compressed(d))
+		chunk->unpacked = malloc(fixed->chunk_size);
+	return chunk->body && (chunk->unpacked || !is_compressed(d));
+}
+
+static hsmpool_status new_chunk(void *job, void **out, hsmpool_error *err)
+{
+	const struct decryption *d = job;
+	struct chunk *chunk = calloc(1, sizeof(*chunk));
+	if (chunk && make_room(d, chunk)) {
+		*out = chunk;
+		return HSMPOOL_OK;
+	}
+	if (chunk)
+		free_chunk(job, chunk);
+	return hp_fail(err, HSMPOOL_ERR_SYSTEM, "no memory for chunks of %u bytes",
+		       d->container->fixed.chunk_size);
 }
 
 static hsmpool_status cut_short(uint64_t index, bool is_begun, hsmpool_error *err)
@@ -273,17 +321,37 @@ static hsmpool_status fill_chunk(void *job, void *slot, uint64_t index, bool *is
 				    &chunk->head, err));
 	chunk->frame_len =
 		hp_chunk_frame_len(d->container->fixed.mode, chunk->head.body_len);
-	if (chunk->head.plain_len > chunk->plain_touched)
-		chunk->plain_touched = chunk->head.plain_len;
+	if (chunk->head.plain_len > chunk->touched)
+		chunk->touched = chunk->head.plain_len;
 	HP_TRY(read_rest(d, chunk, err));
 	*is_last = chunk->head.is_last;
 	return is_direct(d) && !d->key ? choose_key(d, chunk, err) : HSMPOOL_OK;
+}
+
+/* The caller's limits on what comes out, this chunk included. */
+static hsmpool_status check_limits(const struct decryption *d, const struct chunk *chunk,
+				   hsmpool_error *err)
+{
+	uint64_t out = d->totals.plain_bytes + chunk->head.plain_len;
+	uint64_t in = d->totals.container_bytes + chunk->frame_len;
+	uint64_t max = d->options.max_output, ratio = d->options.max_ratio;
+	HP_CHECK(max == 0 || out <= max, err, HSMPOOL_ERR_DATA,
+		 "stopped before chunk %" PRIu64 " of the container: its data is longer "
+		 "than the %" PRIu64 " bytes that are allowed",
+		 chunk->index, max);
+	HP_CHECK(ratio == 0 || in >= out / ratio + (out % ratio != 0), err,
+		 HSMPOOL_ERR_DATA,
+		 "stopped at chunk %" PRIu64 " of the container: up to there it is "
+		 "compressed to less than the 1/%" PRIu64 " that is allowed",
+		 chunk->index, ratio);
+	return HSMPOOL_OK;
 }
 
 static hsmpool_status drain_chunk(void *job, void *slot, hsmpool_error *err)
 {
 	struct decryption *d = job;
 	const struct chunk *chunk = slot;
+	HP_TRY(check_limits(d, chunk, err));
 	HP_TRY(hp_sink_write(&d->sink, chunk->plain, chunk->head.plain_len, err));
 	d->totals.chunks++;
 	d->totals.plain_bytes += chunk->head.plain_len;
@@ -308,7 +376,9 @@ static hsmpool_status decrypt_chunks(struct decryption *d, hsmpool_error *err)
 	const struct hp_fixed_part *fixed = &d->container->fixed;
 	size_t len = hp_chunk_frame_len(fixed->mode, fixed->chunk_size);
 	if (is_direct(d))
-		len += plain_cap(d);
+		len += own_body_cap(d);
+	if (is_compressed(d))
+		len += fixed->chunk_size;
 	struct hp_stream_plan plan = hp_stream_plan(d->pool, fixed->mode,
 						    d->options.threads, len, d->deadline);
 	d->totals.threads = plan.threads;

@@ -22,6 +22,7 @@
 #include "observe/log.h"
 #include "pool/pool.h"
 #include "stream/chunk.h"
+#include "stream/compress.h"
 #include "stream/container.h"
 #include "stream/descriptor.h"
 #include "stream/pipeline.h"
@@ -53,10 +54,11 @@ struct encryption {
 /* One in flight. */
 struct chunk {
 	uint8_t *frame;
-	uint8_t *plain; /* in the frame where the body goes; direct mode: of its own */
+	uint8_t *plain; /* in the frame where the body goes, or of its own */
 	size_t plain_touched;
 	uint64_t index;
-	size_t len; /* of the plaintext */
+	size_t len;      /* of the plaintext */
+	size_t body_len; /* the same, or less if it is compressed */
 	bool is_last;
 	bool is_claimed; /* not read yet: it is in the source's file */
 	off_t at;
@@ -67,12 +69,47 @@ static bool is_direct(const struct encryption *e)
 	return e->container->fixed.mode == HP_MODE_DIRECT;
 }
 
+/* What a thread needs for itself. */
+struct worker {
+	struct hp_chunk_worker sealing;
+	struct hp_compressor compressor; /* with compression */
+	uint8_t *packed;                 /* and in direct mode: what goes to the HSM */
+};
+
+static bool is_compressing(const struct encryption *e)
+{
+	return e->container->fixed.compression != HP_COMPRESSION_NONE;
+}
+
 static uint32_t chunk_size(const struct encryption *e)
 {
 	return e->container->fixed.chunk_size;
 }
 
+/* Plaintext that is sealed in place, in the frame, needs no room of its own. */
+static bool has_own_plain(const struct encryption *e)
+{
+	return is_direct(e) || is_compressing(e);
+}
+
 /* ---- header ---- */
+
+static hsmpool_status set_compression(struct encryption *e, hsmpool_error *err)
+{
+	int *level = &e->options.compression_level;
+	bool is_wanted = e->options.compression == HSMPOOL_COMPRESSION_ZSTD;
+	HP_CHECK(is_wanted || e->options.compression == HSMPOOL_COMPRESSION_NONE, err,
+		 HSMPOOL_ERR_USAGE, "there is no compression %d",
+		 (int)e->options.compression);
+	if (*level == 0)
+		*level = HP_COMPRESSION_LEVEL_DEFAULT;
+	HP_CHECK(*level >= HP_COMPRESSION_LEVEL_MIN && *level <= HP_COMPRESSION_LEVEL_MAX,
+		 err, HSMPOOL_ERR_USAGE, "a level of compression is %d to %d, not %d",
+		 HP_COMPRESSION_LEVEL_MIN, HP_COMPRESSION_LEVEL_MAX, *level);
+	e->container->fixed.compression =
+		is_wanted ? HP_COMPRESSION_ZSTD : HP_COMPRESSION_NONE;
+	return HSMPOOL_OK;
+}
 
 static hsmpool_status start_fixed_part(struct encryption *e, hsmpool_error *err)
 {
@@ -82,7 +119,7 @@ static hsmpool_status start_fixed_part(struct encryption *e, hsmpool_error *err)
 		 HSMPOOL_ERR_USAGE, "there is no stream mode %d", (int)e->options.mode);
 	fixed->mode = direct ? HP_MODE_DIRECT : HP_MODE_ENVELOPE;
 	fixed->suite = HP_SUITE_AES_256_GCM_SHA_256;
-	fixed->compression = HP_COMPRESSION_NONE;
+	HP_TRY(set_compression(e, err));
 	fixed->chunk_size = e->options.chunk_size;
 	if (fixed->chunk_size == 0)
 		fixed->chunk_size =
@@ -169,8 +206,8 @@ static hsmpool_status new_chunk(void *job, void **out, hsmpool_error *err)
 		chunk->frame =
 			malloc(hp_chunk_frame_len(e->container->fixed.mode, plain_len));
 	if (chunk && chunk->frame)
-		chunk->plain = is_direct(e) ? malloc(plain_len)
-					    : chunk->frame + HP_CHUNK_HEAD_LEN;
+		chunk->plain = has_own_plain(e) ? malloc(plain_len)
+						: chunk->frame + HP_CHUNK_HEAD_LEN;
 	*out = chunk;
 	if (chunk && chunk->plain)
 		return HSMPOOL_OK;
@@ -186,7 +223,7 @@ static void free_chunk(void *job, void *slot)
 	const struct encryption *e = job;
 	struct chunk *chunk = slot;
 	hp_wipe(chunk->plain, chunk->plain_touched);
-	if (is_direct(e))
+	if (has_own_plain(e))
 		free(chunk->plain);
 	free(chunk->frame);
 	free(chunk);
@@ -253,7 +290,7 @@ static hsmpool_status drain_chunk(void *job, void *slot, hsmpool_error *err)
 {
 	struct encryption *e = job;
 	const struct chunk *chunk = slot;
-	size_t frame_len = hp_chunk_frame_len(e->container->fixed.mode, chunk->len);
+	size_t frame_len = hp_chunk_frame_len(e->container->fixed.mode, chunk->body_len);
 	HP_TRY(hp_sink_write(&e->sink, chunk->frame, frame_len, err));
 	e->totals.chunks++;
 	e->totals.plain_bytes += chunk->len;
@@ -263,59 +300,112 @@ static hsmpool_status drain_chunk(void *job, void *slot, hsmpool_error *err)
 
 /* ---- chunks: any thread ---- */
 
-static hsmpool_status new_worker(void *job, void **out, hsmpool_error *err)
+static void free_worker(void *job, void *worker)
 {
 	const struct encryption *e = job;
-	struct hp_chunk_worker *worker = NULL;
-	const uint8_t *key = is_direct(e) ? NULL : hp_keys_in(e->secret)->payload;
-	HP_TRY(hp_chunk_worker_new(&e->aad, key, true, &worker, err));
-	*out = worker;
+	struct worker *own = worker;
+	hp_chunk_worker_clear(&own->sealing);
+	hp_compressor_clear(&own->compressor);
+	if (own->packed)
+		hp_wipe(own->packed, chunk_size(e));
+	free(own->packed);
+	free(own);
+}
+
+static hsmpool_status init_compression(const struct encryption *e, struct worker *own,
+				       hsmpool_error *err)
+{
+	HP_TRY(hp_compressor_init(&own->compressor, e->options.compression_level,
+				  chunk_size(e), err));
+	if (!is_direct(e))
+		return HSMPOOL_OK;
+	own->packed = malloc(chunk_size(e));
+	HP_CHECK(own->packed, err, HSMPOOL_ERR_SYSTEM, "no memory to compress in");
 	return HSMPOOL_OK;
 }
 
-static void free_worker(void *job, void *worker)
+static hsmpool_status new_worker(void *job, void **out, hsmpool_error *err)
 {
-	(void)job;
-	hp_chunk_worker_free(worker);
+	const struct encryption *e = job;
+	const uint8_t *key = is_direct(e) ? NULL : hp_keys_in(e->secret)->payload;
+	struct worker *own = calloc(1, sizeof(*own));
+	HP_CHECK(own, err, HSMPOOL_ERR_SYSTEM, "no memory for a thread");
+	hsmpool_status status =
+		hp_chunk_worker_init(&own->sealing, &e->aad, key, true, err);
+	if (status == HSMPOOL_OK && is_compressing(e))
+		status = init_compression(e, own, err);
+	if (status == HSMPOOL_OK)
+		*out = own;
+	else
+		free_worker(job, own);
+	return status;
+}
+
+/* What is sealed: the plaintext, or what it packs to if that is shorter. In envelope mode
+ * it has to be in the frame, for there it is sealed. */
+static hsmpool_status pack_chunk(const struct encryption *e, struct worker *own,
+				 struct chunk *chunk, uint8_t **body, hsmpool_error *err)
+{
+	uint8_t *room = is_direct(e) ? own->packed : chunk->frame + HP_CHUNK_HEAD_LEN;
+	HP_TRY(hp_compress(&own->compressor, chunk->plain, chunk->len, room,
+			   &chunk->body_len, err));
+	bool is_shorter = chunk->body_len > 0;
+	if (!is_shorter)
+		chunk->body_len = chunk->len;
+	if (!is_shorter && !is_direct(e))
+		memcpy(room, chunk->plain, chunk->len);
+	*body = is_shorter || !is_direct(e) ? room : chunk->plain;
+	return HSMPOOL_OK;
 }
 
 /* Through the HSM: IV, body and tag are what hsmpool_encrypt() writes. */
 static hsmpool_status seal_direct(const struct encryption *e,
 				  const struct hp_chunk_aad *aad, struct chunk *chunk,
-				  hsmpool_error *err)
+				  const uint8_t *body, hsmpool_error *err)
 {
-	size_t sealed_len = HP_CHUNK_IV_LEN + chunk->len + HP_CHUNK_TAG_LEN;
+	size_t sealed_len = HP_CHUNK_IV_LEN + chunk->body_len + HP_CHUNK_TAG_LEN;
 	const hsmpool_params params = { .size = sizeof(params),
 					.aad = { aad->bytes, aad->len } };
-	const hsmpool_bytes plain = { chunk->plain, chunk->len };
+	const hsmpool_bytes input = { body, chunk->body_len };
 	hsmpool_buf out = { chunk->frame + HP_CHUNK_HEAD_LEN, sealed_len, 0 };
-	HP_TRY(hsmpool_encrypt(e->pool, e->keys[0], "aes-gcm", &params, plain, &out,
+	HP_TRY(hsmpool_encrypt(e->pool, e->keys[0], "aes-gcm", &params, input, &out,
 			       e->deadline, err));
 	HP_CHECK(out.len == sealed_len, err, HSMPOOL_ERR_DOWN,
-		 "the token's AES-GCM gives %zu bytes for %zu", out.len, chunk->len);
+		 "the token's AES-GCM gives %zu bytes for %zu", out.len, chunk->body_len);
 	return HSMPOOL_OK;
 }
 
-/* Plaintext into a whole frame. */
-static hsmpool_status seal_chunk(void *job, void *worker, void *slot, hsmpool_error *err)
+/* body, which envelope mode has in the frame, into a whole frame. */
+static hsmpool_status seal_body(const struct encryption *e, struct hp_chunk_worker *own,
+				struct chunk *chunk, uint8_t *body, hsmpool_error *err)
 {
-	const struct encryption *e = job;
-	struct hp_chunk_worker *own = worker;
-	struct chunk *chunk = slot;
 	const struct hp_chunk_head head = {
 		.is_last = chunk->is_last,
+		.is_compressed = chunk->body_len < chunk->len,
 		.plain_len = (uint32_t)chunk->len,
-		.body_len = (uint32_t)chunk->len,
+		.body_len = (uint32_t)chunk->body_len,
 	};
-	if (chunk->is_claimed)
-		HP_TRY(hp_file_read_at(e->source.file, chunk->at, chunk->plain,
-				       chunk->len, err));
 	hp_chunk_head_encode(&head, chunk->frame);
 	hp_chunk_aad_set(&own->aad, chunk->index, chunk->frame);
 	if (is_direct(e))
-		return seal_direct(e, &own->aad, chunk, err);
-	return hp_chunk_seal(&own->cipher, &own->aad, chunk->index, chunk->is_last,
-			     chunk->plain, chunk->len, chunk->plain + chunk->len, err);
+		return seal_direct(e, &own->aad, chunk, body, err);
+	return hp_chunk_seal(&own->cipher, &own->aad, chunk->index, chunk->is_last, body,
+			     chunk->body_len, body + chunk->body_len, err);
+}
+
+static hsmpool_status seal_chunk(void *job, void *worker, void *slot, hsmpool_error *err)
+{
+	const struct encryption *e = job;
+	struct worker *own = worker;
+	struct chunk *chunk = slot;
+	uint8_t *body = chunk->plain;
+	if (chunk->is_claimed)
+		HP_TRY(hp_file_read_at(e->source.file, chunk->at, chunk->plain,
+				       chunk->len, err));
+	chunk->body_len = chunk->len;
+	if (is_compressing(e))
+		HP_TRY(pack_chunk(e, own, chunk, &body, err));
+	return seal_body(e, &own->sealing, chunk, body, err);
 }
 
 static const struct hp_pipeline_ops ops = {
@@ -333,7 +423,7 @@ static const struct hp_pipeline_ops ops = {
 static hsmpool_status encrypt_chunks(struct encryption *e, hsmpool_error *err)
 {
 	size_t len = hp_chunk_frame_len(e->container->fixed.mode, chunk_size(e));
-	if (is_direct(e))
+	if (has_own_plain(e))
 		len += chunk_size(e);
 	struct hp_stream_plan plan = hp_stream_plan(e->pool, e->container->fixed.mode,
 						    e->options.threads, len, e->deadline);

@@ -67,6 +67,45 @@ def chunk_sizes():
             equal(PLACE.ok('decrypt', stdin=encrypted).raw, TEXT[:length], f'{size}, {length}')
 
 
+def compression_there_and_back():
+    """--compress makes the container smaller where it can, in both modes."""
+    rows = b''.join(b'%d,patient %d,ward %d\n' % (i, i * 7919 % 1000, i % 12)
+                    for i in range(20000))
+    for mode in 'envelope', 'direct':
+        for method in 'zstd', 'zstd:1', 'zstd:9':
+            packed = PLACE.ok('encrypt', '--mode', mode, '--compress', method, stdin=rows).raw
+            expect(len(packed) < len(rows) / 2, f'{method}: {len(packed)} of {len(rows)}')
+            equal(PLACE.ok('decrypt', stdin=packed).raw, rows, method)
+    for method in 'zstd', 'none':
+        packed = PLACE.ok('encrypt', '--compress', method, stdin=TEXT).raw
+        expect(len(TEXT) < len(packed) < len(TEXT) + 1024, 'random data grew or shrank')
+        equal(PLACE.ok('decrypt', stdin=packed).raw, TEXT, method)
+
+
+def unknown_compression_is_refused():
+    """A method or level that does not exist is refused before anything is opened."""
+    for method in 'gzip', 'zstd-3', 'zst', '', 'ZSTD':
+        PLACE.fails(USAGE, '--compress is none, zstd or zstd:LEVEL', 'encrypt',
+                    '--compress', method, '--in', 'nowhere')
+    for level in '0', '20', '-1', '', 'best', '3x':
+        PLACE.fails(USAGE, 'a number from 1 to 19', 'encrypt', '--compress', f'zstd:{level}')
+
+
+def limits_on_what_comes_out():
+    """--max-size and --max-ratio stop a decryption, and leave no file."""
+    zeros = bytes(3 * MIB)
+    PLACE.file('bomb', PLACE.ok('encrypt', '--compress', 'zstd', stdin=zeros).raw)
+    for limit in ('--max-size', '2MiB'), ('--max-ratio', '100'):
+        PLACE.fails(DATA, 'stopped', 'decrypt', *limit, '--in', 'bomb', '--out', 'zeros')
+        expect(not (PLACE / 'zeros').exists(), 'a file was left')
+    part = PLACE.run('decrypt', '--max-size', '2MiB', '--in', 'bomb')
+    equal(part.raw, zeros[:2 * MIB], 'what came before the limit')
+    equal(PLACE.ok('decrypt', '--max-size', '3MiB', '--max-ratio', '1024', '--in', 'bomb').raw,
+          zeros, 'data')
+    for limit in ('--max-size', '0'), ('--max-size', 'x'), ('--max-ratio', '0'):
+        PLACE.fails(USAGE, limit[0], 'decrypt', *limit, '--in', 'bomb')
+
+
 def context_is_needed_again():
     """A context opens only with the same context."""
     encrypted = PLACE.ok('encrypt', '--context', 'invoice 7', stdin=b'data').raw
@@ -274,6 +313,9 @@ if __name__ == '__main__':
         pipes_there_and_back,
         nothing_there_and_back,
         chunk_sizes,
+        compression_there_and_back,
+        unknown_compression_is_refused,
+        limits_on_what_comes_out,
         context_is_needed_again,
         context_from_a_file,
         several_recipients,

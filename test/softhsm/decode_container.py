@@ -9,6 +9,9 @@ line.
   decode_container.py decode [--key HEX | --rsa PEM-FILE] [--context TEXT] IN OUT
   decode_container.py encode --key HEX [--type gcm|kw|kwp|direct] [...] IN OUT
 
+With --packed-of N the encoder's input is the packed body of a single chunk that claims N
+bytes of plaintext: an authentic container of whatever an enemy makes up.
+
 Exit code 0, or 1 with one line on stderr that says what does not verify.
 """
 import argparse
@@ -18,6 +21,7 @@ import os
 import struct
 import sys
 
+import zstandard
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes, keywrap, serialization
 from cryptography.hazmat.primitives.asymmetric import padding
@@ -27,6 +31,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 MAGIC = bytes.fromhex("8948534d500d0a1a")
 ENVELOPE, DIRECT = 1, 2
+NONE, ZSTD = 0, 1
+LAST, PACKED = 1, 2
 GCM, KW, KWP, OAEP, DIRECT_KEY = 1, 2, 3, 4, 5
 HASHES = {1: hashes.SHA1, 2: hashes.SHA256, 3: hashes.SHA384, 4: hashes.SHA512}
 
@@ -107,12 +113,13 @@ class Cursor:
 def parse_fixed(fixed):
     require(fixed[:8] == MAGIC, "not a container")
     version, mode, suite, compression, chunk_size = struct.unpack(">BBBBI", fixed[8:16])
-    require(version == 1 and suite == 1 and compression == 0, "unknown version or suite")
+    require(version == 1 and suite == 1, "unknown version or suite")
+    require(compression in (NONE, ZSTD), "unknown compression")
     require(mode in (ENVELOPE, DIRECT), "unknown mode")
     largest = 1048576 if mode == DIRECT else 67108864
     require(1024 <= chunk_size <= largest, "chunk size")
     require(mode == ENVELOPE or fixed[64:] == bytes(32), "commitment in direct mode")
-    return mode, chunk_size
+    return mode, compression, chunk_size
 
 
 def entry_is_valid(entry):
@@ -179,21 +186,48 @@ def find_data_key(entries, aes, rsa, fixed):
     raise Invalid("no recipient opens it")
 
 
-def parse_head(head, chunk_size, index, limit):
+def shortest(plain_length):
+    return -(-plain_length // 1024)
+
+
+def parse_head(head, compression, chunk_size, index, limit):
     flags, plain_length, body_length = struct.unpack(">BII", head)
-    is_last = flags & 1
-    require(flags & ~1 == 0, "flags")  # compression 0: bit 1 is never set
-    require(plain_length == body_length <= chunk_size, "lengths")
+    is_last, is_packed = flags & LAST, flags & PACKED
+    require(flags & ~(LAST | PACKED) == 0, "flags")
+    require(compression == ZSTD or not is_packed, "compressed chunk")
+    require(plain_length <= chunk_size, "lengths")
+    if is_packed:
+        require(shortest(plain_length) <= body_length < plain_length, "lengths")
+    else:
+        require(plain_length == body_length, "lengths")
     require(is_last or plain_length == chunk_size, "short chunk that is not the last")
     require(plain_length > 0 or index == 0, "empty chunk")
     require(index < limit and (is_last or index + 1 < limit), "too many chunks")
-    return is_last, body_length
+    return is_last, is_packed, plain_length, body_length
+
+
+def unpack(packed, plain_length):
+    require(packed[:4] == bytes.fromhex("28b52ffd"), "not a zstd frame")
+    require(len(packed) > 4 and packed[4] & 0x3f == 0x20, "form of the zstd frame")
+    frame, plain, at = zstandard.ZstdDecompressor().decompressobj(), b"", 0
+    try:
+        require(zstandard.frame_content_size(packed) == plain_length, "content size")
+        while not frame.eof and at < len(packed):  # in pieces: it may be a bomb
+            plain += frame.decompress(packed[at:at + 64])
+            at += 64
+            require(len(plain) <= plain_length, "length of the zstd frame")
+    except zstandard.ZstdError as reason:
+        raise Invalid("zstd: %s" % reason)
+    require(frame.eof and len(plain) == plain_length, "length of the zstd frame")
+    behind = frame.unused_data + packed[at:]
+    require(not behind.strip(b"\0"), "something behind the zstd frame")
+    return plain
 
 
 def decode(data, aes, rsa, context):
     cursor = Cursor(data)
     fixed = cursor.take(96, "fixed part")
-    mode, chunk_size = parse_fixed(fixed)
+    mode, compression, chunk_size = parse_fixed(fixed)
     require(context_hash(fixed[16:32], context) == fixed[32:64], "another context")
     length = cursor.take(4, "recipient part")
     size = struct.unpack(">I", length)[0]
@@ -211,8 +245,8 @@ def decode(data, aes, rsa, context):
     plain, index, is_last = [], 0, False
     while not is_last:
         head = cursor.take(9, "chunk %d" % index)
-        is_last, size = parse_head(head, chunk_size, index,
-                                   chunk_limit(mode, chunk_size))
+        is_last, is_packed, plain_length, size = parse_head(
+            head, compression, chunk_size, index, chunk_limit(mode, chunk_size))
         if mode == DIRECT:
             iv = cursor.take(12, "chunk %d" % index)
         else:
@@ -220,10 +254,11 @@ def decode(data, aes, rsa, context):
         sealed = cursor.take(size + 16, "chunk %d" % index)
         require(not is_last or cursor.is_at_end(), "bytes after the last chunk")
         try:
-            plain.append(AESGCM(key).decrypt(
-                iv, sealed, chunk_aad(mode, fixed, part, index, head)))
+            body = AESGCM(key).decrypt(iv, sealed,
+                                       chunk_aad(mode, fixed, part, index, head))
         except InvalidTag:
             raise Invalid("chunk %d" % index)
+        plain.append(unpack(body, plain_length) if is_packed else body)
         index += 1
     return b"".join(plain)
 
@@ -269,12 +304,34 @@ def wrap(kind, aes, data_key, container_id, random):
     return keywrap.aes_key_wrap_with_padding(aes, data_key)
 
 
+def pack(chunk, chunk_size):
+    """The packed chunk, or None if that is not shorter."""
+    parameters = zstandard.ZstdCompressionParameters.from_level(
+        3, window_log=max(10, (chunk_size - 1).bit_length()))
+    frame = zstandard.ZstdCompressor(compression_params=parameters).compress(chunk)
+    packed = frame.ljust(shortest(len(chunk)), b"\0")
+    return packed if len(packed) < len(chunk) else None
+
+
+def make_bodies(plain, args):
+    """(plaintext length, body, flags but the last) of each chunk."""
+    if args.packed_of is not None:
+        return [(args.packed_of, plain, PACKED)]
+    bodies = []
+    for at in range(0, max(1, len(plain)), args.chunk_size):
+        chunk = plain[at:at + args.chunk_size]
+        packed = pack(chunk, args.chunk_size) if args.compress else None
+        bodies.append((len(chunk), packed, PACKED) if packed else (len(chunk), chunk, 0))
+    return bodies
+
+
 def encode(plain, args):
     kind = {"gcm": GCM, "kw": KW, "kwp": KWP, "direct": DIRECT_KEY}[args.type]
     mode = DIRECT if kind == DIRECT_KEY else ENVELOPE
+    compression = ZSTD if args.compress or args.packed_of is not None else NONE
     aes, random = bytes.fromhex(args.key), Randomness(args.seed)
     container_id = random.take(16)
-    fixed = MAGIC + struct.pack(">BBBBI", 1, mode, 1, 0, args.chunk_size)
+    fixed = MAGIC + struct.pack(">BBBBI", 1, mode, 1, compression, args.chunk_size)
     fixed += container_id + context_hash(container_id, args.context)
     if mode == ENVELOPE:
         data_key = random.take(32)
@@ -287,16 +344,16 @@ def encode(plain, args):
         part = make_part(kind, args, b"")
         out = [fixed, part]
         key = aes
-    chunks = [plain[at:at + args.chunk_size]
-              for at in range(0, len(plain), args.chunk_size)] or [b""]
-    for index, chunk in enumerate(chunks):
-        is_last = index == len(chunks) - 1
-        head = struct.pack(">BII", 1 if is_last else 0, len(chunk), len(chunk))
+    bodies = make_bodies(plain, args)
+    for index, (plain_length, body, flags) in enumerate(bodies):
+        is_last = index == len(bodies) - 1
+        head = struct.pack(">BII", flags | (LAST if is_last else 0), plain_length,
+                           len(body))
         if mode == DIRECT:
             iv = random.take(12)
         else:
             iv = index.to_bytes(11, "big") + bytes([1 if is_last else 0])
-        sealed = AESGCM(key).encrypt(iv, chunk,
+        sealed = AESGCM(key).encrypt(iv, body,
                                      chunk_aad(mode, fixed, part, index, head))
         out += [head, iv if mode == DIRECT else b"", sealed]
     if args.explain and mode == ENVELOPE:
@@ -316,6 +373,8 @@ def main():
     parser.add_argument("--context")
     parser.add_argument("--type", default="gcm", choices=("gcm", "kw", "kwp", "direct"))
     parser.add_argument("--chunk-size", type=int, default=1024)
+    parser.add_argument("--compress", action="store_true")
+    parser.add_argument("--packed-of", type=int, help="the input is a packed body")
     parser.add_argument("--id", default="", help="key id in hex")
     parser.add_argument("--label", default="")
     parser.add_argument("--no-check", action="store_true", help="without check value")

@@ -138,6 +138,19 @@ static void expect_vector(const char *name, const char *context, const uint8_t *
 	free(bytes);
 }
 
+/* 65536 zero bytes, then 65546 of the pattern. */
+enum { COMPRESSIBLE_LEN = 65536 + 65546 };
+
+static uint8_t *compressible(void)
+{
+	uint8_t *plain = calloc(1, COMPRESSIBLE_LEN);
+	uint8_t *pattern = ground_pattern(65546);
+	assert_non_null(plain);
+	memcpy(plain + 65536, pattern, 65546);
+	free(pattern);
+	return plain;
+}
+
 static void the_documented_containers_open(void **state)
 {
 	(void)state;
@@ -146,6 +159,9 @@ static void the_documented_containers_open(void **state)
 		      (const uint8_t *)"attack at dawn\n", 15);
 	expect_vector("envelope-two-chunks", NULL, plain, 1500);
 	expect_vector("direct-two-chunks", "", plain, 1500);
+	free(plain);
+	plain = compressible();
+	expect_vector("envelope-compressed", NULL, plain, COMPRESSIBLE_LEN);
 	free(plain);
 }
 
@@ -270,6 +286,25 @@ static void the_other_decoder_opens_what_was_rewrapped(void **state)
 	hsmpool_key_close(&first);
 }
 
+static void the_other_decoder_opens_what_we_compress(void **state)
+{
+	(void)state;
+	uint8_t *plain = compressible();
+	for (int mode = 0; mode < 2; mode++) {
+		hsmpool_stream_options options =
+			ground_options((hsmpool_stream_mode)mode, 65536);
+		struct ground_sink container;
+		options.compression = HSMPOOL_COMPRESSION_ZSTD;
+		ground_encrypt(pool, &known, 1, &options, plain, COMPRESSIBLE_LEN,
+			       &container);
+		assert_true(container.len < 1000);
+		expect_python_opens(&container, "--key", GROUND_KEY_HEX, NULL, plain,
+				    COMPRESSIBLE_LEN);
+		ground_sink_clear(&container);
+	}
+	free(plain);
+}
+
 static void the_other_decoder_opens_a_wrapped_key(void **state)
 {
 	(void)state;
@@ -383,6 +418,79 @@ static void we_open_what_the_other_encoder_writes(void **state)
 	free(plain);
 }
 
+static void we_open_what_the_other_encoder_compresses(void **state)
+{
+	(void)state;
+	static const char *const types[] = { "gcm", "direct" };
+	uint8_t *plain = compressible();
+	save("plain", plain, COMPRESSIBLE_LEN);
+	for (size_t i = 0; i < HP_ARRAY_LEN(types); i++) {
+		const char *const arguments[] = { "--key",  GROUND_KEY_HEX, "--type",
+						  types[i], "--label",      "vector",
+						  "--id",   "766563",       "--compress",
+						  NULL };
+		struct ground_sink container = { 0 };
+		assert_int_equal(run_python("encode", "plain", "container", arguments),
+				 0);
+		container.data = load("container", &container.len);
+		assert_true(container.len < COMPRESSIBLE_LEN / 2);
+		ground_expect(pool, known, NULL, &container, plain, COMPRESSIBLE_LEN);
+		ground_sink_clear(&container);
+	}
+	free(plain);
+}
+
+/* ---- authentic, and made to harm ---- */
+
+/* A container of one chunk with that body, which claims so much plaintext, is refused
+ * by both, and we say what for. */
+static void expect_body_refused(const char *type, const uint8_t *body, size_t len,
+				const char *claimed)
+{
+	const char *const arguments[] = {
+		"--key",       GROUND_KEY_HEX, "--type", type,           "--label",
+		"vector",      "--id",         "766563", "--chunk-size", "65536",
+		"--packed-of", claimed,        NULL,
+	};
+	struct ground_sink container = { 0 }, out;
+	hsmpool_error err = { 0 };
+	save("body", body, len);
+	assert_int_equal(run_python("encode", "body", "container", arguments), 0);
+	container.data = load("container", &container.len);
+	assert_status(ground_decrypt(pool, known, NULL, container.data, container.len,
+				     &out, &err),
+		      HSMPOOL_ERR_DATA);
+	assert_non_null(strstr(err.text, "does not decompress"));
+	assert_int_equal(out.len, 0);
+	ground_sink_clear(&out);
+	ground_sink_clear(&container);
+	const char *const options[] = { "--key", GROUND_KEY_HEX, NULL };
+	assert_int_equal(run_python("decode", "container", "plain", options), 1);
+}
+
+static void authentic_chunks_that_do_not_decompress_are_refused(void **state)
+{
+	(void)state;
+	static const char *const types[] = { "gcm", "direct" };
+	/* a frame of 1000 times 'A', padded */
+	static const uint8_t frame[64] = { 0x28, 0xb5, 0x2f, 0xfd, 0x60, 0xe8,
+					   0x02, 0x43, 0x1f, 0x00, 'A' };
+	/* the head says 65536, the frame too, its blocks 1 GiB */
+	size_t bomb_len = 9 + 8192 * 4;
+	uint8_t *bomb = calloc(1, bomb_len);
+	assert_non_null(bomb);
+	memcpy(bomb, (uint8_t[]){ 0x28, 0xb5, 0x2f, 0xfd, 0xa0, 0, 0, 1, 0 }, 9);
+	for (size_t i = 0; i < 8192; i++)
+		memcpy(bomb + 9 + 4 * i,
+		       (uint8_t[]){ (uint8_t)(2 + (i == 8191)), 0, 16, 'A' }, 4);
+	for (size_t i = 0; i < HP_ARRAY_LEN(types); i++) {
+		expect_body_refused(types[i], frame, sizeof(frame), "999");
+		expect_body_refused(types[i], frame, sizeof(frame), "1001");
+		expect_body_refused(types[i], bomb, bomb_len, "65536");
+	}
+	free(bomb);
+}
+
 static void we_open_keys_wrapped_by_the_other_encoder(void **state)
 {
 	(void)state;
@@ -455,11 +563,14 @@ int main(void)
 		cmocka_unit_test(the_document_prints_the_short_container),
 		cmocka_unit_test(the_other_decoder_opens_what_we_write),
 		cmocka_unit_test(the_other_decoder_opens_what_was_rewrapped),
+		cmocka_unit_test(the_other_decoder_opens_what_we_compress),
 		cmocka_unit_test(the_other_decoder_opens_a_wrapped_key),
 		cmocka_unit_test(
 			the_other_decoder_opens_what_an_rsa_public_key_was_given),
 		cmocka_unit_test(the_other_decoder_refuses_what_we_refuse),
 		cmocka_unit_test(we_open_what_the_other_encoder_writes),
+		cmocka_unit_test(we_open_what_the_other_encoder_compresses),
+		cmocka_unit_test(authentic_chunks_that_do_not_decompress_are_refused),
 		cmocka_unit_test(we_open_keys_wrapped_by_the_other_encoder),
 		cmocka_unit_test(
 			a_key_that_only_a_trial_tells_from_its_namesake_is_found),

@@ -193,7 +193,7 @@ static void a_fixed_part_of_another_kind_is_refused(void **state)
 		uint8_t value;
 	} changes[] = {
 		{ 0, 0x09 }, { 7, 0 },  { 8, 0 },  { 8, 2 },    { 9, 0 },  { 9, 3 },
-		{ 10, 0 },   { 10, 2 }, { 11, 1 }, { 11, 255 }, { 12, 5 }, { 12, 255 },
+		{ 10, 0 },   { 10, 2 }, { 11, 2 }, { 11, 255 }, { 12, 5 }, { 12, 255 },
 	};
 	size_t len;
 	uint8_t *header = good_header(&len);
@@ -461,19 +461,25 @@ static void descriptions_never_outgrow_their_buffer(void **state)
 
 /* ---- chunks ---- */
 
-static hsmpool_status check_head(uint32_t flags, uint32_t plain, uint32_t body,
-				 uint64_t index, enum hp_container_mode mode)
+static hsmpool_status check_head_in(const struct hp_fixed_part *fixed, uint32_t flags,
+				    uint32_t plain, uint32_t body, uint64_t index)
 {
-	const struct hp_fixed_part fixed = { .mode = mode,
-					     .suite = 1,
-					     .chunk_size = 4096 };
 	struct hp_chunk_head head;
 	hsmpool_error err;
 	uint8_t bytes[HP_CHUNK_HEAD_LEN];
 	bytes[0] = (uint8_t)flags;
 	hp_put_be32(bytes + 1, plain);
 	hp_put_be32(bytes + 5, body);
-	return hp_chunk_head_decode(bytes, &fixed, index, &head, &err);
+	return hp_chunk_head_decode(bytes, fixed, index, &head, &err);
+}
+
+static hsmpool_status check_head(uint32_t flags, uint32_t plain, uint32_t body,
+				 uint64_t index, enum hp_container_mode mode)
+{
+	const struct hp_fixed_part fixed = { .mode = mode,
+					     .suite = 1,
+					     .chunk_size = 4096 };
+	return check_head_in(&fixed, flags, plain, body, index);
 }
 
 static void chunk_heads_must_keep_the_rules(void **state)
@@ -502,6 +508,40 @@ static void chunk_heads_must_keep_the_rules(void **state)
 	for (size_t i = 0; i < HP_ARRAY_LEN(heads); i++)
 		assert_status(check_head(heads[i].flags, heads[i].plain, heads[i].body,
 					 heads[i].index, HP_MODE_ENVELOPE),
+			      heads[i].expected);
+}
+
+static void heads_of_compressed_chunks_must_keep_the_rules(void **state)
+{
+	(void)state;
+	static const struct {
+		uint32_t flags, plain, body;
+		hsmpool_status expected;
+	} heads[] = {
+		{ 2, 4096, 4095, HSMPOOL_OK },
+		{ 3, 10, 9, HSMPOOL_OK },
+		{ 3, 10, 1, HSMPOOL_OK },
+		{ 2, 4096, 4, HSMPOOL_OK },
+		{ 0, 4096, 4096, HSMPOOL_OK }, /* it need not be compressed */
+		{ 1, 0, 0, HSMPOOL_OK },
+		{ 2, 4096, 3, HSMPOOL_ERR_DATA }, /* less than a 1024th */
+		{ 3, 1025, 1, HSMPOOL_ERR_DATA },
+		{ 3, 10, 0, HSMPOOL_ERR_DATA },
+		{ 3, 0, 0, HSMPOOL_ERR_DATA },
+		{ 2, 4096, 4096, HSMPOOL_ERR_DATA }, /* not shorter */
+		{ 2, 4096, 4097, HSMPOOL_ERR_DATA },
+		{ 2, 4095, 100, HSMPOOL_ERR_DATA }, /* short, but not the last */
+		{ 3, 4097, 100, HSMPOOL_ERR_DATA },
+		{ 0, 4096, 100, HSMPOOL_ERR_DATA }, /* not said to be */
+		{ 6, 4096, 100, HSMPOOL_ERR_DATA },
+	};
+	const struct hp_fixed_part fixed = { .mode = HP_MODE_ENVELOPE,
+					     .suite = 1,
+					     .compression = HP_COMPRESSION_ZSTD,
+					     .chunk_size = 4096 };
+	for (size_t i = 0; i < HP_ARRAY_LEN(heads); i++)
+		assert_status(check_head_in(&fixed, heads[i].flags, heads[i].plain,
+					    heads[i].body, 0),
 			      heads[i].expected);
 }
 
@@ -617,6 +657,7 @@ int main(void)
 		cmocka_unit_test(a_recipient_is_described_in_printable_characters),
 		cmocka_unit_test(descriptions_never_outgrow_their_buffer),
 		cmocka_unit_test(chunk_heads_must_keep_the_rules),
+		cmocka_unit_test(heads_of_compressed_chunks_must_keep_the_rules),
 		cmocka_unit_test(chunks_beyond_the_limit_are_refused),
 		cmocka_unit_test(a_context_is_hashed_with_the_container_id),
 		cmocka_unit_test(the_key_schedule_is_the_documented_one),

@@ -6,8 +6,12 @@
  * exit code is the verdict. A file appears only if everything verified.
  */
 #include "base/error.h"
+#include "config/options.h"
+#include "config/value.h"
 #include "cli.h"
 #include "transfer.h"
+
+enum { OPTION_MAX_SIZE = CLI_OWN, OPTION_MAX_RATIO };
 
 static const struct cli_option options[] = {
 	{ "key", CLI_KEY, "KEY",
@@ -15,6 +19,10 @@ static const struct cli_option options[] = {
 	CLI_OPTION_IN,
 	CLI_OPTION_OUT,
 	CLI_OPTION_FORCE,
+	{ "max-size", OPTION_MAX_SIZE, "SIZE",
+	  "stop before more data than that comes out" },
+	{ "max-ratio", OPTION_MAX_RATIO, "N",
+	  "stop before data comes out that was compressed to less than 1/N" },
 	TRANSFER_OPTION_THREADS,
 	TRANSFER_OPTIONS_CONTEXT,
 	CLI_OPTION_LIMIT_RATE,
@@ -27,6 +35,42 @@ static const struct cli_usage usage = {
 		 "verdict:\nwhat came before an error must be thrown away.",
 	.options = options,
 };
+
+static hsmpool_status set_max_size(hsmpool_stream_options *stream, const char *text,
+				   hsmpool_error *err)
+{
+	HP_CHECK(hp_parse_size(text, &stream->max_output) && stream->max_output > 0, err,
+		 HSMPOOL_ERR_USAGE, "--max-size is not a size like 10MiB or 2GiB: '%s'",
+		 text);
+	return HSMPOOL_OK;
+}
+
+static hsmpool_status set_max_ratio(hsmpool_stream_options *stream, const char *text,
+				    hsmpool_error *err)
+{
+	uint64_t ratio;
+
+	HP_CHECK(hp_parse_number(text, &ratio) && ratio >= 1 && ratio <= UINT32_MAX, err,
+		 HSMPOOL_ERR_USAGE, "--max-ratio is a number from 1, not '%s'", text);
+	stream->max_ratio = (uint32_t)ratio;
+	return HSMPOOL_OK;
+}
+
+static hsmpool_status take_option(struct transfer *transfer, const char **which, int id,
+				  const char *argument, hsmpool_error *err)
+{
+	if (transfer_option(transfer, id, argument))
+		return HSMPOOL_OK;
+	switch (id) {
+	case OPTION_MAX_SIZE:
+		return set_max_size(&transfer->options, argument, err);
+	case OPTION_MAX_RATIO:
+		return set_max_ratio(&transfer->options, argument, err);
+	default:
+		*which = argument;
+		return HSMPOOL_OK;
+	}
+}
 
 static hsmpool_status decrypt(struct cli *cli, struct transfer *transfer,
 			      const char *which, hsmpool_error *err)
@@ -45,18 +89,19 @@ int verb_decrypt(struct cli *cli, int argc, char **argv)
 	TRANSFER_AUTO *transfer = transfer_new();
 	const char *which = NULL;
 	hsmpool_error err = { 0 };
-	hsmpool_status status;
+	hsmpool_status status = HSMPOOL_OK;
 	int id;
 
 	if (!transfer)
 		return cli_finish(cli, hp_fail(&err, HSMPOOL_ERR_SYSTEM, "no memory"),
 				  &err);
-	while ((id = cli_next_option(cli, &usage, argc, argv)) != -1)
-		if (!transfer_option(transfer, id, optarg))
-			which = optarg;
+	while (status == HSMPOOL_OK &&
+	       (id = cli_next_option(cli, &usage, argc, argv)) != -1)
+		status = take_option(transfer, &which, id, optarg, &err);
 	if (cli->is_finished)
 		return cli->exit_code;
-	status = cli_operands(argc, 0, argv, &err);
+	if (status == HSMPOOL_OK)
+		status = cli_operands(argc, 0, argv, &err);
 	if (status == HSMPOOL_OK)
 		status = decrypt(cli, transfer, which, &err);
 	progress_end(&transfer->progress);

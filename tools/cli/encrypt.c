@@ -6,10 +6,11 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "config/options.h"
+#include "config/value.h"
 #include "recipients.h"
 #include "transfer.h"
 
-enum { OPTION_MODE = CLI_OWN, OPTION_CHUNK_SIZE };
+enum { OPTION_MODE = CLI_OWN, OPTION_CHUNK_SIZE, OPTION_COMPRESS };
 
 static const struct cli_option options[] = {
 	{ "key", CLI_KEY, "KEY",
@@ -23,6 +24,9 @@ static const struct cli_option options[] = {
 	  "through the HSM's key" },
 	{ "chunk-size", OPTION_CHUNK_SIZE, "SIZE",
 	  "plaintext of one chunk (1MiB; direct: 64KiB)" },
+	{ "compress", OPTION_COMPRESS, "METHOD",
+	  "none (default), zstd or zstd:LEVEL, 1 to 19 (3); the container then shows how "
+	  "well the data compresses" },
 	TRANSFER_OPTION_THREADS,
 	TRANSFER_OPTIONS_CONTEXT,
 	CLI_OPTION_LIMIT_RATE,
@@ -69,6 +73,25 @@ static hsmpool_status set_chunk_size(hsmpool_stream_options *stream, const char 
 	return HSMPOOL_OK;
 }
 
+static hsmpool_status set_compression(hsmpool_stream_options *stream, const char *text,
+				      hsmpool_error *err)
+{
+	uint64_t level = 0;
+	bool is_zstd = strncmp(text, "zstd", 4) == 0 && (text[4] == ':' || !text[4]);
+
+	HP_CHECK(is_zstd || strcmp(text, "none") == 0, err, HSMPOOL_ERR_USAGE,
+		 "--compress is none, zstd or zstd:LEVEL, not '%s'", text);
+	HP_CHECK(!is_zstd || !text[4] ||
+			 (hp_parse_number(text + 5, &level) && level >= 1 && level <= 19),
+		 err, HSMPOOL_ERR_USAGE,
+		 "the level of --compress zstd:LEVEL is a number from 1 to 19, not '%s'",
+		 text + 5);
+	stream->compression =
+		is_zstd ? HSMPOOL_COMPRESSION_ZSTD : HSMPOOL_COMPRESSION_NONE;
+	stream->compression_level = (int)level;
+	return HSMPOOL_OK;
+}
+
 static hsmpool_status take_option(struct transfer *transfer,
 				  struct recipients *recipients, int id,
 				  const char *argument, hsmpool_error *err)
@@ -80,6 +103,8 @@ static hsmpool_status take_option(struct transfer *transfer,
 		return recipients_add(recipients, argument, err);
 	case OPTION_MODE:
 		return set_mode(&transfer->options, argument, err);
+	case OPTION_COMPRESS:
+		return set_compression(&transfer->options, argument, err);
 	default:
 		return set_chunk_size(&transfer->options, argument, err);
 	}

@@ -27,10 +27,10 @@ declare -A _hsmpool_cli_options=(
 	["key import"]="--public --secret-file --secret-fd --type --format --label --id
 		--usage --extractable --for"
 	["key destroy"]="--key --yes"
-	["encrypt"]="--key --in --out --force --mode --chunk-size --threads --context
+	["encrypt"]="--key --in --out --force --mode --chunk-size --compress --threads
+		--context --context-file --limit-rate"
+	["decrypt"]="--key --in --out --force --max-size --max-ratio --threads --context
 		--context-file --limit-rate"
-	["decrypt"]="--key --in --out --force --threads --context --context-file
-		--limit-rate"
 	["inspect"]="--in"
 	["rewrap"]="--add --remove --key --in --out --force --limit-rate"
 	["pseudonymize"]="--column --key --in --out --force --allow-short-tokens --delimiter
@@ -82,6 +82,7 @@ _hsmpool_cli_values()
 	--bad-rows) words="fail skip" ;;
 	--delimiter) words="tab" ;;
 	--mode) words="envelope direct" ;;
+	--compress) words="none zstd" ;;
 	--format) words="raw hex base64" ;;
 	--scheme)
 		case $1 in
@@ -91,8 +92,8 @@ _hsmpool_cli_values()
 		esac
 		;;
 	--key | --add | --remove | --target | --token | --pool | --timeout | --chunk-size | \
-		--threads | --context | --label | --id | --secret-fd | --processes | --verify | \
-		--column)
+		--max-size | --max-ratio | --threads | --context | --label | --id | \
+		--secret-fd | --processes | --verify | --column)
 		COMPREPLY=()
 		return
 		;;
