@@ -23,11 +23,11 @@ static bool is_name(const struct hp_csv_field *field, const char *name)
 	return field->value.len == len && memcmp(field->value.data, name, len) == 0;
 }
 
-/* A near miss: a third of the name at most is another. */
+/* A near miss: half of the name at most is another. */
 static void hint_at_nearest(const struct hp_csv_row *header, const char *name, char *hint,
 			    size_t cap)
 {
-	size_t best = strlen(name) / 3 + 1;
+	size_t best = strlen(name) / 2 + 1;
 	hint[0] = '\0';
 	for (size_t i = 0; i < header->field_count; i++) {
 		hsmpool_bytes value = header->fields[i].value;
