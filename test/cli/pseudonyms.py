@@ -3,6 +3,7 @@
 """pseudonymize and depseudonymize: what comes out, what is refused, what a failure leaves."""
 import csv
 import io
+import json
 import os
 import random
 import re
@@ -438,7 +439,8 @@ def summary_counts():
                        '--threads', '1', '--out', 'counted', '--json', stdin=table).json
     equal((summary['rows'], summary['bad-rows'], summary['read-bytes'], summary['hsm-macs'],
            summary['cached-macs']), (500, 0, len(table), 2, 998))
-    refused(USAGE, '--json prints on standard output', 'name=drop', options=['--json'])
+    result = PLACE.run('pseudonymize', '--column', 'name=drop', '--json', stdin=TABLE)
+    equal((result.code, json.loads(result.err)['rows']), (OK, 5), result)
     refused(USAGE, '--threads is a number', 'name=drop', options=['--threads', '0'])
 
 
