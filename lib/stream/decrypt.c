@@ -359,7 +359,7 @@ static hsmpool_status drain_chunk(void *job, void *slot, hsmpool_error *err)
 	return hp_stream_progress(&d->options, &d->totals, err);
 }
 
-static const struct hp_pipeline_ops ops = {
+static const struct hp_pipeline_ops chunk_ops = {
 	.fill = fill_chunk,
 	.work = open_chunk,
 	.drain = drain_chunk,
@@ -384,6 +384,8 @@ static hsmpool_status decrypt_chunks(struct decryption *d, hsmpool_error *err)
 	d->totals.threads = plan.threads;
 	d->totals.chunk_size = fixed->chunk_size;
 	d->totals.mode = is_direct(d) ? HSMPOOL_STREAM_DIRECT : HSMPOOL_STREAM_ENVELOPE;
+	struct hp_pipeline_ops ops = chunk_ops;
+	ops.work_waits = is_direct(d);
 	return hp_pipeline_run(&ops, d, plan.threads, plan.slots, err);
 }
 

@@ -408,7 +408,7 @@ static hsmpool_status seal_chunk(void *job, void *worker, void *slot, hsmpool_er
 	return seal_body(e, &own->sealing, chunk, body, err);
 }
 
-static const struct hp_pipeline_ops ops = {
+static const struct hp_pipeline_ops chunk_ops = {
 	.fill = fill_chunk,
 	.work = seal_chunk,
 	.drain = drain_chunk,
@@ -430,6 +430,8 @@ static hsmpool_status encrypt_chunks(struct encryption *e, hsmpool_error *err)
 	e->totals.threads = plan.threads;
 	e->totals.chunk_size = (uint32_t)chunk_size(e);
 	e->totals.mode = e->options.mode;
+	struct hp_pipeline_ops ops = chunk_ops;
+	ops.work_waits = is_direct(e);
 	return hp_pipeline_run(&ops, e, plan.threads, plan.slots, err);
 }
 

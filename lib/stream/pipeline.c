@@ -44,7 +44,7 @@ struct pipeline {
 	void *job;
 	/* the calling thread's alone */
 	unsigned slots_limit;
-	unsigned threads_limit;
+	unsigned threads_limit; /* beside the calling one */
 	int64_t alone_until_ns; /* no thread is started before */
 	struct entry *entries;  /* slots_limit; the first slots_made have a slot */
 	unsigned slots_made;
@@ -256,15 +256,26 @@ static hsmpool_status drain_oldest(struct pipeline *p, struct entry *entry)
 
 enum step {
 	DRAIN, /* the oldest chunk is done: it frees its slot, and its data is hot */
-	FILL,  /* there is room, and more to come */
-	WORK,  /* nothing else to do here */
+	FILL,  /* the threads need chunks, and there are more to come */
+	WORK,  /* better than to wait, and to be woken for each chunk */
 	END,   /* all is drained */
 };
 
-/* Without threads there is no use in more than one chunk. */
-static bool has_room(const struct pipeline *p)
+/* As many as the threads may take while the calling one works on a chunk; more would only
+ * go cold. Without threads there is no use in a second one. */
+static bool is_more_wanted(const struct pipeline *p)
 {
-	return p->filled - p->drained < (p->threads_started == 0 ? 1 : p->slots_limit);
+	if (p->is_ended || p->failed_at != UINT64_MAX)
+		return false;
+	if (p->threads_started == 0)
+		return p->filled == p->drained;
+	return p->filled - p->drained < p->slots_limit &&
+	       p->filled - p->taken < 2 * (uint64_t)p->threads_started;
+}
+
+static bool may_work_here(const struct pipeline *p)
+{
+	return p->threads_started == 0 || !p->ops->work_waits;
 }
 
 /* The chunk that the step is about; for WORK it is taken. Waits if there is no step. */
@@ -276,11 +287,11 @@ static enum step next_step(struct pipeline *p, struct entry **entry)
 		*entry = oldest;
 		if (!is_empty && oldest->is_done)
 			return DRAIN;
-		if (!p->is_ended && p->failed_at == UINT64_MAX && has_room(p))
+		if (is_more_wanted(p))
 			return FILL;
 		if (is_empty)
 			return END;
-		if (has_waiting_chunk(p) && (p->is_ended || p->threads_started == 0)) {
+		if (has_waiting_chunk(p) && may_work_here(p)) {
 			*entry = take_chunk(p);
 			return WORK;
 		}
@@ -365,7 +376,9 @@ hsmpool_status hp_pipeline_run(const struct hp_pipeline_ops *ops, void *job,
 		.ops = ops,
 		.job = job,
 		.slots_limit = is_alone ? 1 : slots,
-		.threads_limit = is_alone ? 0 : threads,
+		.threads_limit = is_alone          ? 0
+				 : ops->work_waits ? threads
+						   : threads - 1,
 		.alone_until_ns = hp_time_add(hp_now_ns(), ALONE_FOR),
 		.failed_at = UINT64_MAX,
 		.err = err,

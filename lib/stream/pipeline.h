@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * An ordered pipeline: one thread reads and writes, several work in between.
+ * An ordered pipeline: one thread reads and writes, several work in between, and it too
+ * where it has nothing else to do.
  *
  *     fill ──► work ──► drain          of every chunk, in that order
  *     caller   any      caller         in which thread
@@ -41,14 +42,20 @@ struct hp_pipeline_ops {
 	/* Both may be NULL: worker is NULL then. */
 	hsmpool_status (*worker_new)(void *job, void **out, hsmpool_error *err);
 	void (*worker_free)(void *job, void *worker);
+
+	/* Work waits for an HSM rather than for a processor: once there are threads the
+	 * calling one leaves it to them, so that none of them waits to be given a chunk.
+	 */
+	bool work_waits;
 };
 
 /*
  * Run until the last chunk is drained, or something fails.
  *
- * threads: how many work at once, beside the caller; with 0 or 1 none is started, and the
- * caller does each chunk from fill to drain. So it goes too where the system starts no
- * thread. slots: how many chunks are in flight at most; more than threads, or they wait.
+ * threads: how many chunks are worked on at once, the calling thread's own included; with
+ * 0 or 1 no thread is started, and the caller does each chunk from fill to drain. So it
+ * goes too where the system starts no thread. slots: how many chunks are in flight at
+ * most; several times threads, or a slow one stops the others.
  *
  * The error told is that of the chunk with the lowest index: all chunks before it have
  * been drained, none behind it will be. While the caller is inside fill, finished chunks

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * See plan.h. Local work is bound by the processors, work of the HSM by its sessions: a
- * thread waits for one of them most of the time. Two chunks per thread: one is worked on
- * while another comes in or goes out, and a slow one does not stop the others.
+ * thread waits for one of them most of the time. There are a few chunks more than threads
+ * need: one that takes long, or whose thread has lost its processor to another process,
+ * must not stop the others.
  */
 #include "stream/plan.h"
 
@@ -50,7 +51,7 @@ struct hp_stream_plan hp_stream_plan(hsmpool *pool, enum hp_container_mode mode,
 	unsigned threads = wanted > 0 ? wanted : threads_for(pool, mode, deadline);
 	unsigned slots = (unsigned)(HP_STREAM_MEMORY / slot_len);
 	threads = smaller(threads, HP_STREAM_THREADS_MAX);
-	slots = smaller(slots, 2 * threads);
+	slots = smaller(slots, 4 * threads + 8);
 	if (threads <= 1 || slots < 3)
 		return (struct hp_stream_plan){ 1, 1 };
 	return (struct hp_stream_plan){ smaller(threads, slots - 1), slots };

@@ -176,10 +176,11 @@ static const struct hp_pipeline_ops ops = {
 };
 
 /* Run, and see that everything made was freed. text: the error's, or NULL. */
-static void run(struct job *job, unsigned threads, unsigned slots, const char *text)
+static void run_with(const struct hp_pipeline_ops *these, struct job *job,
+		     unsigned threads, unsigned slots, const char *text)
 {
 	hsmpool_error err = { 0 };
-	hsmpool_status status = hp_pipeline_run(&ops, job, threads, slots, &err);
+	hsmpool_status status = hp_pipeline_run(these, job, threads, slots, &err);
 	assert_int_equal(status, text ? err.status : HSMPOOL_OK);
 	if (text) {
 		assert_int_not_equal(status, HSMPOOL_OK);
@@ -189,6 +190,11 @@ static void run(struct job *job, unsigned threads, unsigned slots, const char *t
 	assert_int_equal(job->workers, job->workers_freed);
 	assert_true(job->slots <= (int)slots);
 	assert_false(job->saw_open_signal);
+}
+
+static void run(struct job *job, unsigned threads, unsigned slots, const char *text)
+{
+	run_with(&ops, job, threads, slots, text);
 }
 
 /* --- order ---------------------------------------------------------------------------
@@ -239,13 +245,33 @@ static void one_thread_is_the_callers(void **state)
 	assert_int_equal(job.slots, 1);
 }
 
-static void many_chunks_are_left_to_the_threads(void **state)
+static void no_more_threads_than_allowed_work_the_callers_included(void **state)
 {
 	(void)state;
 	struct job job = new_job(500);
+	job.waits_for_company = true; /* so one is started */
 	run(&job, 3, 8, NULL);
-	assert_true(job.worked_elsewhere >= 500 - 8);
-	assert_true(job.workers <= 4); /* the caller's own at the end */
+	assert_true(job.worked_elsewhere > 0);
+	assert_in_range(job.workers, 2, 3);
+}
+
+static void work_that_waits_is_left_to_the_threads(void **state)
+{
+	(void)state;
+	struct hp_pipeline_ops waiting = ops;
+	struct job job = new_job(500);
+	waiting.work_waits = true;
+	run_with(&waiting, &job, 3, 8, NULL);
+	assert_int_equal(job.drained, 500);
+	assert_int_equal(job.worked_elsewhere, 500); /* chunk 0 comes late enough */
+	assert_in_range(job.workers, 1, 3);
+	job = new_job(1);
+	run_with(&waiting, &job, 3, 8, NULL);
+	assert_int_equal(job.worked_elsewhere, 0);
+	job = new_job(200);
+	job.work_fails_at[0] = 42;
+	run_with(&waiting, &job, 3, 8, "work 42");
+	assert_int_equal(job.drained, 42);
 }
 
 /* --- errors --------------------------------------------------------------------------
@@ -339,7 +365,8 @@ int main(void)
 		cmocka_unit_test(several_chunks_are_worked_on_at_once),
 		cmocka_unit_test(one_chunk_starts_no_thread),
 		cmocka_unit_test(one_thread_is_the_callers),
-		cmocka_unit_test(many_chunks_are_left_to_the_threads),
+		cmocka_unit_test(no_more_threads_than_allowed_work_the_callers_included),
+		cmocka_unit_test(work_that_waits_is_left_to_the_threads),
 		cmocka_unit_test(
 			the_lowest_failed_chunk_is_told_and_all_before_it_drained),
 		cmocka_unit_test(the_first_chunk_may_fail),

@@ -252,6 +252,7 @@ static const struct scenario {
 	{ "reopen", measure_reopen },
 	{ "wait", measure_wait },
 	{ "file", bench_file },
+	{ "direct", bench_direct },
 };
 
 enum { PAIRS = CLI_OWN, SECONDS, KEEP_KEYS };

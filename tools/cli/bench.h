@@ -20,6 +20,9 @@
 #include "crypto/key.h"
 #include "pool/pool.h"
 
+/* Of streams in direct mode: their default. */
+#define BENCH_CHUNK (64u << 10)
+
 enum bench_op { BENCH_RSA, BENCH_GCM, BENCH_HMAC, BENCH_OP_COUNT };
 
 /* What all workers of all loads share. */
@@ -75,6 +78,7 @@ hsmpool_status bench_run(struct bench *bench, const struct bench_load *load,
 bool bench_raw_begin(struct bench_worker *worker);  /* a session, the key's handle */
 bool bench_copy_begin(struct bench_worker *worker); /* and a session copy of the key */
 bool bench_raw_step(struct bench_worker *worker);   /* Init and operation */
+bool bench_raw_chunk_step(struct bench_worker *worker); /* AES-GCM of a whole chunk */
 void bench_raw_end(struct bench_worker *worker);
 bool bench_reopen_step(struct bench_worker *worker); /* open, search, do, close */
 bool bench_naive_step(struct bench_worker *worker);  /* and log in and out */
@@ -110,5 +114,9 @@ void bench_report(struct bench *bench, const char *scenario, const char *what,
 /* --- bench_file.c ----------------------------------------------------------------------
  */
 hsmpool_status bench_file(struct bench *bench, hsmpool_error *err);
+
+/* --- bench_direct.c --------------------------------------------------------------------
+ */
+hsmpool_status bench_direct(struct bench *bench, hsmpool_error *err);
 
 #endif

@@ -92,24 +92,6 @@ static bool run_plain(struct bench *bench, struct files *files)
 /* --- the container -------------------------------------------------------------------
  */
 
-static hsmpool_status read_fd(void *user, uint8_t *data, size_t cap, size_t *len,
-			      hsmpool_error *err)
-{
-	ssize_t n = read(*(int *)user, data, cap);
-	if (n < 0)
-		return hp_fail_errno(err, HSMPOOL_ERR_SYSTEM, errno, "read");
-	*len = (size_t)n;
-	return HSMPOOL_OK;
-}
-
-static hsmpool_status write_fd(void *user, const uint8_t *data, size_t len,
-			       hsmpool_error *err)
-{
-	if (!write_all(*(int *)user, data, len))
-		return hp_fail_errno(err, HSMPOOL_ERR_SYSTEM, errno, "write");
-	return HSMPOOL_OK;
-}
-
 static bool run_container(struct bench *bench, struct files *files)
 {
 	hsmpool_error err;
@@ -118,8 +100,8 @@ static bool run_container(struct bench *bench, struct files *files)
 		open(files->out, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	hsmpool_key *keys[] = { bench->keys[BENCH_GCM] };
 	return in >= 0 && out >= 0 &&
-	       hsmpool_stream_encrypt(bench->pool, keys, 1, NULL, read_fd, &in, write_fd,
-				      &out, HSMPOOL_DEFAULT, &err) == HSMPOOL_OK &&
+	       hsmpool_stream_encrypt_fd(bench->pool, keys, 1, NULL, in, out,
+					 HSMPOOL_DEFAULT, &err) == HSMPOOL_OK &&
 	       fsync(out) == 0;
 }
 
