@@ -50,8 +50,8 @@ typedef struct hsmpool_container_info {
 	/* The fixed part. version 0: it could not be read, and nothing below is set. */
 	uint32_t version;
 	hsmpool_stream_mode mode;
-	uint32_t suite;         /* 1: AES-256-GCM, HKDF-SHA-256, HMAC-SHA-256 */
-	uint32_t compression;   /* 0: none, 1: zstd */
+	uint32_t suite; /* 1: AES-256-GCM, HKDF-SHA-256, HMAC-SHA-256 */
+	hsmpool_compression compression;
 	uint32_t chunk_size;    /* plaintext bytes of every chunk but the last */
 	uint32_t needs_context; /* 1: made with a context, which decryption needs too */
 	uint8_t id[16];         /* random */

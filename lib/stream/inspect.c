@@ -36,7 +36,9 @@ static void describe_fixed_part(const struct hp_fixed_part *fixed,
 	info->mode = fixed->mode == HP_MODE_DIRECT ? HSMPOOL_STREAM_DIRECT
 						   : HSMPOOL_STREAM_ENVELOPE;
 	info->suite = fixed->suite;
-	info->compression = fixed->compression;
+	info->compression = fixed->compression == HP_COMPRESSION_ZSTD
+				    ? HSMPOOL_COMPRESSION_ZSTD
+				    : HSMPOOL_COMPRESSION_NONE;
 	info->chunk_size = fixed->chunk_size;
 	info->needs_context = memcmp(fixed->context_hash, none, sizeof(none)) != 0;
 	memcpy(info->id, fixed->id, sizeof(info->id));

@@ -3,6 +3,7 @@
 """inspect and rewrap: what a container tells without a key, and who opens it afterwards."""
 import fcntl
 import os
+import re
 import resource
 import shutil
 import stat
@@ -123,6 +124,20 @@ def hostile_names_stay_text():
     text = PLACE.ok('inspect', stdin=bytes(data)).out
     expect("label='\\x1b[2J\\x27\\x0a\\xff'" in text, text)
     expect('\x1b' not in text, 'an escape came through')
+
+
+def compression_is_shown():
+    """How much smaller compression made a container is shown, and survives a new recipient."""
+    data = b'abcdefgh' * (3 * MIB // 8)
+    PLACE.ok('encrypt', '--compress', 'zstd', '--out', 'squeezed', stdin=data)
+    told = PLACE.ok('inspect', 'squeezed', '--json').json
+    equal((told['compression'], told['compressed-chunks'], told['plaintext-bytes']),
+          ('zstd', 3, len(data)))
+    expect(told['encrypted-bytes'] < len(data) / 10, told)
+    expect(re.search(r', \d+\.\d\d to 1$', PLACE.ok('inspect', 'squeezed').out, re.MULTILINE),
+           'no ratio')
+    PLACE.ok('rewrap', 'squeezed', '--add', NEW)
+    equal(PLACE.ok('decrypt', '--key', NEW, '--in', 'squeezed').raw, data, 'data')
 
 
 def a_big_file_is_passed_over():
@@ -325,6 +340,7 @@ if __name__ == '__main__':
         what_is_not_whole_is_told,
         what_is_no_container_is_told,
         hostile_names_stay_text,
+        compression_is_shown,
         a_big_file_is_passed_over,
         a_key_is_replaced_in_place,
         recipients_come_and_go,

@@ -172,7 +172,7 @@ static void all_parts_of_a_whole_container_are_told(void **state)
 	assert_int_equal(info.version, 1);
 	assert_int_equal(info.mode, HSMPOOL_STREAM_ENVELOPE);
 	assert_int_equal(info.suite, 1);
-	assert_int_equal(info.compression, 0);
+	assert_int_equal(info.compression, HSMPOOL_COMPRESSION_NONE);
 	assert_int_equal(info.chunk_size, CHUNK);
 	assert_int_equal(info.needs_context, 0);
 	assert_int_equal(info.id[0], 0xa5);
@@ -196,6 +196,33 @@ static void direct_mode_and_a_context_are_told(void **state)
 	assert_int_equal(info.mode, HSMPOOL_STREAM_DIRECT);
 	assert_int_equal(info.needs_context, 1);
 	assert_string_equal(info.recipients[0].kind, "direct");
+	assert_int_equal(info.container_bytes, s.len);
+	free(s.bytes);
+}
+
+/* Compressed, stored as it is, and a compressed last one. */
+static void compressed_chunks_are_counted(void **state)
+{
+	(void)state;
+	struct specimen s = make_specimen(HP_MODE_ENVELOPE, CHUNK, 0);
+	const struct hp_chunk_head heads[] = {
+		{ .is_compressed = true, .plain_len = CHUNK, .body_len = 100 },
+		{ .plain_len = CHUNK, .body_len = CHUNK },
+		{ .is_last = true,
+		  .is_compressed = true,
+		  .plain_len = LAST,
+		  .body_len = 9 },
+	};
+	hsmpool_container_info info;
+	s.bytes[11] = HP_COMPRESSION_ZSTD;
+	for (size_t i = 0; i < HP_ARRAY_LEN(heads); i++)
+		append_chunk(&s, HP_MODE_ENVELOPE, &heads[i]);
+	assert_status(inspect_all_ways(&s, &info), HSMPOOL_OK);
+	assert_int_equal(info.compression, HSMPOOL_COMPRESSION_ZSTD);
+	assert_int_equal(info.chunks, 3);
+	assert_int_equal(info.compressed_chunks, 2);
+	assert_int_equal(info.plain_bytes, 2 * CHUNK + LAST);
+	assert_int_equal(info.body_bytes, 100 + CHUNK + 9);
 	assert_int_equal(info.container_bytes, s.len);
 	free(s.bytes);
 }
@@ -392,6 +419,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(all_parts_of_a_whole_container_are_told),
 		cmocka_unit_test(direct_mode_and_a_context_are_told),
+		cmocka_unit_test(compressed_chunks_are_counted),
 		cmocka_unit_test(recipients_are_told_in_printable_characters),
 		cmocka_unit_test(bodies_of_large_chunks_are_not_read),
 		cmocka_unit_test(a_container_cut_at_any_byte_is_told_as_far_as_it_goes),

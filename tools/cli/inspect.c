@@ -60,9 +60,9 @@ static const char *kind_in_words(const char *kind)
 	return "of a type not known here";
 }
 
-static const char *compression_name(uint32_t compression)
+static const char *compression_name(hsmpool_compression compression)
 {
-	return compression == 0 ? "none" : compression == 1 ? "zstd" : "unknown";
+	return compression == HSMPOOL_COMPRESSION_ZSTD ? "zstd" : "none";
 }
 
 static const char *mode_name(hsmpool_stream_mode mode)
@@ -129,11 +129,11 @@ static void print_chunks(const hsmpool_container_info *info)
 	char ratio[40] = "";
 
 	printf("%-12s %" PRIu64, "chunks", info->chunks);
-	if (info->compression)
+	if (info->compression != HSMPOOL_COMPRESSION_NONE)
 		printf(", %" PRIu64 " of them compressed", info->compressed_chunks);
 	printf("\n");
 	print_bytes("plaintext", info->plain_bytes, "");
-	if (info->compression && info->body_bytes > 0)
+	if (info->compression != HSMPOOL_COMPRESSION_NONE && info->body_bytes > 0)
 		snprintf(ratio, sizeof(ratio), ", %.2f to 1",
 			 (double)info->plain_bytes / (double)info->body_bytes);
 	print_bytes("encrypted", info->body_bytes, ratio);
