@@ -508,6 +508,18 @@ static bool read_one(int dir, const char *name, struct hp_latch_file *out)
 	       (content == READABLE && !hp_latch_record_is_clear(&out->record));
 }
 
+bool hp_latch_read(const char *state_dir, const CK_TOKEN_INFO *token,
+		   struct hp_latch_file *out)
+{
+	hsmpool_error err;
+	HP_AUTO_FD int dir = -1;
+	char name[sizeof out->name];
+	name_file(name, sizeof name, token);
+	*out = (struct hp_latch_file){ 0 };
+	return hp_state_dir_open(state_dir, false, &dir, &err) == HSMPOOL_OK &&
+	       dir >= 0 && faccessat(dir, name, F_OK, 0) == 0 && read_one(dir, name, out);
+}
+
 static hsmpool_status read_all(int dir, DIR *folder, struct hp_latch_file **out,
 			       size_t *count, hsmpool_error *err)
 {

@@ -91,6 +91,9 @@ struct hp_latch_file {
  * none. */
 hsmpool_status hp_latch_list(const char *state_dir, struct hp_latch_file **out,
 			     size_t *count, hsmpool_error *err);
+/* The token's. False: it holds nothing, or there is no folder that can be read. */
+bool hp_latch_read(const char *state_dir, const CK_TOKEN_INFO *token,
+		   struct hp_latch_file *out);
 /* Forget what one of them holds. TIMEOUT: a login is under way. */
 hsmpool_status hp_latch_release(const char *state_dir, const char *name,
 				hsmpool_error *err);

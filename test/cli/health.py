@@ -28,6 +28,22 @@ def status_shows_token_and_pool():
         expect(word in text, f'{word} is missing: {text}')
 
 
+def status_shows_the_latch():
+    """status and doctor tell of a PIN that the token refused, also if it was another's."""
+    place = ground.with_mock('foreign', 'pin=1234')
+    expect('no PIN is latched' in place.ok('status').out, 'latched')
+    equal(examine(place)['PIN latch']['finding'], 'ok')
+    place.file('pin', 'wrong')
+    place.fails(AUTH, 'refused the PIN', 'random', '8')
+    place.file('pin', '1234')
+    token = place.ok('status', '--json').json['token']
+    equal((token['latched-pins'], token['latch-damaged']), (1, False))
+    expect('1 PIN is not tried any more' in place.ok('status').out, 'not shown')
+    (latch,) = (place / 'state').glob('*.latch')
+    latch.write_bytes(b'\xff' * 100)
+    equal(examine(place, code=AUTH)['PIN latch']['advice'], 'hsmpool-cli pin release --all')
+
+
 def status_shows_limits():
     """status shows the session limits that the token reports."""
     place = ground.with_mock('limits', 'report-sessions=7')
@@ -48,6 +64,10 @@ def pin_is_latched_and_released():
     listed = place.ok('pin', 'status', '--json').json
     equal([pin['state'] for pin in listed[0]['pins']], ['refused'])
     expect('1234' not in str(listed), 'the PIN is shown')
+
+    found = examine(place, code=AUTH)['PIN latch']
+    equal((found['finding'], found['text'][:10]), ('warning', '1 PIN is n'), found)
+    expect('pin status' in found['advice'], found)
 
     equal(place.ok('pin', 'status', '--token', 'pkcs11:token=other', '--json').json, [])
     place.ok('pin', 'release', '--token', 'pkcs11:serial=0002')
@@ -243,6 +263,7 @@ def config_check_touches_nothing():
 if __name__ == '__main__':
     ground.run([
         status_shows_token_and_pool,
+        status_shows_the_latch,
         status_shows_limits,
         pin_is_latched_and_released,
         damaged_latch_is_released_by_all,

@@ -16,6 +16,7 @@
 #include <json.h>
 #include "base/error.h"
 #include "base/memory.h"
+#include "latched.h"
 #include "p11/uri.h"
 
 enum { OPTION_PROCESSES = CLI_OWN };
@@ -222,6 +223,26 @@ static const char *tries_left(CK_FLAGS flags)
 	return "all, as far as the token tells";
 }
 
+/* Of all programs that use this state-dir. What it means for this one the login shows. */
+static void check_latch(struct doctor *doctor)
+{
+	static const char advice[] =
+		"hsmpool-cli pin status shows to whom; correct the PIN there, then "
+		"hsmpool-cli pin release";
+	struct latched latched;
+	char text[96];
+
+	latched_read(doctor->options.state_dir, &doctor->token.info, &latched);
+	latched_describe(&latched, text, sizeof(text));
+	if (latched.is_damaged)
+		doctor_note(doctor, "PIN latch", FINDING_WARNING,
+			    "hsmpool-cli pin release --all", "%s", text);
+	else if (latched.pins > latched.old)
+		doctor_note(doctor, "PIN latch", FINDING_WARNING, advice, "%s", text);
+	else
+		doctor_note(doctor, "PIN latch", FINDING_OK, NULL, "%s", text);
+}
+
 /* One login, made by the pool, whose own rules hold: no try when one is left. */
 static hsmpool_status check_pin(struct doctor *doctor)
 {
@@ -313,6 +334,7 @@ static void examine(struct doctor *doctor)
 	    check_token(doctor) != HSMPOOL_OK)
 		return;
 	check_mechanisms(doctor);
+	check_latch(doctor);
 	if (check_pin(doctor) != HSMPOOL_OK)
 		return;
 	doctor_check_sessions(doctor);

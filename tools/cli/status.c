@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "cli.h"
+#include "latched.h"
 #include "p11/rv.h"
 #include "p11/token.h"
 #include "pool/pool.h"
@@ -87,6 +88,7 @@ struct report {
 	hsmpool_stats stats;
 	struct hp_token raw; /* for the limits that the public structure leaves out */
 	CK_ULONG mechanisms;
+	struct latched latched;
 };
 
 static uint64_t figure_value(const hsmpool_stats *stats, const struct figure *figure)
@@ -138,7 +140,7 @@ static void print_text(const struct report *report)
 {
 	const hsmpool_token_info *token = &report->token;
 	const CK_TOKEN_INFO *info = &report->raw.info;
-	char text[80];
+	char text[96];
 
 	printf("token\n");
 	print_row("label", token->label);
@@ -162,6 +164,8 @@ static void print_text(const struct report *report)
 	snprintf(text, sizeof(text), "%lu to %lu bytes", info->ulMinPinLen,
 		 info->ulMaxPinLen);
 	print_row("PIN length", text);
+	latched_describe(&report->latched, text, sizeof(text));
+	print_row("PIN latch", text);
 	printf("\npool of this command\n");
 	for (size_t i = 0; i < HP_ARRAY_LEN(figures); i++)
 		printf("  %-22s %llu\n", figures[i].name,
@@ -208,6 +212,9 @@ static struct json_object *token_json(const struct report *report)
 	add_count(object, "max-sessions", info->ulMaxSessionCount);
 	add_count(object, "read-write-sessions", info->ulRwSessionCount);
 	add_count(object, "max-read-write-sessions", info->ulMaxRwSessionCount);
+	add_count(object, "latched-pins", report->latched.pins);
+	json_object_object_add(object, "latch-damaged",
+			       json_object_new_boolean(report->latched.is_damaged));
 	return object;
 }
 
@@ -239,6 +246,8 @@ static hsmpool_status collect(struct cli *cli, struct report *report, hsmpool_er
 	hsmpool_get_stats(cli->pool, &report->stats);
 	hp_pool_token(cli->pool, &report->raw);
 	hp_token_refresh(&report->raw);
+	latched_read(hp_pool_options(cli->pool)->state_dir, &report->raw.info,
+		     &report->latched);
 	if (hp_token_mechanisms(&report->raw, &mechanisms, &report->mechanisms) != CKR_OK)
 		report->mechanisms = 0;
 	free(mechanisms);
