@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include "base/error.h"
 #include "base/memory.h"
 #include "base/state_dir.h"
 #include "base/time.h"
@@ -46,7 +47,8 @@ static void make_turn(void)
  */
 
 static _Atomic(char *) meeting_place; /* NULL: none */
-static int file = -1;                 /* guarded by turn */
+static int file = -1;                 /* guarded by turn, like the next */
+static bool was_there;                /* the folder, once */
 static _Atomic bool is_file_hanging;
 
 void hp_siblings_meet_in(const char *state_dir)
@@ -59,6 +61,16 @@ void hp_siblings_meet_in(const char *state_dir)
 		free(copy);
 }
 
+/* Made at the first turn only: a folder that was removed from under a process that runs
+ * stays removed, until another is started and makes it again. */
+static hsmpool_status open_folder(const char *path, int *dir, hsmpool_error *err)
+{
+	HP_TRY(hp_state_dir_open(path, !was_there, dir, err));
+	was_there = true;
+	HP_CHECK(*dir >= 0, err, HSMPOOL_ERR_SYSTEM, "state-dir %s was removed", path);
+	return HSMPOOL_OK;
+}
+
 /* Without the file the turn is the family's alone. */
 static void begin_on_file(void)
 {
@@ -66,7 +78,7 @@ static void begin_on_file(void)
 	hsmpool_error err;
 	HP_AUTO_FD int dir = -1;
 	file = -1;
-	if (!folder || hp_state_dir_open(folder, true, &dir, &err) != HSMPOOL_OK ||
+	if (!folder || open_folder(folder, &dir, &err) != HSMPOOL_OK ||
 	    hp_state_file_open(dir, "turn", true, &file, &err) != HSMPOOL_OK)
 		return;
 	int64_t patience = atomic_load(&is_file_hanging) ? 0 : PATIENCE;

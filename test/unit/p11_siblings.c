@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -117,6 +118,26 @@ static void an_unrelated_process_is_not_waited_for_for_ever(void **state)
 	hp_siblings_end(has_begun);
 }
 
+static void have_a_turn(void)
+{
+	bool has_begun = hp_siblings_begin();
+	assert_true(has_begun);
+	hp_siblings_end(has_begun);
+}
+
+/* Whoever removed it wants it gone; whoever makes it again wants it used. */
+static void a_folder_that_was_removed_is_not_made_again(void **state)
+{
+	(void)state;
+	assert_int_equal(unlink(scratch_path("state/turn")), 0);
+	assert_int_equal(rmdir(scratch_path("state")), 0);
+	have_a_turn();
+	assert_int_equal(access(scratch_path("state"), F_OK), -1);
+	assert_int_equal(mkdir(scratch_path("state"), 0700), 0);
+	have_a_turn();
+	assert_int_equal(access(scratch_path("state/turn"), F_OK), 0);
+}
+
 /* As one that may not write there: each turn is the family's alone. */
 static void without_its_file_a_turn_is_had_all_the_same(void **state)
 {
@@ -124,9 +145,7 @@ static void without_its_file_a_turn_is_had_all_the_same(void **state)
 	assert_int_equal(unlink(scratch_path("state/turn")), 0);
 	assert_int_equal(rmdir(scratch_path("state")), 0);
 	scratch_text("state", "not a folder");
-	bool has_begun = hp_siblings_begin();
-	assert_true(has_begun);
-	hp_siblings_end(has_begun);
+	have_a_turn();
 }
 
 int main(void)
@@ -137,6 +156,7 @@ int main(void)
 		cmocka_unit_test(nobody_waits_for_ever),
 		cmocka_unit_test(a_turn_is_had_against_unrelated_processes_too),
 		cmocka_unit_test(an_unrelated_process_is_not_waited_for_for_ever),
+		cmocka_unit_test(a_folder_that_was_removed_is_not_made_again),
 		cmocka_unit_test(without_its_file_a_turn_is_had_all_the_same),
 	};
 	scratch_dir();
