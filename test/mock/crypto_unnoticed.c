@@ -39,10 +39,10 @@ static hsmpool_key *open_key(hsmpool *pool)
 }
 
 /* The pool afresh, on a token with two keys of a kind: one to use, one to confuse it
- * with. */
+ * with. No prober may just have the session that is to be asked. */
 static hsmpool *open_pool(struct ground *g)
 {
-	hsmpool *pool = ground_open(g, "max-sessions", "8", NULL);
+	hsmpool *pool = ground_open(g, "max-sessions", "8", "keeper", "no", NULL);
 
 	generate(pool, "mine");
 	generate(pool, "other");
