@@ -81,7 +81,7 @@ static bool read_header(struct reader *in, uint8_t tag, size_t *len)
 	return *len <= in->left;
 }
 
-/* A number that is not negative, without its sign byte. */
+/* A number above zero, as those of signatures are, without its sign byte. */
 static bool read_integer(struct reader *in, struct reader *number)
 {
 	size_t len;
@@ -96,7 +96,7 @@ static bool read_integer(struct reader *in, struct reader *number)
 		number->at++;
 		number->left--;
 	}
-	return number->left <= HP_ECDSA_NUMBER_MAX;
+	return number->left > 0 && number->left <= HP_ECDSA_NUMBER_MAX;
 }
 
 /* Field sizes are multiples of four bytes, but for P-521's. */

@@ -22,7 +22,7 @@ bool hp_ecdsa_to_der(const uint8_t *raw, size_t raw_len, uint8_t der[HP_ECDSA_DE
 		     size_t *der_len);
 
 /* Numbers of number_len bytes each into raw. 0: the least length of those in use that
- * both fit. False: not strict DER, or a number is negative or too long. */
+ * both fit. False: not strict DER, or a number is zero, negative or too long. */
 bool hp_ecdsa_from_der(const uint8_t *der, size_t der_len, size_t number_len,
 		       uint8_t raw[2 * HP_ECDSA_NUMBER_MAX], size_t *raw_len);
 

@@ -37,7 +37,9 @@ static bool openssl_reads(const uint8_t *der, size_t len, size_t number_len, uin
 		    BN_bn2binpad(ECDSA_SIG_get0_s(sig), raw + number_len,
 				 (int)number_len) >= 0 &&
 		    !BN_is_negative(ECDSA_SIG_get0_r(sig)) &&
-		    !BN_is_negative(ECDSA_SIG_get0_s(sig));
+		    !BN_is_negative(ECDSA_SIG_get0_s(sig)) &&
+		    !BN_is_zero(ECDSA_SIG_get0_r(sig)) &&
+		    !BN_is_zero(ECDSA_SIG_get0_s(sig));
 	OPENSSL_free(again);
 	ECDSA_SIG_free(sig);
 	return fits;
@@ -133,6 +135,19 @@ static void mutilated_encodings_are_judged_as_openssl_judges_them(void **state)
 	}
 }
 
+/* Of no length that is known they would be a signature of no bytes. */
+static void numbers_that_are_zero_are_refused(void **state)
+{
+	static const uint8_t both[] = { 0x30, 6, 2, 1, 0, 2, 1, 0 };
+	static const uint8_t one[] = { 0x30, 6, 2, 1, 1, 2, 1, 0 };
+	uint8_t raw[2 * HP_ECDSA_NUMBER_MAX];
+	size_t len;
+	(void)state;
+	assert_false(hp_ecdsa_from_der(both, sizeof(both), 0, raw, &len));
+	assert_false(hp_ecdsa_from_der(both, sizeof(both), 32, raw, &len));
+	assert_false(hp_ecdsa_from_der(one, sizeof(one), 32, raw, &len));
+}
+
 static void every_truncation_is_refused(void **state)
 {
 	(void)state;
@@ -156,6 +171,7 @@ int main(void)
 		cmocka_unit_test(raw_signatures_of_odd_lengths_are_refused),
 		cmocka_unit_test(an_unknown_field_gets_the_least_usual_length),
 		cmocka_unit_test(mutilated_encodings_are_judged_as_openssl_judges_them),
+		cmocka_unit_test(numbers_that_are_zero_are_refused),
 		cmocka_unit_test(every_truncation_is_refused),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
