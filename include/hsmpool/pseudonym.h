@@ -111,7 +111,7 @@ enum {
 typedef struct hsmpool_table_options {
 	size_t size; /* sizeof(hsmpool_table_options) */
 	uint32_t flags;
-	char delimiter; /* 0: a comma; any byte but a quote, CR and LF */
+	char delimiter; /* 0: a comma; ASCII, but no quote, CR or LF */
 	/* How many batches of rows are worked on at once, each with one session at a
 	 * time: 1 to 256. 0: as many as the pool has sessions, 32 at most, and at least
 	 * one for each processor. */

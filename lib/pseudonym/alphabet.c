@@ -164,7 +164,7 @@ static hsmpool_status fill(struct hp_alphabet *a, hsmpool_bytes characters,
 hsmpool_status hp_alphabet_new(struct hp_alphabet **out, const char *which,
 			       hsmpool_error *err)
 {
-	hsmpool_bytes characters;
+	hsmpool_bytes characters = { NULL, 0 };
 	*out = NULL;
 	HP_TRY(find_characters(which, &characters, err));
 	struct hp_alphabet *a = calloc(1, sizeof(*a));

@@ -369,7 +369,7 @@ static hsmpool_status read_options(const hsmpool_table_options *given,
 	if (out->delimiter == '\0')
 		out->delimiter = ',';
 	HP_CHECK(hp_csv_is_delimiter(out->delimiter), err, HSMPOOL_ERR_USAGE,
-		 "a quote or a line's end cannot be the delimiter");
+		 "the delimiter is one ASCII character, but no quote and no line's end");
 	HP_CHECK((out->flags & ~known) == 0, err, HSMPOOL_ERR_USAGE,
 		 "unknown flags %#" PRIx32, out->flags);
 	HP_CHECK(out->threads <= THREADS_MAX, err, HSMPOOL_ERR_USAGE,
