@@ -77,7 +77,9 @@ typedef struct hsmpool_stream_options {
 	int stop_fd;             /* stop with HSMPOOL_ERR_CLOSED when readable; 0: none */
 	const char *input_name;  /* in errors; NULL: "the input" */
 	const char *output_name; /* NULL: "the output" */
-	/* Encryption. Chunks that do not become shorter are stored as they are. */
+	/* Encryption. Chunks that do not become shorter are stored as they are. Each
+	 * thread keeps memory for it: with chunks of 1 MiB about 4 MiB at level 3, 27 MiB
+	 * at level 19. */
 	hsmpool_compression compression;
 	int compression_level; /* 1 (fast) to 19 (small); 0: 3 */
 	/* Decryption: HSMPOOL_ERR_DATA before more plaintext is handed out, 0: no limit.
