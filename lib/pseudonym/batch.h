@@ -18,7 +18,9 @@
 
 enum {
 	HP_BATCH_BYTES = 64 << 10, /* full from here on */
-	HP_BATCH_ROWS = 256,
+	/* Few, so that a table that is not long keeps all sessions busy to its end even
+	 * where an HMAC takes a millisecond. */
+	HP_BATCH_ROWS = 64,
 };
 
 /* One row. Places are those of bytes; the reason's of reasons. */

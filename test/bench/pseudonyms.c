@@ -6,10 +6,13 @@
  * one for FF1. The bare loop makes the HMACs of the distinct values only, with nothing
  * around them: each thread by C_SignInit and C_Sign on a session of its own, with the
  * token's key, or with a session copy where the pool has those. Both are run
- * alternately; figures are medians of the pairs. On SoftHSM2, whose HMACs are the
- * processor's work too.
+ * alternately; figures are medians of the pairs. On SoftHSM2 HMACs are work of the same
+ * processors; on the mock, with 1 ms for each, they are somebody else's.
  *
- *   pseudonyms [ROWS [REPEATED [PAIRS]]]     1000000 rows, 10000 repeated values, 5 pairs
+ *   pseudonyms [ROWS [REPEATED [PAIRS [near|far]]]]
+ *
+ * 1000000 rows, 10000 repeated values, 5 pairs; near: SoftHSM2 alone, far: the mock
+ * alone.
  */
 #include "support/fixture.h"
 
@@ -214,13 +217,23 @@ static double bare_loop(unsigned threads)
 /* --- grounds --------------------------------------------------------------------------
  */
 
+static hsmpool_key *open_key(hsmpool *pool)
+{
+	hsmpool_key *key = NULL;
+	hsmpool_error err;
+	require_ok(
+		hsmpool_key_open(&key, pool, "pkcs11:object=hmac", HSMPOOL_DEFAULT, &err),
+		&err);
+	return key;
+}
+
 static hsmpool_key *make_key(hsmpool *pool)
 {
 	const hsmpool_key_spec spec = {
 		.size = sizeof(spec),
 		.type = "generic",
 		.bits = 256,
-		.label = "pseudonyms",
+		.label = "hmac",
 		.usage = HSMPOOL_KEY_CAN_SIGN | HSMPOOL_KEY_CAN_VERIFY,
 	};
 	hsmpool_key *key = NULL;
@@ -231,7 +244,7 @@ static hsmpool_key *make_key(hsmpool *pool)
 
 static CK_OBJECT_HANDLE find_key(CK_SESSION_HANDLE session)
 {
-	char label[] = "pseudonyms";
+	char label[] = "hmac";
 	CK_BBOOL yes = CK_TRUE;
 	CK_ATTRIBUTE template[] = { { CKA_LABEL, label, sizeof(label) - 1 },
 				    { CKA_TOKEN, &yes, 1 } };
@@ -274,28 +287,59 @@ static void open_bare_sessions(const struct fixture *f, bool with_copies)
 	}
 }
 
-static void measure(const char *copies)
+static void print(const char *what, unsigned threads, double *bare, double *ratio)
 {
-	struct fixture f;
+	printf("%-22s %u thread%s %8.0f bare HMACs/s, the table %.3f of it\n", what,
+	       threads, threads == 1 ? " " : "s",
+	       (double)(rows + repeated) / median(bare, pairs), median(ratio, pairs));
+}
+
+static void measure(const char *what, hsmpool *pool, hsmpool_key *key)
+{
 	double one[MOST_PAIRS], four[MOST_PAIRS], table_one[MOST_PAIRS],
 		table_four[MOST_PAIRS];
-	fixture_softhsm(&f);
-	fixture_set(&f, "max-sessions", "4");
-	fixture_set(&f, "key-copies", copies);
-	hsmpool *pool = fixture_open(&f);
-	hsmpool_key *key = make_key(pool);
-	open_bare_sessions(&f, strcmp(copies, "session") == 0);
+	make_table();
 	for (unsigned i = 0; i < pairs; i++) {
 		one[i] = bare_loop(1);
 		table_one[i] = one[i] / pseudonymize(pool, key, 1);
 		four[i] = bare_loop(SESSIONS);
 		table_four[i] = four[i] / pseudonymize(pool, key, SESSIONS);
 	}
-	double macs = (double)(rows + repeated);
-	printf("key-copies = %-8s  1 thread  %7.0f bare HMACs/s, the table %.3f of it\n",
-	       copies, macs / median(one, pairs), median(table_one, pairs));
-	printf("key-copies = %-8s  4 threads %7.0f bare HMACs/s, the table %.3f of it\n",
-	       copies, macs / median(four, pairs), median(table_four, pairs));
+	print(what, 1, one, table_one);
+	print(what, SESSIONS, four, table_four);
+	free(table);
+}
+
+static void measure_softhsm(const char *copies)
+{
+	struct fixture f;
+	char what[32];
+	fixture_softhsm(&f);
+	fixture_set(&f, "max-sessions", "4");
+	fixture_set(&f, "key-copies", copies);
+	hsmpool *pool = fixture_open(&f);
+	hsmpool_key *key = make_key(pool);
+	open_bare_sessions(&f, strcmp(copies, "session") == 0);
+	snprintf(what, sizeof(what), "key-copies = %s", copies);
+	measure(what, pool, key);
+	hsmpool_key_close(&key);
+	hsmpool_close(&pool);
+	fixture_remove(&f);
+}
+
+/* One row of 250: it takes long enough. */
+static void measure_far_away(void)
+{
+	struct fixture f;
+	rows = rows / 250 + 1;
+	repeated = repeated / 250 + 1;
+	fixture_mock(&f);
+	fixture_set(&f, "max-sessions", "4");
+	hsmpool *pool = fixture_open(&f);
+	hsmpool_key *key = open_key(pool);
+	open_bare_sessions(&f, false);
+	fixture_mock_control()->latency("C_Sign", 1000000);
+	measure("1 ms per HMAC", pool, key);
 	hsmpool_key_close(&key);
 	hsmpool_close(&pool);
 	fixture_remove(&f);
@@ -303,6 +347,7 @@ static void measure(const char *copies)
 
 int main(int argc, char **argv)
 {
+	const char *which = argc > 4 ? argv[4] : "both";
 	if (argc > 1)
 		rows = strtoul(argv[1], NULL, 10);
 	if (argc > 2)
@@ -311,11 +356,12 @@ int main(int argc, char **argv)
 		pairs = (unsigned)strtoul(argv[3], NULL, 10);
 	if (rows == 0 || repeated == 0 || pairs == 0 || pairs > MOST_PAIRS)
 		return 64;
-	make_table();
-	printf("%zu rows, %.1f MB; distinct values: %zu and %zu\n", rows,
-	       (double)table_len / 1e6, rows, repeated);
-	measure("none");
-	measure("session");
-	free(table);
+	printf("%zu rows; distinct values: %zu and %zu\n", rows, rows, repeated);
+	if (strcmp(which, "far") != 0) {
+		measure_softhsm("none");
+		measure_softhsm("session");
+	}
+	if (strcmp(which, "near") != 0)
+		measure_far_away();
 	return 0;
 }
