@@ -114,7 +114,7 @@ typedef struct hsmpool_table_options {
 	char delimiter; /* 0: a comma; ASCII, but no quote, CR or LF */
 	/* How many batches of rows are worked on at once, each with one session at a
 	 * time: 1 to 256. 0: as many as the pool has sessions, 32 at most, and at least
-	 * one for each processor. */
+	 * one for each processor; 1 with HSMPOOL_NO_WAIT. */
 	uint32_t threads;
 	/* Told of each bad row, in their order; any status but HSMPOOL_OK ends the run
 	 * with it. NULL: not told, and the first ends the run unless bad rows are

@@ -322,6 +322,8 @@ static unsigned thread_count(const struct table *table)
 	unsigned count = processors();
 	if (table->options.threads > 0)
 		return table->options.threads;
+	if (table->ground.deadline == HSMPOOL_NO_WAIT)
+		return 1; /* threads of one run may have to wait for each other */
 	if (table->ground.pool)
 		hsmpool_get_stats(table->ground.pool, &stats);
 	if (stats.limit > count)
