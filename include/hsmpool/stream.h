@@ -69,8 +69,9 @@ typedef struct hsmpool_stream_options {
 	int (*progress)(void *user, uint64_t bytes);
 	void *progress_user;
 	/* How many chunks are worked on at once, 1 to 64; 1 starts no thread. 0: in
-	 * envelope mode the processors that this thread may run on, in direct mode the
-	 * sessions that the pool may have. Fewer where chunks are large. */
+	 * envelope mode one more than the processors that this thread may run on (on one
+	 * processor 1), in direct mode the sessions that the pool may have. Fewer where
+	 * chunks are large. */
 	uint32_t threads;
 	hsmpool_stream_totals *totals; /* kept current; NULL: not wanted */
 	/* These are for the functions with descriptors. */

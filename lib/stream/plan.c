@@ -34,8 +34,9 @@ static bool has_passed(hsmpool_deadline deadline)
 static unsigned threads_for(hsmpool *pool, enum hp_container_mode mode,
 			    hsmpool_deadline deadline)
 {
+	/* One more than processors: the calling thread mostly reads and writes. */
 	if (mode == HP_MODE_ENVELOPE)
-		return processors();
+		return processors() > 1 ? processors() + 1 : 1;
 	return has_passed(deadline) ? 1 : sessions_of(pool);
 }
 

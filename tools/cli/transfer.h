@@ -46,8 +46,8 @@ enum {
 #define TRANSFER_OPTION_THREADS                                                      \
 	{                                                                            \
 		"threads", TRANSFER_THREADS, "N",                                    \
-			"chunks worked on at once, 1 to 64 (the processors; direct " \
-			"mode: max-sessions)"                                        \
+			"chunks worked on at once, 1 to 64 (the processors and one " \
+			"more; direct mode: max-sessions)"                           \
 	}
 
 /* Zeroed, with options ready to be set. malloc()ed: it is big. */
