@@ -52,9 +52,11 @@ typedef struct hsmpool_stream_totals {
 	uint64_t plain_bytes;
 	uint64_t container_bytes; /* header and all */
 	uint64_t chunks;
-	uint32_t threads;    /* that were allowed to work at once */
-	uint32_t chunk_size; /* of the container */
+	uint64_t compressed_chunks; /* of these; the others are stored as they are */
+	uint32_t threads;           /* that were allowed to work at once */
+	uint32_t chunk_size;        /* of the container */
 	hsmpool_stream_mode mode;
+	hsmpool_compression compression;
 } hsmpool_stream_totals;
 
 typedef struct hsmpool_stream_options {

@@ -354,6 +354,7 @@ static hsmpool_status drain_chunk(void *job, void *slot, hsmpool_error *err)
 	HP_TRY(check_limits(d, chunk, err));
 	HP_TRY(hp_sink_write(&d->sink, chunk->plain, chunk->head.plain_len, err));
 	d->totals.chunks++;
+	d->totals.compressed_chunks += chunk->head.is_compressed;
 	d->totals.plain_bytes += chunk->head.plain_len;
 	d->totals.container_bytes += chunk->frame_len;
 	return hp_stream_progress(&d->options, &d->totals, err);
@@ -384,6 +385,8 @@ static hsmpool_status decrypt_chunks(struct decryption *d, hsmpool_error *err)
 	d->totals.threads = plan.threads;
 	d->totals.chunk_size = fixed->chunk_size;
 	d->totals.mode = is_direct(d) ? HSMPOOL_STREAM_DIRECT : HSMPOOL_STREAM_ENVELOPE;
+	d->totals.compression =
+		is_compressed(d) ? HSMPOOL_COMPRESSION_ZSTD : HSMPOOL_COMPRESSION_NONE;
 	struct hp_pipeline_ops ops = chunk_ops;
 	ops.work_waits = is_direct(d);
 	return hp_pipeline_run(&ops, d, plan.threads, plan.slots, err);

@@ -293,6 +293,7 @@ static hsmpool_status drain_chunk(void *job, void *slot, hsmpool_error *err)
 	size_t frame_len = hp_chunk_frame_len(e->container->fixed.mode, chunk->body_len);
 	HP_TRY(hp_sink_write(&e->sink, chunk->frame, frame_len, err));
 	e->totals.chunks++;
+	e->totals.compressed_chunks += chunk->body_len < chunk->len;
 	e->totals.plain_bytes += chunk->len;
 	e->totals.container_bytes += frame_len;
 	return hp_stream_progress(&e->options, &e->totals, err);
@@ -430,6 +431,7 @@ static hsmpool_status encrypt_chunks(struct encryption *e, hsmpool_error *err)
 	e->totals.threads = plan.threads;
 	e->totals.chunk_size = (uint32_t)chunk_size(e);
 	e->totals.mode = e->options.mode;
+	e->totals.compression = e->options.compression;
 	struct hp_pipeline_ops ops = chunk_ops;
 	ops.work_waits = is_direct(e);
 	return hp_pipeline_run(&ops, e, plan.threads, plan.slots, err);

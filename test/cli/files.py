@@ -217,11 +217,18 @@ def summary_as_json():
             'retries': 0}
     equal({name: summary[name] for name in told}, told)
     expect(summary['sessions-peak'] >= 1 and summary['threads'] >= 1, summary)
+    equal((summary['compression'], summary['compressed-chunks']), ('none', 0))
     rate = len(TEXT) / summary['seconds']
     expect(abs(summary['plaintext-bytes-per-second'] - rate) <= rate / 100, summary)
     back = PLACE.ok('decrypt', '--json', '--in', 'summarised', '--out', 'again').json
     equal({name: back[name] for name in told},
           told | {'out': 'again', 'read-bytes': size, 'written-bytes': len(TEXT)})
+    mixed = PLACE.file('mixed', bytes(2 * MIB) + TEXT[:MIB])
+    for verb, source, target in ('encrypt', mixed, 'packed'), ('decrypt', 'packed', 'unpacked'):
+        words = ['--compress', 'zstd'] if verb == 'encrypt' else []
+        told = PLACE.ok(verb, *words, '--json', '--in', source, '--out', target).json
+        equal((told['chunks'], told['compression'], told['compressed-chunks']),
+              (3, 'zstd', 2), verb)
 
 
 def summary_beside_the_data():

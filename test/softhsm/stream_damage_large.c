@@ -106,6 +106,48 @@ static void a_bit_flipped_is_an_error_in_direct_mode(void **state)
 	flip_in_places(&specimens[HSMPOOL_STREAM_DIRECT], 90);
 }
 
+/* What comes out of a file with these bytes, which the threads read themselves. */
+static void expect_file_fails(const uint8_t *bytes, size_t len, size_t released)
+{
+	FILE *in = tmpfile(), *out = tmpfile();
+	uint8_t *got = malloc(PLAIN_LEN);
+	hsmpool_error err;
+
+	assert_true(in && out && got);
+	assert_int_equal(fwrite(bytes, 1, len, in), len);
+	rewind(in);
+	assert_status(hsmpool_stream_decrypt_fd(pool, key, NULL, fileno(in), fileno(out),
+						HSMPOOL_DEFAULT, &err),
+		      HSMPOOL_ERR_DATA);
+	rewind(out);
+	assert_int_equal(fread(got, 1, PLAIN_LEN, out), released);
+	assert_memory_equal(got, plain, released);
+	free(got);
+	fclose(in);
+	fclose(out);
+}
+
+static void damage_to_a_file_is_an_error(void **state)
+{
+	(void)state;
+	for (int mode = 0; mode < 2; mode++) {
+		const struct specimen *s = &specimens[mode];
+		uint8_t *bytes = specimen_copy(s);
+
+		for (unsigned i = 0; i < 40; i++) {
+			size_t in_chunks = s->container.len - s->header_len;
+			size_t at = s->header_len + draw(in_chunks);
+			size_t released = specimen_released_before(s, at);
+
+			bytes[at] ^= 0x20;
+			expect_file_fails(bytes, s->container.len, released);
+			bytes[at] ^= 0x20;
+			expect_file_fails(bytes, at, released);
+		}
+		free(bytes);
+	}
+}
+
 /* Whatever the order in which the two are found, it is the first that counts. */
 static void of_two_bits_flipped_the_first_ends_what_comes_out(void **state)
 {
@@ -218,6 +260,7 @@ int main(void)
 		cmocka_unit_test(the_containers_open_when_they_are_whole),
 		cmocka_unit_test(a_bit_flipped_is_an_error_in_envelope_mode),
 		cmocka_unit_test(a_bit_flipped_is_an_error_in_direct_mode),
+		cmocka_unit_test(damage_to_a_file_is_an_error),
 		cmocka_unit_test(of_two_bits_flipped_the_first_ends_what_comes_out),
 		cmocka_unit_test(a_container_cut_anywhere_is_an_error),
 		cmocka_unit_test(two_chunks_exchanged_are_an_error),

@@ -178,6 +178,9 @@ static void print_summary(const struct transfer *transfer)
 		 totals->mode == HSMPOOL_STREAM_DIRECT ? "direct" : "envelope");
 	add_number(object, "chunk-size", totals->chunk_size);
 	add_number(object, "chunks", totals->chunks);
+	add_text(object, "compression",
+		 totals->compression == HSMPOOL_COMPRESSION_ZSTD ? "zstd" : "none");
+	add_number(object, "compressed-chunks", totals->compressed_chunks);
 	add_number(object, "plaintext-bytes", totals->plain_bytes);
 	add_number(object, "read-bytes",
 		   transfer->is_encryption ? totals->plain_bytes
