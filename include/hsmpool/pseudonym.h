@@ -136,8 +136,8 @@ typedef struct hsmpool_table_options {
  * ends, a byte order mark. A transformed value is quoted if it was, or if it must be. An
  * empty field without quotes (SQL's NULL) and the empty string "" are never transformed
  * and stay what they are. Rows keep their order; the output does not depend on the
- * number of threads or sessions. Memory: 64 KiB of rows per batch, or one row, which may
- * have 16 MiB.
+ * number of threads or sessions. A row may have 4 MiB. Memory: less than 64 MiB, however
+ * large the table and its rows are, for up to 64 threads.
  *
  * Bad is a row that is not CSV (a quote inside a field without quotes, text behind a
  * closing quote, a quote never closed), has another number of fields than the header (or
@@ -152,7 +152,7 @@ typedef struct hsmpool_table_options {
  *                    or chosen twice; nothing would be left of the table
  * HSMPOOL_ERR_KEY    key is NULL and needed, or of another kind
  * HSMPOOL_ERR_DATA   bad rows; a first row that is not CSV; no header row; a row of
- *                    more than 16 MiB
+ *                    more than 4 MiB
  */
 HSMPOOL_API HSMPOOL_CHECK hsmpool_status
 hsmpool_pseudonymize(hsmpool *pool, hsmpool_key *key, const hsmpool_column *columns,

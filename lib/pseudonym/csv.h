@@ -21,7 +21,7 @@
 #include "pseudonym/text.h"
 
 enum {
-	HP_CSV_ROW_MAX = 16 << 20, /* bytes, however the row goes on */
+	HP_CSV_ROW_MAX = 4 << 20,  /* bytes; a row is in memory several times */
 	HP_CSV_FIELDS_MAX = 65536, /* of one row */
 };
 

@@ -24,6 +24,7 @@
 
 enum {
 	INPUT_BYTES = 64 << 10,
+	IN_FLIGHT_BYTES = 4 << 20, /* of rows; with so many the next batch waits */
 	THREADS_MAX = 256,
 	THREADS_USUAL_MAX = 32, /* more only if asked for */
 };
@@ -44,6 +45,7 @@ struct table {
 	bool has_first; /* without a header row: the row that the plan was made of */
 	struct hp_csv_row first;
 	hsmpool_table_counts counts;
+	size_t in_flight; /* bytes of the rows in batches */
 	/* The run will fail for a bad row: nothing is written, no HSM asked any more.
 	 * Written by the calling thread. */
 	_Atomic bool is_doomed;
@@ -222,16 +224,15 @@ static hsmpool_status fill(void *job, void *slot, uint64_t index, bool *is_last,
 	struct hp_batch *batch = slot;
 	struct hp_csv_row row;
 	(void)index;
-	hp_batch_reset(batch);
 	if (table->has_first)
 		HP_TRY(hp_batch_add(batch, &table->plan, &table->first, err));
 	table->has_first = false;
-	while (!hp_batch_is_full(batch)) {
+	while (!*is_last && !hp_batch_is_full(batch)) {
 		HP_TRY(next_row(table, &row, is_last, err));
-		if (*is_last)
-			return HSMPOOL_OK;
-		HP_TRY(hp_batch_add(batch, &table->plan, &row, err));
+		if (!*is_last)
+			HP_TRY(hp_batch_add(batch, &table->plan, &row, err));
 	}
+	table->in_flight += batch->bytes.len;
 	return HSMPOOL_OK;
 }
 
@@ -257,12 +258,21 @@ static hsmpool_status tell_progress(struct table *table, hsmpool_error *err)
 static hsmpool_status drain(void *job, void *slot, hsmpool_error *err)
 {
 	struct table *table = job;
-	const struct hp_batch *batch = slot;
+	struct hp_batch *batch = slot;
 	table->counts.rows += batch->row_count - batch->blank_count;
 	HP_TRY(report_bad_rows(table, batch, err));
 	if (!is_doomed(table))
 		HP_TRY(write_out(table, batch->out.data, batch->out.len, err));
+	table->in_flight -= batch->bytes.len;
+	hp_batch_reset(batch);
 	return tell_progress(table, err);
+}
+
+/* A row may be as long as many batches: what is bounded is the memory of them all. */
+static bool is_full(void *job)
+{
+	const struct table *table = job;
+	return table->in_flight >= IN_FLIGHT_BYTES;
 }
 
 static hsmpool_status slot_new(void *job, void **out, hsmpool_error *err)
@@ -300,6 +310,7 @@ static const struct hp_pipeline_ops pipeline = {
 	.fill = fill,
 	.work = work,
 	.drain = drain,
+	.is_full = is_full,
 	.slot_new = slot_new,
 	.slot_free = slot_free,
 	.worker_new = worker_new,

@@ -54,6 +54,7 @@ struct pipeline {
 	unsigned threads_started;
 	void *own_worker; /* for the chunks that the calling thread does itself */
 	bool has_own_worker;
+	bool is_full;  /* ops->is_full said so */
 	bool is_ended; /* nothing more to fill: the last one was, or input_status says */
 	hsmpool_status input_status;
 	hsmpool_error *err;
@@ -224,6 +225,11 @@ static void offer_chunk(struct pipeline *p, struct entry *entry)
 	pthread_mutex_unlock(&p->lock);
 }
 
+static void ask_whether_full(struct pipeline *p)
+{
+	p->is_full = p->ops->is_full && p->ops->is_full(p->job);
+}
+
 /* filled is changed by this thread alone. */
 static hsmpool_status fill_next(struct pipeline *p)
 {
@@ -236,6 +242,7 @@ static hsmpool_status fill_next(struct pipeline *p)
 		p->spare[p->spare_count++] = entry;
 		return status;
 	}
+	ask_whether_full(p);
 	offer_chunk(p, entry);
 	return p->is_ended ? HSMPOOL_OK : start_thread_if_needed(p);
 }
@@ -247,6 +254,7 @@ static hsmpool_status drain_oldest(struct pipeline *p, struct entry *entry)
 		return entry->status;
 	}
 	HP_TRY(p->ops->drain(p->job, entry->slot, p->err));
+	ask_whether_full(p);
 	p->spare[p->spare_count++] = entry;
 	pthread_mutex_lock(&p->lock);
 	p->drained++;
@@ -267,7 +275,7 @@ static bool is_more_wanted(const struct pipeline *p)
 {
 	if (p->is_ended || p->failed_at != UINT64_MAX)
 		return false;
-	if (p->threads_started == 0)
+	if (p->threads_started == 0 || p->is_full)
 		return p->filled == p->drained;
 	return p->filled - p->drained < p->slots_limit &&
 	       p->filled - p->taken < 2 * (uint64_t)p->threads_started;

@@ -35,6 +35,10 @@ struct hp_pipeline_ops {
 	hsmpool_status (*work)(void *job, void *worker, void *slot, hsmpool_error *err);
 	/* Calling thread, in the order of fill: take the result out. */
 	hsmpool_status (*drain)(void *job, void *slot, hsmpool_error *err);
+	/* Calling thread, after each fill and drain: shall the next fill wait for a
+	 * drain, though there are slots? For chunks of very different sizes; never waits
+	 * while no chunk is in flight. NULL: slots alone count. */
+	bool (*is_full)(void *job);
 
 	/* Calling thread. On failure *out is not looked at. */
 	hsmpool_status (*slot_new)(void *job, void **out, hsmpool_error *err);

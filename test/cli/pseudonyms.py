@@ -292,11 +292,11 @@ def rejects_are_whole_or_not_there():
     PLACE.file('kept', b'old')
     refused(EXISTS, 'kept exists already', 'name=drop',
             options=['--bad-rows', 'skip', '--rejects', 'kept', '--out', 'r'])
-    table = BAD[:40] + b'9,"' + b'x' * (17 << 20)
+    table = BAD[:40] + b'9,"' + b'x' * (5 << 20)
     result = PLACE.run('pseudonymize', *KEYED, '--column', 'phone=fpe', '--bad-rows', 'skip',
                        '--rejects', 'r', '--out', 'o', stdin=table)
     equal(result.code, DATA, result)
-    expect('more than 16 MiB' in result.err, result)
+    expect('more than 4 MiB' in result.err, result)
     (PLACE / 'kept').unlink()
     equal(PLACE.names(), before, 'folder')
 
@@ -444,23 +444,35 @@ def summary_counts():
     refused(USAGE, '--threads is a number', 'name=drop', options=['--threads', '0'])
 
 
+def peak(blocks, *arguments, place=PLACE):
+    """How many KiB of memory it takes at most to pseudonymise them."""
+    child = start('pseudonymize', *arguments, '--out', '/dev/null', place=place,
+                  stdin=subprocess.PIPE)
+    child.stdin.write(b'a,b\n')
+    for block in blocks:
+        child.stdin.write(block)
+    child.stdin.close()
+    _, status, usage = os.wait4(child.pid, 0)
+    child.returncode = os.waitstatus_to_exitcode(status)
+    child.stderr.close()
+    equal(child.returncode, OK)
+    return usage.ru_maxrss
+
+
 def memory_is_bounded():
     """Memory does not grow with the table."""
-    def peak(count):
-        child = start('pseudonymize', '--column', 'a=redact', '--out', f'm{count}',
-                      stdin=subprocess.PIPE)
-        child.stdin.write(b'a,b\n')
-        block = b'"some value, quoted",and another one\n' * 1000
-        for _ in range(count):
-            child.stdin.write(block)
-        child.stdin.close()
-        _, status, usage = os.wait4(child.pid, 0)
-        child.returncode = os.waitstatus_to_exitcode(status)
-        child.stderr.close()
-        equal(child.returncode, OK)
-        return usage.ru_maxrss
-    small, large = peak(30), peak(600)
+    block = b'"some value, quoted",and another one\n' * 1000
+    small, large = (peak([block] * count, '--column', 'a=redact') for count in (30, 600))
     expect(ground.IS_SANITIZED or large < small + 4096, f'{small} KiB grew to {large} KiB')
+
+
+def memory_is_bounded_for_long_rows():
+    """Many sessions that wait for the HSM, each with the longest row: less than 64 MiB."""
+    place = ground.with_mock('long', 'latency=C_Sign:400ms')
+    text = b'x' * (4 * 1024 * 1024 - 10) + b'\n'
+    taken = peak((b'%d,' % i + text for i in range(12)), '--key', 'pkcs11:object=hmac',
+                 '--column', 'a=hmac', '--threads', '16', place=place)
+    expect(ground.IS_SANITIZED or taken < 64 * 1024, f'{taken} KiB')
 
 
 if __name__ == '__main__':
@@ -494,4 +506,5 @@ if __name__ == '__main__':
         full_disk_fails_the_run,
         summary_counts,
         memory_is_bounded,
+        memory_is_bounded_for_long_rows,
     ])

@@ -22,6 +22,7 @@ struct job {
 	int fill_fails_at, drain_fails_at;
 	int work_fails_at[2];
 	int worker_new_fails_at, slot_new_fails_at;
+	int full_at;            /* with so many chunks in flight */
 	bool waits_for_company; /* chunk 0 is done only after chunk 1 was tried */
 	pthread_t caller;
 
@@ -129,6 +130,13 @@ static hsmpool_status drain(void *user, void *opaque, hsmpool_error *err)
 	return HSMPOOL_OK;
 }
 
+static bool is_full(void *user)
+{
+	struct job *job = user;
+	assert_true(pthread_equal(pthread_self(), job->caller));
+	return job->filled - job->drained >= job->full_at;
+}
+
 static hsmpool_status slot_new(void *user, void **out, hsmpool_error *err)
 {
 	struct job *job = user;
@@ -222,6 +230,20 @@ static void several_chunks_are_worked_on_at_once(void **state)
 	job.waits_for_company = true;
 	run(&job, 2, 4, NULL);
 	assert_int_equal(job.drained, 3);
+}
+
+static void job_that_is_full_is_drained_before_it_is_filled(void **state)
+{
+	(void)state;
+	struct hp_pipeline_ops measured = ops;
+	measured.is_full = is_full;
+	for (int enough = 0; enough < 5; enough++) {
+		struct job job = new_job(300);
+		job.full_at = enough; /* 0: is always full, and goes on nevertheless */
+		run_with(&measured, &job, 4, 16, NULL);
+		assert_int_equal(job.drained, 300);
+		assert_true(job.slots <= (enough ? enough : 1));
+	}
 }
 
 static void one_chunk_starts_no_thread(void **state)
@@ -363,6 +385,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(chunks_come_out_in_order_whatever_their_work_takes),
 		cmocka_unit_test(several_chunks_are_worked_on_at_once),
+		cmocka_unit_test(job_that_is_full_is_drained_before_it_is_filled),
 		cmocka_unit_test(one_chunk_starts_no_thread),
 		cmocka_unit_test(one_thread_is_the_callers),
 		cmocka_unit_test(no_more_threads_than_allowed_work_the_callers_included),
