@@ -287,8 +287,9 @@ def rejects_are_whole_or_not_there():
     """--rejects appears with the table, or neither does."""
     before = PLACE.names()
     refused(USAGE, '--rejects needs --bad-rows skip', 'name=drop', options=['--rejects', 'r'])
-    refused(USAGE, 'name the same file', 'name=drop',
-            options=['--bad-rows', 'skip', '--rejects', 'r', '--out', 'r'])
+    for same in 'r', './r', PLACE / 'r':
+        refused(USAGE, 'name the same file', 'name=drop',
+                options=['--bad-rows', 'skip', '--rejects', same, '--out', 'r'])
     PLACE.file('kept', b'old')
     refused(EXISTS, 'kept exists already', 'name=drop',
             options=['--bad-rows', 'skip', '--rejects', 'kept', '--out', 'r'])

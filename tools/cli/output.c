@@ -207,6 +207,32 @@ void output_close(struct output *out)
 	out->fd = -1;
 }
 
+static bool find_folder(const struct output *out, struct stat *st)
+{
+	char folder[PATH_MAX - 32];
+	hsmpool_error unseen;
+
+	return out->is_temporary &&
+	       folder_of(out->path, folder, sizeof(folder), &unseen) == HSMPOOL_OK &&
+	       stat(folder, st) == 0;
+}
+
+static const char *last_part(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? slash + 1 : path;
+}
+
+bool output_is_same_place(const struct output *a, const struct output *b)
+{
+	struct stat of_a, of_b;
+
+	return find_folder(a, &of_a) && find_folder(b, &of_b) &&
+	       of_a.st_dev == of_b.st_dev && of_a.st_ino == of_b.st_ino &&
+	       strcmp(last_part(a->path), last_part(b->path)) == 0;
+}
+
 bool output_is_terminal(const struct output *out)
 {
 	return isatty(out->fd) == 1;

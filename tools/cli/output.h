@@ -42,6 +42,8 @@ hsmpool_status output_commit(struct output *out, hsmpool_error *err);
 /* Close; what was not committed is removed. */
 void output_close(struct output *out);
 
+/* Will both files have the same name in the same folder, however the paths say it? */
+bool output_is_same_place(const struct output *a, const struct output *b);
 bool output_is_terminal(const struct output *out);
 /* Refuse to write bytes that are not text to a terminal, unless forced. */
 hsmpool_status output_refuse_terminal(const struct output *out, hsmpool_error *err);

@@ -212,11 +212,6 @@ static hsmpool_status read_command_line(struct table *table, int argc, char **ar
 	return status == HSMPOOL_OK ? cli_operands(argc, 0, argv, err) : status;
 }
 
-static bool is_standard(const char *path)
-{
-	return !path || strcmp(path, "-") == 0;
-}
-
 static hsmpool_status check_options(const struct table *table, hsmpool_error *err)
 {
 	HP_CHECK(table->columns.count > 0, err, HSMPOOL_ERR_USAGE,
@@ -224,11 +219,8 @@ static hsmpool_status check_options(const struct table *table, hsmpool_error *er
 		 table->cli->verb);
 	HP_CHECK(!table->rejects_path || skips_bad_rows(table), err, HSMPOOL_ERR_USAGE,
 		 "--rejects needs --bad-rows skip");
-	HP_CHECK(!table->rejects_path || !is_standard(table->rejects_path), err,
+	HP_CHECK(!table->rejects_path || strcmp(table->rejects_path, "-") != 0, err,
 		 HSMPOOL_ERR_USAGE, "--rejects needs a file");
-	HP_CHECK(!table->rejects_path || is_standard(table->out_path) ||
-			 strcmp(table->rejects_path, table->out_path) != 0,
-		 err, HSMPOOL_ERR_USAGE, "--out and --rejects name the same file");
 	return HSMPOOL_OK;
 }
 
@@ -303,6 +295,8 @@ static hsmpool_status open_files(struct table *table, hsmpool_error *err)
 	if (table->rejects_path)
 		HP_TRY(output_open(&table->rejects, table->rejects_path, table->is_forced,
 				   err));
+	HP_CHECK(!output_is_same_place(&table->out.out, &table->rejects), err,
+		 HSMPOOL_ERR_USAGE, "--out and --rejects name the same file");
 	table->start_ns = hp_now_ns();
 	progress_start(&table->progress, table->in.has_size ? table->in.size : 0);
 	table->progress.sessions = cli_sessions_in_use;
