@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """pseudonymize and depseudonymize: what comes out, what is refused, what a failure leaves."""
 import csv
+import fcntl
 import io
 import json
 import os
@@ -398,6 +399,25 @@ def signal_ends_a_pipe_inside_quotes():
         expect(ends_inside_quotes(out), f'even quotes in {len(out)} bytes: {out[-40:]}')
 
 
+def signal_to_a_run_that_waits_to_open_the_quote():
+    """A bad row's open quote waits for a slow reader, and no signal takes it back."""
+    for times in 1, 2:
+        child = start('pseudonymize', *KEYED, '--column', 'a=fpe', stdin=subprocess.PIPE,
+                      stdout=subprocess.PIPE)
+        fcntl.fcntl(child.stdout, fcntl.F_SETPIPE_SZ, 4096)  # full with the header row
+        child.stdin.write(b'a\nx\n')
+        child.stdin.close()
+        expect(b'line 2' in child.stderr.readline(), 'no bad row')
+        for _ in range(times):
+            time.sleep(0.1)  # into the wait; too early only makes the test easier
+            child.send_signal(signal.SIGTERM)
+        if times == 2:
+            child.wait(timeout=ground.TIME_LIMIT)
+        equal(child.stdout.read(), b'a\n"')
+        ends_by(child, signal.SIGTERM)
+        child.stdout.close()
+
+
 def hanging_hsm_ends_a_pipe_inside_quotes():
     """A signal that must not wait for a hanging HSM ends the pipe inside quotes too."""
     place = ground.with_mock('hanging', 'hang=C_Sign:4')
@@ -502,6 +522,7 @@ if __name__ == '__main__':
         failed_pipe_ends_with_an_open_quote,
         signals_leave_no_file,
         signal_ends_a_pipe_inside_quotes,
+        signal_to_a_run_that_waits_to_open_the_quote,
         hanging_hsm_ends_a_pipe_inside_quotes,
         lost_hsm_fails_the_run,
         full_disk_fails_the_run,

@@ -52,21 +52,33 @@ hsmpool_status csv_output_write(struct csv_output *csv, const uint8_t *data, siz
 	return status;
 }
 
-/* Not output_write(): that one obeys a signal, and this is what is left to do then. */
-void csv_output_break(struct csv_output *csv)
+/* Once, by this or by the handler: a second quote would close the first. False: not now.
+ */
+static bool write_quote(struct csv_output *csv)
 {
 	const char quote = QUOTE;
-	struct pollfd wait = { .fd = csv->out.fd, .events = POLLOUT };
-	ssize_t done = 0;
 
-	unset_farewell();
-	if (!csv->is_breakable || csv->is_inside)
+	stop_hold();
+	csv->is_breakable =
+		write(csv->out.fd, &quote, 1) < 0 && (errno == EINTR || errno == EAGAIN);
+	if (!csv->is_breakable)
+		unset_farewell();
+	stop_release();
+	return !csv->is_breakable;
+}
+
+/* Not output_write(): that one obeys a signal, and this is what is left to do then. While
+ * it waits for a slow reader the handler still has its farewell. */
+void csv_output_break(struct csv_output *csv)
+{
+	struct pollfd wait = { .fd = csv->out.fd, .events = POLLOUT };
+
+	if (!csv->is_breakable || csv->is_inside) {
+		unset_farewell();
 		return;
-	csv->is_breakable = false;
-	do {
-		if (poll(&wait, 1, -1) >= 0)
-			done = write(csv->out.fd, &quote, 1);
-	} while (done < 0 && (errno == EINTR || errno == EAGAIN));
+	}
+	while ((poll(&wait, 1, -1) < 0 && errno == EINTR) || !write_quote(csv))
+		continue;
 }
 
 hsmpool_status csv_output_commit(struct csv_output *csv, hsmpool_error *err)
