@@ -83,9 +83,8 @@ typedef struct hsmpool_column {
 
 /* A row that could not be transformed. Its texts live as long as the call. */
 typedef struct hsmpool_bad_row {
-	uint64_t line; /* on which it begins; the first is 1 */
-	const char
-		*column; /* as the header row has it, or "#3"; NULL: none in particular */
+	uint64_t line;        /* on which it begins; the first is 1 */
+	const char *column;   /* as it was chosen: name or "#3"; NULL: no certain one */
 	const char *reason;   /* "it has 4 characters, at least 6 are needed": no value */
 	hsmpool_bytes bytes;  /* the row as it stood, with its line's end */
 	hsmpool_bytes header; /* the header row likewise; of length 0 if there is none */

@@ -81,14 +81,13 @@ static hsmpool_status find_field(const struct hp_csv_row *first,
 
 /* ---- making ---- */
 
-/* Header names are texts, in messages too: up to a zero byte. */
-static char *name_of(const struct hp_csv_row *first, size_t field, bool has_header)
+/* As it was chosen: what is taken for the header row may be people's data. */
+static char *name_of(const hsmpool_column *column)
 {
-	hsmpool_bytes value = first->fields[field].value;
 	char *name = NULL;
-	if (has_header && value.len > 0)
-		return strndup((const char *)value.data, value.len);
-	return asprintf(&name, "#%zu", field + 1) < 0 ? NULL : name;
+	if (column->name)
+		return strdup(column->name);
+	return asprintf(&name, "#%" PRIu32, column->number) < 0 ? NULL : name;
 }
 
 static int compare_fields(const void *a, const void *b)
@@ -104,7 +103,7 @@ static hsmpool_status find_all(struct hp_plan *plan, const hsmpool_column *colum
 		struct hp_plan_column *column = &plan->columns[i];
 		column->column = &columns[i];
 		HP_TRY(find_field(first, &columns[i], &column->field, err));
-		column->name = name_of(first, column->field, plan->has_header);
+		column->name = name_of(&columns[i]);
 		HP_CHECK(column->name, err, HSMPOOL_ERR_SYSTEM, "no memory for a column");
 	}
 	qsort(plan->columns, plan->column_count, sizeof(*plan->columns), compare_fields);
@@ -117,8 +116,8 @@ static hsmpool_status check_fields(struct hp_plan *plan, hsmpool_error *err)
 	for (size_t i = 0; i < plan->column_count; i++) {
 		struct hp_plan_column *column = &plan->columns[i];
 		HP_CHECK(i == 0 || column[-1].field != column->field, err,
-			 HSMPOOL_ERR_USAGE, "column '%.64s' (#%zu) is chosen twice",
-			 column->name, column->field + 1);
+			 HSMPOOL_ERR_USAGE, "column #%zu is chosen twice",
+			 column->field + 1);
 		if (column->column->method != HSMPOOL_COLUMN_DROP)
 			continue;
 		column->is_leading = column->field == dropped;

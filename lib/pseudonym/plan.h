@@ -16,7 +16,7 @@
 struct hp_plan_column {
 	const hsmpool_column *column;
 	size_t field; /* from 0 */
-	char *name;   /* as the header row has it, or "#3" */
+	char *name;   /* as it was chosen, or "#3" */
 	struct hp_method *method;
 	/* Dropped: all fields in front of it are, too, so the delimiter behind it goes
 	 * with it; otherwise the one in front. */

@@ -203,7 +203,7 @@ def columns_that_are_not_there():
     refused(USAGE, "no column 'salary'$", 'salary=hmac')
     refused(USAGE, "two columns 'a', #1 and #3: choose by number", 'a=drop',
             table=b'a,b,a\n1,2,3\n')
-    refused(USAGE, r"'name' \(#2\) is chosen twice", 'name=hmac', '#2=drop')
+    refused(USAGE, 'column #2 is chosen twice', 'name=hmac', '#2=drop')
     refused(DATA, 'the input is empty', 'name=drop', table=b'')
     refused(DATA, 'line 1, the header row: field 2: a quote inside', 'a=drop', table=b'a,b"\n')
 
@@ -252,6 +252,13 @@ def expect_faults(result, expected=None):
         expect(pattern in reason, f'{reason}; expected {pattern}')
     for value in 'short', 'letter', '01234x', 'goo"d', 'multi':
         expect(value not in result.err, f'{value} is in {result.err}')
+
+
+def first_row_of_data_is_not_told():
+    """If the first row was no header, a column by number is told by its number."""
+    result = PLACE.run('pseudonymize', *KEYED, '--column', '#1=fpe:domain=a', stdin=b'Ann,1\nBob,2\n')
+    equal((result.code, told(result.err)[0][:2]), (DATA, (2, '#1')), result)
+    expect('Ann' not in result.err, result)
 
 
 def bad_rows_fail_the_run():
@@ -515,6 +522,7 @@ if __name__ == '__main__':
         numbers,
         columns_that_are_not_there,
         wrong_specifications,
+        first_row_of_data_is_not_told,
         bad_rows_fail_the_run,
         bad_rows_are_skipped,
         rejects_are_whole_or_not_there,
