@@ -183,6 +183,31 @@ def link_is_not_followed():
     expect(not (PLACE / 'target').exists(), 'written through the link')
 
 
+def link_stays_with_force():
+    """With --force the file that a symbolic link leads to is replaced, not the link."""
+    (PLACE / 'elsewhere').mkdir()
+    PLACE.file('elsewhere/led-to', b'old')
+    (PLACE / 'leads').symlink_to('elsewhere/led-to')
+    PLACE.ok('encrypt', '--force', '--in', 'text', '--out', 'leads')
+    expect((PLACE / 'leads').is_symlink(), 'the link is gone')
+    equal(opened(PLACE / 'elsewhere/led-to'), TEXT)
+    PLACE.fails(SYSTEM, 'cannot find where the link link leads to', 'encrypt', '--force', '--in',
+                'text', '--out', 'link')
+    (PLACE / 'to-folder').symlink_to('elsewhere')
+    PLACE.fails(USAGE, 'to-folder is a folder', 'encrypt', '--force', '--in', 'text', '--out',
+                'to-folder')
+
+
+def link_to_standard_output_stays():
+    """A link like /dev/stdout stays one, also if standard output is a file."""
+    (PLACE / 'stdout').symlink_to('/proc/self/fd/1')
+    with open(PLACE / 'redirected', 'wb') as out:
+        subprocess.run([ground.CLI, 'encrypt', '--force', '--in', 'text', '--out', 'stdout'],
+                       env=PLACE.env, cwd=PLACE.path, stdout=out, check=True)
+    expect((PLACE / 'stdout').is_symlink(), 'the link is gone')
+    equal(opened(PLACE / 'redirected'), TEXT)
+
+
 def in_place_with_force():
     """Input and output may be the same file, with --force."""
     PLACE.file('same', TEXT)
@@ -331,6 +356,8 @@ if __name__ == '__main__':
         existing_output_stays,
         existing_output_survives_a_failure,
         link_is_not_followed,
+        link_stays_with_force,
+        link_to_standard_output_stays,
         in_place_with_force,
         only_verified_data_reaches_a_pipe,
         no_file_of_a_damaged_container,

@@ -65,10 +65,26 @@ static hsmpool_status open_directly(struct output *out, hsmpool_error *err)
 	return HSMPOOL_OK;
 }
 
+/* What a symbolic link leads to is replaced, not the link: /dev/stdout is one. */
+static hsmpool_status prepare_to_replace(struct output *out, const struct stat *existing,
+					 hsmpool_error *err)
+{
+	HP_CHECK(out->is_forced, err, HSMPOOL_ERR_EXISTS,
+		 "%s exists already; use --force to replace it", out->path);
+	if (!S_ISLNK(existing->st_mode))
+		return HSMPOOL_OK;
+	if (!realpath(out->path, out->target))
+		return hp_fail_errno(err, HSMPOOL_ERR_SYSTEM, errno,
+				     "cannot find where the link %s leads to", out->path);
+	out->path = out->target;
+	return HSMPOOL_OK;
+}
+
 hsmpool_status output_open(struct output *out, const char *path, bool is_forced,
 			   hsmpool_error *err)
 {
 	struct stat st;
+	bool is_there;
 
 	*out = (struct output){ .fd = STDOUT_FILENO,
 				.name = "standard output",
@@ -78,14 +94,13 @@ hsmpool_status output_open(struct output *out, const char *path, bool is_forced,
 	out->fd = -1;
 	out->path = out->name = path;
 	HP_CHECK(*path != '\0', err, HSMPOOL_ERR_USAGE, "the output file has no name");
-	if (stat(path, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))
+	is_there = stat(path, &st) == 0;
+	if (is_there && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))
 		return open_directly(out, err);
-	if (lstat(path, &st) == 0) {
-		HP_CHECK(!S_ISDIR(st.st_mode), err, HSMPOOL_ERR_USAGE, "%s is a folder",
-			 path);
-		HP_CHECK(is_forced, err, HSMPOOL_ERR_EXISTS,
-			 "%s exists already; use --force to replace it", path);
-	}
+	HP_CHECK(!is_there || !S_ISDIR(st.st_mode), err, HSMPOOL_ERR_USAGE,
+		 "%s is a folder", path);
+	if (lstat(path, &st) == 0)
+		HP_TRY(prepare_to_replace(out, &st, err));
 	return create_temporary(out, err);
 }
 

@@ -4,8 +4,9 @@
  *
  * A file is written 0600 under a temporary name in its own folder, fsynced and renamed
  * by output_commit(), never over an existing file unless forced, and removed by
- * output_close() without a commit, or when a signal ends the program. A path that names
- * a device, a FIFO or a socket is written to directly.
+ * output_close() without a commit, or when a signal ends the program. A symbolic link
+ * stays, and the file that it leads to is replaced. A path that names a device, a FIFO or
+ * a socket is written to directly.
  */
 #ifndef CLI_OUTPUT_H
 #define CLI_OUTPUT_H
@@ -26,6 +27,7 @@ struct output {
 	uint64_t written;  /* by output_write() */
 	off_t sync_begun;  /* up to where output_begin_sync() came */
 	char temporary_path[PATH_MAX];
+	char target[PATH_MAX]; /* path, if a link was followed */
 };
 
 /* path NULL or "-": standard output. An existing file is refused here already, with
