@@ -16,6 +16,9 @@
  * large ones it has to look for: 1 MiB at once takes twice as long as in pieces. */
 #define PIECE_LEN ((size_t)64 << 10)
 
+/* A page: the size of files of /sys on the machines that there are. */
+#define CLAIMED_BY_SYSFS (64 << 10)
+
 /* Until the descriptor is ready for events; CLOSED if the stream is to stop. */
 static hsmpool_status wait_for(const struct hp_descriptor *d, short events,
 			       hsmpool_error *err)
@@ -153,7 +156,13 @@ static struct hp_descriptor on_descriptor(int fd, const char *name, struct stat 
 	};
 }
 
-/* Files without a size, as those of /proc, are read like pipes. */
+/* Those of /proc have no size, those of /sys claim a page whatever is in them. */
+static bool has_true_size(const struct stat *st)
+{
+	return st->st_size > CLAIMED_BY_SYSFS || st->st_blocks > 0;
+}
+
+/* Files whose size does not tell where they end are read like pipes. */
 struct hp_source hp_source_on(struct hp_file *file, int fd,
 			      const hsmpool_stream_options *options)
 {
@@ -161,7 +170,7 @@ struct hp_source hp_source_on(struct hp_file *file, int fd,
 	const char *name = options->input_name ? options->input_name : "the input";
 	*file = (struct hp_file){ .from = on_descriptor(fd, name, &st, options) };
 	file->at = file->from.is_file ? lseek(fd, 0, SEEK_CUR) : -1;
-	if (file->at < 0 || file->at >= st.st_size)
+	if (file->at < 0 || file->at >= st.st_size || !has_true_size(&st))
 		return (struct hp_source){ .read = read_descriptor, .user = &file->from };
 	file->size = st.st_size;
 	posix_fadvise(fd, file->at, 0, POSIX_FADV_SEQUENTIAL);

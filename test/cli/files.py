@@ -208,6 +208,15 @@ def link_to_standard_output_stays():
     equal(opened(PLACE / 'redirected'), TEXT)
 
 
+def file_of_sysfs_is_read():
+    """Files of /sys claim to have a page, whatever is in them."""
+    path = '/sys/class/net/lo/address'
+    if not os.path.exists(path):
+        raise ground.tap.Skip('no /sys')
+    PLACE.ok('encrypt', '--in', path, '--out', 'address')
+    equal(opened(PLACE / 'address'), open(path, 'rb').read())
+
+
 def in_place_with_force():
     """Input and output may be the same file, with --force."""
     PLACE.file('same', TEXT)
@@ -358,6 +367,7 @@ if __name__ == '__main__':
         link_is_not_followed,
         link_stays_with_force,
         link_to_standard_output_stays,
+        file_of_sysfs_is_read,
         in_place_with_force,
         only_verified_data_reaches_a_pipe,
         no_file_of_a_damaged_container,
