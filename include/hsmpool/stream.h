@@ -3,7 +3,8 @@
  * Data of any length into a container and back: docs/format.md.
  *
  * Several threads encrypt or decrypt; the order stays. Memory is bounded, whatever the
- * length: about 32 MiB of chunks, or one chunk if that is larger. On decryption, data is
+ * length: about 32 MiB of chunks, or one chunk if that is larger, and what compression
+ * takes. On decryption, data is
  * handed to the writer only chunk by chunk after each was verified; a truncated,
  * reordered, spliced or altered container is an error before the bad chunk's first
  * byte is released, and the caller must treat what it received before as incomplete.
@@ -73,7 +74,8 @@ typedef struct hsmpool_stream_options {
 	/* How many chunks are worked on at once, 1 to 64; 1 starts no thread. 0: in
 	 * envelope mode one more than the processors that this thread may run on (on one
 	 * processor 1), in direct mode the sessions that the pool may have. Fewer where
-	 * chunks are large. */
+	 * chunks are large; of those not asked for, also where compression takes much
+	 * memory, so that all together takes less than 48 MiB. */
 	uint32_t threads;
 	hsmpool_stream_totals *totals; /* kept current; NULL: not wanted */
 	/* These are for the functions with descriptors. */

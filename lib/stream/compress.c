@@ -46,6 +46,19 @@ static int window_log(uint32_t chunk_size)
 	return log;
 }
 
+/* libzstd's tables grow with the chunk, up to a size that each level has for itself. */
+size_t hp_compressor_len(int level, uint32_t chunk_size)
+{
+	/* In 256 KiB: measured with libzstd 1.5.4. */
+	static const uint16_t at_most[HP_COMPRESSION_LEVEL_MAX + 1] = {
+		0,  3,  3,   5,   11,  15,  15,  27,  27,  51,
+		99, 99, 195, 131, 195, 259, 131, 195, 197, 326,
+	};
+	size_t by_level = (size_t)at_most[level] << 18;
+	size_t by_chunk = 18 * (size_t)chunk_size + (1 << 20);
+	return by_level < by_chunk ? by_level : by_chunk;
+}
+
 hsmpool_status hp_compressor_init(struct hp_compressor *compressor, int level,
 				  uint32_t chunk_size, hsmpool_error *err)
 {

@@ -34,6 +34,8 @@ struct hp_compressor {
 	struct ZSTD_CCtx_s *ctx;
 };
 
+/* Bytes that one takes, at most. */
+size_t hp_compressor_len(int level, uint32_t chunk_size);
 /* chunk_size: of the longest chunk. SYSTEM: no memory. */
 hsmpool_status hp_compressor_init(struct hp_compressor *compressor, int level,
 				  uint32_t chunk_size, hsmpool_error *err);

@@ -380,8 +380,8 @@ static hsmpool_status decrypt_chunks(struct decryption *d, hsmpool_error *err)
 		len += own_body_cap(d);
 	if (is_compressed(d))
 		len += fixed->chunk_size;
-	struct hp_stream_plan plan = hp_stream_plan(d->pool, fixed->mode,
-						    d->options.threads, len, d->deadline);
+	struct hp_stream_plan plan = hp_stream_plan(
+		d->pool, fixed->mode, d->options.threads, len, 0, d->deadline);
 	d->totals.threads = plan.threads;
 	d->totals.chunk_size = fixed->chunk_size;
 	d->totals.mode = is_direct(d) ? HSMPOOL_STREAM_DIRECT : HSMPOOL_STREAM_ENVELOPE;

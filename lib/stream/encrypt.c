@@ -421,13 +421,24 @@ static const struct hp_pipeline_ops chunk_ops = {
 
 /* ---- the stream ---- */
 
+/* What new_worker() takes, as far as it counts. */
+static size_t worker_len(const struct encryption *e)
+{
+	if (!is_compressing(e))
+		return 0;
+	size_t packed_len = is_direct(e) ? chunk_size(e) : 0;
+	return hp_compressor_len(e->options.compression_level, chunk_size(e)) +
+	       packed_len;
+}
+
 static hsmpool_status encrypt_chunks(struct encryption *e, hsmpool_error *err)
 {
 	size_t len = hp_chunk_frame_len(e->container->fixed.mode, chunk_size(e));
 	if (has_own_plain(e))
 		len += chunk_size(e);
-	struct hp_stream_plan plan = hp_stream_plan(e->pool, e->container->fixed.mode,
-						    e->options.threads, len, e->deadline);
+	struct hp_stream_plan plan =
+		hp_stream_plan(e->pool, e->container->fixed.mode, e->options.threads, len,
+			       worker_len(e), e->deadline);
 	e->totals.threads = plan.threads;
 	e->totals.chunk_size = (uint32_t)chunk_size(e);
 	e->totals.mode = e->options.mode;

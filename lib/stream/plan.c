@@ -45,14 +45,33 @@ static unsigned smaller(unsigned a, unsigned b)
 	return a < b ? a : b;
 }
 
+/* Each with a chunk, and one chunk more. */
+static unsigned threads_that_fit(size_t slot_len, size_t worker_len)
+{
+	if (slot_len >= HP_STREAM_MEMORY_IN_ALL)
+		return 0;
+	return (unsigned)((HP_STREAM_MEMORY_IN_ALL - slot_len) / (slot_len + worker_len));
+}
+
+static size_t left_for_chunks(unsigned threads, size_t worker_len)
+{
+	size_t left = HP_STREAM_MEMORY_IN_ALL - threads * worker_len;
+	return left < HP_STREAM_MEMORY ? left : HP_STREAM_MEMORY;
+}
+
 struct hp_stream_plan hp_stream_plan(hsmpool *pool, enum hp_container_mode mode,
-				     uint32_t wanted, size_t slot_len,
+				     uint32_t wanted, size_t slot_len, size_t worker_len,
 				     hsmpool_deadline deadline)
 {
-	unsigned threads = wanted > 0 ? wanted : threads_for(pool, mode, deadline);
-	unsigned slots = (unsigned)(HP_STREAM_MEMORY / slot_len);
+	unsigned threads = wanted;
+	size_t memory = HP_STREAM_MEMORY;
+	if (wanted == 0) {
+		threads = smaller(threads_for(pool, mode, deadline),
+				  threads_that_fit(slot_len, worker_len));
+		memory = left_for_chunks(threads, worker_len);
+	}
 	threads = smaller(threads, HP_STREAM_THREADS_MAX);
-	slots = smaller(slots, 4 * threads + 8);
+	unsigned slots = smaller((unsigned)(memory / slot_len), 4 * threads + 8);
 	if (threads <= 1 || slots < 3)
 		return (struct hp_stream_plan){ 1, 1 };
 	return (struct hp_stream_plan){ smaller(threads, slots - 1), slots };

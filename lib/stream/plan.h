@@ -2,7 +2,7 @@
 /*
  * How many threads a stream gets, and how many chunks it keeps in flight.
  *
- * Owns: the rule, and the memory that all chunks together may take.
+ * Owns: the rule, and the memory that chunks and threads together may take.
  */
 #ifndef HP_STREAM_PLAN_H
 #define HP_STREAM_PLAN_H
@@ -13,7 +13,10 @@
 
 enum {
 	HP_STREAM_THREADS_MAX = 64,
-	HP_STREAM_MEMORY = 32 << 20, /* bytes of chunks in flight; one chunk at least */
+	/* Bytes of chunks in flight (one chunk at least), and with what threads have for
+	 * themselves, unless the caller wants that many. A process stays below 64 MiB. */
+	HP_STREAM_MEMORY = 32 << 20,
+	HP_STREAM_MEMORY_IN_ALL = 48 << 20,
 };
 
 struct hp_stream_plan {
@@ -21,9 +24,10 @@ struct hp_stream_plan {
 	unsigned slots;
 };
 
-/* wanted: hsmpool_stream_options.threads. slot_len: bytes that one chunk takes. */
+/* wanted: hsmpool_stream_options.threads. slot_len: bytes that one chunk takes;
+ * worker_len: that a thread has for itself. */
 struct hp_stream_plan hp_stream_plan(hsmpool *pool, enum hp_container_mode mode,
-				     uint32_t wanted, size_t slot_len,
+				     uint32_t wanted, size_t slot_len, size_t worker_len,
 				     hsmpool_deadline deadline);
 
 #endif

@@ -243,6 +243,33 @@ static void one_decompressor_goes_on_after_a_refusal(void **state)
 	free(data);
 }
 
+static void check_memory(int level, uint32_t chunk_size, const uint8_t *plain,
+			 uint8_t *body)
+{
+	struct hp_compressor compressor = { 0 };
+	hsmpool_error err = { 0 };
+	size_t len = 0;
+	assert_ok(hp_compressor_init(&compressor, level, chunk_size, &err), &err);
+	assert_ok(hp_compress(&compressor, plain, chunk_size, body, &len, &err), &err);
+	assert_in_range(ZSTD_sizeof_CCtx(compressor.ctx), 1,
+			hp_compressor_len(level, chunk_size));
+	hp_compressor_clear(&compressor);
+}
+
+static void a_compressor_takes_no_more_memory_than_it_says(void **state)
+{
+	static const uint32_t chunk_sizes[] = { 1024, 65536, 256 << 10, MIB, 4 * MIB };
+	uint8_t *plain = calloc(1, 4 * MIB), *body = malloc(4 * MIB);
+	(void)state;
+	assert_non_null(plain);
+	assert_non_null(body);
+	for (size_t i = 0; i < HP_ARRAY_LEN(chunk_sizes); i++)
+		for (int level = 1; level <= HP_COMPRESSION_LEVEL_MAX; level++)
+			check_memory(level, chunk_sizes[i], plain, body);
+	free(plain);
+	free(body);
+}
+
 static void what_does_not_become_shorter_is_left_alone(void **state)
 {
 	(void)state;
@@ -564,6 +591,7 @@ int main(void)
 		cmocka_unit_test(every_level_and_chunk_size_makes_the_one_form),
 		cmocka_unit_test(a_chunk_larger_than_a_level_s_own_window_comes_back),
 		cmocka_unit_test(one_decompressor_goes_on_after_a_refusal),
+		cmocka_unit_test(a_compressor_takes_no_more_memory_than_it_says),
 		cmocka_unit_test(what_does_not_become_shorter_is_left_alone),
 		cmocka_unit_test(a_body_is_never_shorter_than_a_1024th),
 		cmocka_unit_test(a_frame_made_by_hand_is_taken),
