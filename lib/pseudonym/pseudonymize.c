@@ -8,7 +8,6 @@
  */
 #include <hsmpool/pseudonym.h>
 #include <inttypes.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include "base/error.h"
@@ -21,6 +20,7 @@
 #include "pseudonym/plan.h"
 #include "stream/caller.h"
 #include "stream/pipeline.h"
+#include "stream/plan.h"
 
 enum {
 	INPUT_BYTES = 64 << 10,
@@ -315,22 +315,16 @@ static const struct hp_pipeline_ops pipeline = {
 	.slot_free = slot_free,
 	.worker_new = worker_new,
 	.worker_free = worker_free,
+	.work_waits = true,
 };
 
 /* ---- the run ---- */
-
-static unsigned processors(void)
-{
-	cpu_set_t set;
-	return sched_getaffinity(0, sizeof(set), &set) == 0 ? (unsigned)CPU_COUNT(&set)
-							    : 1;
-}
 
 /* Sessions may be far away: more of them than processors are of use. */
 static unsigned thread_count(const struct table *table)
 {
 	hsmpool_stats stats = { .size = sizeof(stats) };
-	unsigned count = processors();
+	unsigned count = hp_processors();
 	if (table->options.threads > 0)
 		return table->options.threads;
 	if (table->ground.deadline == HSMPOOL_NO_WAIT)

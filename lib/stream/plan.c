@@ -10,7 +10,7 @@
 #include <sched.h>
 #include "base/time.h"
 
-static unsigned processors(void)
+unsigned hp_processors(void)
 {
 	cpu_set_t allowed;
 	if (sched_getaffinity(0, sizeof(allowed), &allowed) < 0)
@@ -36,7 +36,7 @@ static unsigned threads_for(hsmpool *pool, enum hp_container_mode mode,
 {
 	/* One more than processors: the calling thread mostly reads and writes. */
 	if (mode == HP_MODE_ENVELOPE)
-		return processors() > 1 ? processors() + 1 : 1;
+		return hp_processors() > 1 ? hp_processors() + 1 : 1;
 	return has_passed(deadline) ? 1 : sessions_of(pool);
 }
 

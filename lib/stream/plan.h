@@ -2,7 +2,8 @@
 /*
  * How many threads a stream gets, and how many chunks it keeps in flight.
  *
- * Owns: the rule, and the memory that chunks and threads together may take.
+ * Owns: the rule, the memory that chunks and threads together may take, and the number of
+ * processors that the rule starts from.
  */
 #ifndef HP_STREAM_PLAN_H
 #define HP_STREAM_PLAN_H
@@ -23,6 +24,9 @@ struct hp_stream_plan {
 	unsigned threads; /* at once, 1: the calling one */
 	unsigned slots;
 };
+
+/* That this thread may run on. */
+unsigned hp_processors(void);
 
 /* wanted: hsmpool_stream_options.threads. slot_len: bytes that one chunk takes;
  * worker_len: that a thread has for itself. */
