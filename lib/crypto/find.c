@@ -13,6 +13,7 @@
 #include <string.h>
 #include "base/error.h"
 #include "base/memory.h"
+#include "pool/pool.h"
 
 /* More hits than this are not read to tell keys apart: the selector is too weak. */
 #define HITS_CAP 64
@@ -96,7 +97,9 @@ CK_RV hp_find_keys(struct hp_session *s, const struct hp_uri_object *select, CK_
 	if (!handles)
 		return CKR_HOST_MEMORY;
 	CK_RV rv = find_handles(s, select, handles, cap, &len, more);
-	if (rv != CKR_OK || len == 0)
+	if (rv == CKR_OK && len == 0)
+		return hp_pool_look(s); /* without a login keys are hidden */
+	if (rv != CKR_OK)
 		return rv;
 	HP_AUTO_FREE struct hp_object *objects = calloc(len, sizeof(*objects));
 	if (!objects)

@@ -188,9 +188,11 @@ static hsmpool_status resolve(hsmpool_key *key, struct hp_session *s,
 	if (*rv != CKR_OK)
 		return HSMPOOL_ERR_DOWN;
 	if (object->handle == CK_INVALID_HANDLE) {
-		/* Maybe it was hidden, because the login was lost: look again. */
+		/* Maybe it is hidden, because the login was lost: look again. */
 		key->found_generation = 0;
-		return refuse_missing_half(key, role, err);
+		*rv = hp_pool_look(s);
+		return *rv == CKR_OK ? refuse_missing_half(key, role, err)
+				     : HSMPOOL_ERR_DOWN;
 	}
 	HP_TRY(accept_object(key, s, role, object, rv, err));
 	*handle = object->handle;

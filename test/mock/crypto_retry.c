@@ -131,6 +131,36 @@ static void a_lost_login_is_made_again_and_nobody_notices(void **state)
 	hsmpool_key_close(&ec);
 }
 
+static int count_key(void *user, const hsmpool_key_info *info)
+{
+	unsigned *count = user;
+	(void)info;
+	(*count)++;
+	return 0;
+}
+
+static void a_key_hidden_by_a_lost_login_is_not_taken_for_missing(void **state)
+{
+	struct ground *g = *state;
+	hsmpool_error err;
+	unsigned before = 0;
+	unsigned after = 0;
+	hsmpool *pool = ground_open(g, NULL);
+	assert_ok(hsmpool_key_list(pool, NULL, count_key, &before, HSMPOOL_DEFAULT, &err),
+		  &err);
+	g->mock->log_out();
+	hsmpool_key *ec = open_key(pool, "ec");
+	assert_ok(sign(pool, ec, "ecdsa-sha256", &err), &err);
+	g->mock->log_out();
+	hsmpool_key *aes = open_key(pool, "aes");
+	g->mock->log_out();
+	assert_ok(hsmpool_key_list(pool, NULL, count_key, &after, HSMPOOL_DEFAULT, &err),
+		  &err);
+	assert_int_equal(after, before);
+	hsmpool_key_close(&aes);
+	hsmpool_key_close(&ec);
+}
+
 /* --- what may be done twice ------------------------------------------------------------
  */
 
@@ -567,6 +597,7 @@ int main(void)
 		GROUND_TEST(deterministic_signatures_are_repeated_where_that_is_allowed),
 		GROUND_TEST(all_signatures_are_repeated_where_that_is_allowed_but_once),
 		GROUND_TEST(a_lost_login_is_made_again_and_nobody_notices),
+		GROUND_TEST(a_key_hidden_by_a_lost_login_is_not_taken_for_missing),
 		GROUND_TEST(encryption_is_repeated_with_a_new_iv_and_opens),
 		GROUND_TEST(macs_digests_and_random_numbers_are_repeated),
 		GROUND_TEST(random_bytes_of_a_failed_call_are_not_left_behind),
