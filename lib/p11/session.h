@@ -58,7 +58,9 @@ struct hp_session {
 	int place; /* at the gate, from hp_session_begin_stay() to _end_stay() */
 	/* Makes the calls on it while their callers wait; NULL: these make them. */
 	struct hp_worker *worker;
-	bool is_abandoned;   /* a call was given up and may still run: p11/worker.h */
+	/* A call was given up and may still run: p11/worker.h. Set by its borrower,
+	 * looked at by others too. */
+	_Atomic bool is_abandoned;
 	bool hangs_in_login; /* and it is C_Login */
 	int64_t cut_ns; /* with a worker: when calls are given up at the latest; 0: - */
 	/* When the call that runs now began (coarse clock), 0 if none does. */

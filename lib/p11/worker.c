@@ -159,7 +159,8 @@ static void settle_locked(struct hp_worker *worker)
 	drop_mechanisms(worker);
 	worker->state = IDLE;
 	pthread_mutex_unlock(&worker->lock);
-	s->is_abandoned = s->hangs_in_login = false;
+	s->is_abandoned = false;
+	s->hangs_in_login = false;
 	s->worker = NULL;
 	worker->settle(s, &late);
 	hp_secret_free(&late.secret);
