@@ -179,12 +179,6 @@ static bool takes_hsm(const struct hp_plan_column *column)
 	return column->column->method == HSMPOOL_COLUMN_HMAC;
 }
 
-static void tell_place(hsmpool_error *err, const struct hp_batch_row *row,
-		       const struct hp_plan_column *column)
-{
-	hp_error_prefix(err, "line %" PRIu64 ", column '%.64s'", row->line, column->name);
-}
-
 /* worker->value becomes the pseudonym; or the row bad. */
 static hsmpool_status transform_cell(struct hp_batch *batch, const struct hp_plan *plan,
 				     struct hp_batch_worker *worker,
@@ -201,38 +195,9 @@ static hsmpool_status transform_cell(struct hp_batch *batch, const struct hp_pla
 	if (status != HSMPOOL_OK && is_bad)
 		return call_bad(batch, row, column->name, err->text, err);
 	if (status != HSMPOOL_OK)
-		tell_place(err, row, column);
+		hp_error_prefix(err, "line %" PRIu64 ", column '%.64s'", row->line,
+				column->name);
 	return status;
-}
-
-static hsmpool_status look_up_row(struct hp_batch *batch, const struct hp_plan *plan,
-				  struct hp_batch_worker *worker,
-				  const struct hp_batch_row *row, hsmpool_error *err)
-{
-	hsmpool_status status = HSMPOOL_OK;
-	for (size_t i = 0; i < plan->column_count && status == HSMPOOL_OK; i++) {
-		const struct hp_plan_column *column = &plan->columns[i];
-		const struct hp_batch_cell *cell = &batch->cells[row->cells + i];
-		if (!is_transformed(column, cell) || !takes_hsm(column))
-			continue;
-		status = hp_method_look_up(column->method, worker->methods[i],
-					   value_of(batch, cell), err);
-		batch->looked_up_count++;
-		if (status != HSMPOOL_OK)
-			tell_place(err, row, column);
-	}
-	return status;
-}
-
-hsmpool_status hp_batch_look_up(struct hp_batch *batch, const struct hp_plan *plan,
-				struct hp_batch_worker *worker, hsmpool_error *err)
-{
-	for (size_t i = 0; i < batch->row_count; i++) {
-		const struct hp_batch_row *row = &batch->rows[i];
-		if (!row->is_bad && !row->is_blank)
-			HP_TRY(look_up_row(batch, plan, worker, row, err));
-	}
-	return HSMPOOL_OK;
 }
 
 static hsmpool_status check_row(struct hp_batch *batch, const struct hp_plan *plan,
@@ -333,7 +298,7 @@ void hp_batch_reset(struct hp_batch *batch)
 	empty(&batch->reasons);
 	empty(&batch->out);
 	batch->row_count = batch->blank_count = batch->bad_count = 0;
-	batch->cell_count = batch->looked_up_count = 0;
+	batch->cell_count = 0;
 }
 
 void hp_batch_free(struct hp_batch **batch)

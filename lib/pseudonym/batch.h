@@ -49,7 +49,6 @@ struct hp_batch {
 	struct hp_text out;     /* the result */
 	struct hp_batch_row rows[HP_BATCH_ROWS];
 	size_t row_count, blank_count, bad_count;
-	size_t looked_up_count;      /* values that the HSM was asked for beforehand */
 	struct hp_batch_cell *cells; /* of each row, in the order of the plan's columns */
 	size_t cell_count, cell_cap;
 };
@@ -74,10 +73,6 @@ static inline bool hp_batch_is_full(const struct hp_batch *batch)
  * fields than the plan's, is bad. */
 hsmpool_status hp_batch_add(struct hp_batch *batch, const struct hp_plan *plan,
 			    const struct hp_csv_row *row, hsmpool_error *err);
-
-/* Ask the HSM for what the rows take, and leave the rest to hp_batch_transform(). */
-hsmpool_status hp_batch_look_up(struct hp_batch *batch, const struct hp_plan *plan,
-				struct hp_batch_worker *worker, hsmpool_error *err);
 
 /* Make batch->out of the rows that are good, and the others bad. only_check: find out
  * what is bad, as far as it takes no HSM, and make nothing. */

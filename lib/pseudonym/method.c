@@ -51,10 +51,6 @@ struct kind {
 	hsmpool_status (*apply)(const struct hp_method *method,
 				struct hp_method_worker *worker, hsmpool_bytes value,
 				struct hp_text *out, bool *is_bad, hsmpool_error *err);
-	/* NULL: nothing of it takes the HSM. */
-	hsmpool_status (*look_up)(const struct hp_method *method,
-				  struct hp_method_worker *worker, hsmpool_bytes value,
-				  hsmpool_error *err);
 };
 
 static hsmpool_bytes domain_of(const struct hp_method *method)
@@ -125,32 +121,15 @@ static hsmpool_status find_mac(const struct hp_method *method,
 	return HSMPOOL_OK;
 }
 
-static hsmpool_status mac_of(const struct hp_method *method,
-			     struct hp_method_worker *worker, hsmpool_bytes value,
-			     uint8_t mac[HP_KEYED_LEN], hsmpool_error *err)
-{
-	worker->input.len = worker->input_len;
-	HP_TRY(hp_text_append(&worker->input, value.data, value.len, err));
-	return find_mac(method, &worker->input, mac, err);
-}
-
-static hsmpool_status look_up_hmac(const struct hp_method *method,
-				   struct hp_method_worker *worker, hsmpool_bytes value,
-				   hsmpool_error *err)
-{
-	uint8_t mac[HP_KEYED_LEN];
-	HP_TRY(mac_of(method, worker, value, mac, err));
-	hp_wipe(mac, sizeof(mac));
-	return HSMPOOL_OK;
-}
-
 static hsmpool_status apply_hmac(const struct hp_method *method,
 				 struct hp_method_worker *worker, hsmpool_bytes value,
 				 struct hp_text *out, bool *is_bad, hsmpool_error *err)
 {
 	uint8_t mac[HP_KEYED_LEN];
 	(void)is_bad; /* any bytes have a token */
-	HP_TRY(mac_of(method, worker, value, mac, err));
+	worker->input.len = worker->input_len;
+	HP_TRY(hp_text_append(&worker->input, value.data, value.len, err));
+	HP_TRY(find_mac(method, &worker->input, mac, err));
 	hsmpool_status status =
 		hp_text_append(out, method->text, strlen(method->text), err);
 	if (status == HSMPOOL_OK)
@@ -247,10 +226,10 @@ static hsmpool_status apply_redact(const struct hp_method *method,
 /* ---- all of them ---- */
 
 static const struct kind kinds[] = {
-	[HSMPOOL_COLUMN_HMAC] = { open_hmac, begin_hmac, apply_hmac, look_up_hmac },
-	[HSMPOOL_COLUMN_FPE] = { open_fpe, begin_fpe, apply_fpe, NULL },
-	[HSMPOOL_COLUMN_REDACT] = { open_redact, NULL, apply_redact, NULL },
-	[HSMPOOL_COLUMN_DROP] = { NULL, NULL, NULL, NULL },
+	[HSMPOOL_COLUMN_HMAC] = { open_hmac, begin_hmac, apply_hmac },
+	[HSMPOOL_COLUMN_FPE] = { open_fpe, begin_fpe, apply_fpe },
+	[HSMPOOL_COLUMN_REDACT] = { open_redact, NULL, apply_redact },
+	[HSMPOOL_COLUMN_DROP] = { NULL, NULL, NULL },
 };
 
 hsmpool_status hp_method_open(struct hp_method **out,
@@ -315,15 +294,6 @@ void hp_method_worker_free(struct hp_method_worker **worker)
 	hp_ff1_free(&old->ff1);
 	hp_wipe(old->numerals, sizeof(old->numerals));
 	free(old);
-}
-
-hsmpool_status hp_method_look_up(const struct hp_method *method,
-				 struct hp_method_worker *worker, hsmpool_bytes value,
-				 hsmpool_error *err)
-{
-	if (!method->kind->look_up || !method->ground.cache)
-		return HSMPOOL_OK;
-	return method->kind->look_up(method, worker, value, err);
 }
 
 hsmpool_status hp_method_apply(const struct hp_method *method,

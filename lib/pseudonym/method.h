@@ -49,12 +49,6 @@ hsmpool_status hp_method_worker_new(struct hp_method_worker **out,
 				    const struct hp_method *method, hsmpool_error *err);
 void hp_method_worker_free(struct hp_method_worker **worker);
 
-/* What of it takes the HSM, done beforehand: the cache has it when the value is applied.
- * Without a cache nothing is done. */
-hsmpool_status hp_method_look_up(const struct hp_method *method,
-				 struct hp_method_worker *worker, hsmpool_bytes value,
-				 hsmpool_error *err);
-
 /*
  * Append what becomes of value to out. On failure out is as before.
  *

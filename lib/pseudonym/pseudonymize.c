@@ -18,7 +18,6 @@
 #include "pseudonym/cache.h"
 #include "pseudonym/csv.h"
 #include "pseudonym/plan.h"
-#include "pseudonym/turn.h"
 #include "stream/caller.h"
 #include "stream/pipeline.h"
 #include "stream/plan.h"
@@ -46,9 +45,7 @@ struct table {
 	bool has_first; /* without a header row: the row that the plan was made of */
 	struct hp_csv_row first;
 	hsmpool_table_counts counts;
-	size_t in_flight;   /* bytes of the rows in batches */
-	uint64_t looked_up; /* values that the cache was asked for twice */
-	struct hp_turn turn;
+	size_t in_flight; /* bytes of the rows in batches */
 	/* The run will fail for a bad row: nothing is written, no HSM asked any more.
 	 * Written by the calling thread. */
 	_Atomic bool is_doomed;
@@ -242,28 +239,15 @@ static hsmpool_status fill(void *job, void *slot, uint64_t index, bool *is_last,
 static hsmpool_status work(void *job, void *worker, void *slot, hsmpool_error *err)
 {
 	struct table *table = job;
-	if (!is_doomed(table) && hp_turn_begin(&table->turn)) {
-		hsmpool_status status = hp_batch_look_up(slot, &table->plan, worker, err);
-		hp_turn_end(&table->turn);
-		HP_TRY(status);
-	}
 	return hp_batch_transform(slot, &table->plan, worker, table->options.delimiter,
 				  is_doomed(table), err);
-}
-
-/* A value that was looked up beforehand is found once more when it is applied. */
-static void count_macs(struct table *table)
-{
-	uint64_t found = 0;
-	hp_cache_get_counts(table->ground.cache, &found, &table->counts.hsm_macs);
-	table->counts.cached_macs =
-		found > table->looked_up ? found - table->looked_up : 0;
 }
 
 static hsmpool_status tell_progress(struct table *table, hsmpool_error *err)
 {
 	if (table->ground.cache)
-		count_macs(table);
+		hp_cache_get_counts(table->ground.cache, &table->counts.cached_macs,
+				    &table->counts.hsm_macs);
 	if (!table->options.progress ||
 	    table->options.progress(table->options.progress_user, &table->counts) == 0)
 		return HSMPOOL_OK;
@@ -280,7 +264,6 @@ static hsmpool_status drain(void *job, void *slot, hsmpool_error *err)
 	if (!is_doomed(table))
 		HP_TRY(write_out(table, batch->out.data, batch->out.len, err));
 	table->in_flight -= batch->bytes.len;
-	table->looked_up += batch->looked_up_count;
 	hp_batch_reset(batch);
 	return tell_progress(table, err);
 }
@@ -365,11 +348,8 @@ static hsmpool_status run_table(struct table *table, hsmpool_error *err)
 	if (is_end)
 		return tell_progress(table, err);
 	unsigned threads = thread_count(table);
-	hp_turn_init(&table->turn, threads <= 1);
-	hsmpool_status status = hp_pipeline_run(&pipeline, table, threads,
-						threads + threads / 2 + 2, err);
-	hp_turn_clear(&table->turn);
-	HP_TRY(status);
+	HP_TRY(hp_pipeline_run(&pipeline, table, threads, threads + threads / 2 + 2,
+			       err));
 	return is_doomed(table) ? fail_for_bad_rows(table, err) : HSMPOOL_OK;
 }
 
