@@ -8,6 +8,7 @@
  */
 #include "mock/pool_ground.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,18 +43,30 @@ static void *operate(void *argument)
 	return NULL;
 }
 
+/* The mock's controls are no calls of a module: nothing holds a fork back until they are
+ * done with its lock, so that is for us to do. */
+static pthread_mutex_t forking = PTHREAD_MUTEX_INITIALIZER;
+
+static void disturb_mock(const struct mock_control *mock)
+{
+	pthread_mutex_lock(&forking);
+	if (atomic_fetch_add(&turns, 1) % 4 == 0)
+		mock->reboot(NULL);
+	else
+		mock->log_out();
+	pthread_mutex_unlock(&forking);
+}
+
 /* Login and recovery go on all the time. */
 static void *disturb(void *argument)
 {
 	const struct mock_control *mock = argument;
 
 	while (!atomic_load(&stop)) {
-		if (!mock)
-			hsmpool_validate(pool);
-		else if (atomic_fetch_add(&turns, 1) % 4 == 0)
-			mock->reboot(NULL);
+		if (mock)
+			disturb_mock(mock);
 		else
-			mock->log_out();
+			hsmpool_validate(pool);
 		ground_nap();
 	}
 	return NULL;
@@ -96,7 +109,10 @@ static enum verdict fork_one(void)
 	int status = 0;
 
 	fflush(NULL);
+	pthread_mutex_lock(&forking);
 	pid_t child = fork();
+	if (child != 0)
+		pthread_mutex_unlock(&forking);
 	if (child == 0) {
 		alarm(CHILD_SECONDS);
 		_exit(work_in_child());
