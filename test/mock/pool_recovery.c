@@ -356,12 +356,15 @@ static void after_a_suspend_every_session_is_tested_before_use(void **state)
 		ground_open(g, "keeper", keeper[i], "leak-warn", "20ms", NULL);
 		assert_rv(ground_sign(g), CKR_OK);
 		uint64_t validated = ground_stats(g).validated;
-		/* One that is in use when it is noticed is not tested: so once more. */
-		eventually(pretend_suspend(g->pool) && ground_sign(g) == CKR_OK &&
+		eventually(pretend_suspend(g->pool));
+		/* While nobody uses a session: one in use proves itself by its answer. */
+		if (i == 0)
+			eventually(ground_logged("suspend-noticed", NULL, 0) == 1);
+		eventually(ground_sign(g) == CKR_OK &&
 			   ground_stats(g).validated > validated);
 		hsmpool_close(&g->pool);
 	}
-	eventually(ground_logged("suspend-noticed", NULL, 0) >= 2);
+	eventually(ground_logged("suspend-noticed", NULL, 0) == 2);
 }
 
 static atomic_uint interruptions;
