@@ -192,7 +192,9 @@ static void a_hung_probe_does_not_end_upkeep(void **state)
 {
 	struct ground *g = *state;
 
-	ground_open(g, "max-sessions", "3", "min-sessions", "3", "stuck-after", "20ms",
+	/* Far from the grain of the coarse clock that stamps calls: no other is taken for
+	 * hung. */
+	ground_open(g, "max-sessions", "3", "min-sessions", "3", "stuck-after", "200ms",
 		    "revalidate-interval", "20ms", "probe", "token-info", NULL);
 	g->mock->hang("C_GetTokenInfo", 1);
 	eventually(ground_stats(g).stuck == 1);
@@ -201,9 +203,7 @@ static void a_hung_probe_does_not_end_upkeep(void **state)
 	assert_rv(ground_sign(g), CKR_OK);
 	g->mock->release();
 	eventually(ground_stats(g).stuck == 0);
-	/* A slow machine may take others for hung too. */
-	eventually(ground_stats(g).closed_broken == ground_stats(g).hung_calls);
-	assert_true(ground_stats(g).closed_broken >= 1);
+	eventually(ground_stats(g).closed_broken == 1);
 }
 
 static void a_hung_close_takes_one_place_and_holds_nobody_up(void **state)
