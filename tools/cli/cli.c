@@ -50,6 +50,24 @@ void cli_message(const struct cli *cli, const char *format, ...)
 	print_line(cli, "", message);
 }
 
+void cli_add_text(struct json_object *object, const char *name, const char *value)
+{
+	json_object_object_add(object, name, json_object_new_string(value));
+}
+
+void cli_add_number(struct json_object *object, const char *name, uint64_t value)
+{
+	json_object_object_add(object, name, json_object_new_uint64(value));
+}
+
+void cli_add_seconds(struct json_object *object, const char *name, double seconds)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "%.6f", seconds);
+	json_object_object_add(object, name, json_object_new_double_s(seconds, text));
+}
+
 void cli_print_json(struct json_object *object)
 {
 	puts(json_object_to_json_string_ext(

@@ -137,6 +137,10 @@ int cli_finish_verdict(struct cli *cli, hsmpool_status status, const hsmpool_err
 void cli_message(const struct cli *cli, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
+/* A member of object: a string, a number, seconds to the microsecond. */
+void cli_add_text(struct json_object *object, const char *name, const char *value);
+void cli_add_number(struct json_object *object, const char *name, uint64_t value);
+void cli_add_seconds(struct json_object *object, const char *name, double seconds);
 /* Print and free object, a line's end after it. */
 void cli_print_json(struct json_object *object);
 /* The same; where standard output carries the data, one line of standard error. */

@@ -158,27 +158,17 @@ static void print_text(const hsmpool_container_info *info)
 /* --- as JSON -------------------------------------------------------------------------
  */
 
-static void add_text(struct json_object *object, const char *name, const char *value)
-{
-	json_object_object_add(object, name, json_object_new_string(value));
-}
-
-static void add_number(struct json_object *object, const char *name, uint64_t value)
-{
-	json_object_object_add(object, name, json_object_new_uint64(value));
-}
-
 static void add_fixed_part(struct json_object *object, const hsmpool_container_info *info)
 {
 	char id[2 * sizeof(info->id) + 1];
 
 	hp_hex_encode(info->id, sizeof(info->id), id);
-	add_number(object, "version", info->version);
-	add_text(object, "id", id);
-	add_text(object, "mode", mode_name(info->mode));
-	add_number(object, "suite", info->suite);
-	add_text(object, "compression", compression_name(info->compression));
-	add_number(object, "chunk-size", info->chunk_size);
+	cli_add_number(object, "version", info->version);
+	cli_add_text(object, "id", id);
+	cli_add_text(object, "mode", mode_name(info->mode));
+	cli_add_number(object, "suite", info->suite);
+	cli_add_text(object, "compression", compression_name(info->compression));
+	cli_add_number(object, "chunk-size", info->chunk_size);
 	json_object_object_add(object, "needs-context",
 			       json_object_new_boolean(info->needs_context != 0));
 }
@@ -191,11 +181,11 @@ static void add_recipients(struct json_object *object, const hsmpool_container_i
 		const hsmpool_container_recipient *one = &info->recipients[i];
 		struct json_object *entry = json_object_new_object();
 
-		add_number(entry, "number", i + 1);
-		add_text(entry, "kind", one->kind);
-		add_text(entry, "label", one->label);
-		add_text(entry, "key-id", one->id);
-		add_text(entry, "check", one->check);
+		cli_add_number(entry, "number", i + 1);
+		cli_add_text(entry, "kind", one->kind);
+		cli_add_text(entry, "label", one->label);
+		cli_add_text(entry, "key-id", one->id);
+		cli_add_text(entry, "check", one->check);
 		json_object_array_add(list, entry);
 	}
 	json_object_object_add(object, "recipients", list);
@@ -203,19 +193,19 @@ static void add_recipients(struct json_object *object, const hsmpool_container_i
 
 static void add_chunks(struct json_object *object, const hsmpool_container_info *info)
 {
-	add_number(object, "header-bytes", info->header_bytes);
-	add_number(object, "chunks", info->chunks);
-	add_number(object, "compressed-chunks", info->compressed_chunks);
-	add_number(object, "plaintext-bytes", info->plain_bytes);
-	add_number(object, "encrypted-bytes", info->body_bytes);
-	add_number(object, "container-bytes", info->container_bytes);
+	cli_add_number(object, "header-bytes", info->header_bytes);
+	cli_add_number(object, "chunks", info->chunks);
+	cli_add_number(object, "compressed-chunks", info->compressed_chunks);
+	cli_add_number(object, "plaintext-bytes", info->plain_bytes);
+	cli_add_number(object, "encrypted-bytes", info->body_bytes);
+	cli_add_number(object, "container-bytes", info->container_bytes);
 }
 
 static void print_json(const hsmpool_container_info *info)
 {
 	struct json_object *object = json_object_new_object();
 
-	add_text(object, "structure", state_names[info->state]);
+	cli_add_text(object, "structure", state_names[info->state]);
 	json_object_object_add(object, "verified", json_object_new_boolean(0));
 	if (info->version > 0)
 		add_fixed_part(object, info);

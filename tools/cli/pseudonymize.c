@@ -318,36 +318,26 @@ static hsmpool_status transform(struct table *table, hsmpool_error *err)
 		err);
 }
 
-static void add_count(struct json_object *object, const char *name, uint64_t count)
-{
-	json_object_object_add(object, name, json_object_new_uint64(count));
-}
-
 static void print_summary(const struct table *table)
 {
 	struct json_object *object = json_object_new_object();
 	double seconds = (double)(hp_now_ns() - table->start_ns) / 1e9;
-	char seconds_text[32];
 	hsmpool_stats stats = { .size = sizeof(stats) };
 
 	if (table->cli->pool) /* redact and drop need none */
 		hsmpool_get_stats(table->cli->pool, &stats);
-	snprintf(seconds_text, sizeof(seconds_text), "%.6f", seconds);
-	json_object_object_add(object, "out",
-			       json_object_new_string(table->out.out.name));
+	cli_add_text(object, "out", table->out.out.name);
 	if (table->rejects_path)
-		json_object_object_add(object, "rejects",
-				       json_object_new_string(table->rejects.name));
-	add_count(object, "rows", table->counts.rows);
-	add_count(object, "bad-rows", table->counts.bad_rows);
-	add_count(object, "hsm-macs", table->counts.hsm_macs);
-	add_count(object, "cached-macs", table->counts.cached_macs);
-	add_count(object, "read-bytes", table->counts.bytes_read);
-	add_count(object, "written-bytes", table->counts.bytes_written);
-	json_object_object_add(object, "seconds",
-			       json_object_new_double_s(seconds, seconds_text));
-	add_count(object, "sessions-peak", stats.peak);
-	add_count(object, "retries", stats.retries);
+		cli_add_text(object, "rejects", table->rejects.name);
+	cli_add_number(object, "rows", table->counts.rows);
+	cli_add_number(object, "bad-rows", table->counts.bad_rows);
+	cli_add_number(object, "hsm-macs", table->counts.hsm_macs);
+	cli_add_number(object, "cached-macs", table->counts.cached_macs);
+	cli_add_number(object, "read-bytes", table->counts.bytes_read);
+	cli_add_number(object, "written-bytes", table->counts.bytes_written);
+	cli_add_seconds(object, "seconds", seconds);
+	cli_add_number(object, "sessions-peak", stats.peak);
+	cli_add_number(object, "retries", stats.retries);
 	cli_print_summary(object, !table->out.out.path);
 }
 

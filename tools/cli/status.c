@@ -172,11 +172,6 @@ static void print_text(const struct report *report)
 		       (unsigned long long)figure_value(&report->stats, &figures[i]));
 }
 
-static void add_text(struct json_object *object, const char *name, const char *value)
-{
-	json_object_object_add(object, name, json_object_new_string(value));
-}
-
 /* A count that the token does not tell is null. */
 static void add_count(struct json_object *object, const char *name, CK_ULONG value)
 {
@@ -193,12 +188,12 @@ static struct json_object *token_json(const struct report *report)
 	struct json_object *object = json_object_new_object();
 	struct json_object *list = json_object_new_array();
 
-	add_text(object, "label", token->label);
-	add_text(object, "serial", token->serial);
-	add_text(object, "model", token->model);
-	add_text(object, "manufacturer", token->manufacturer);
-	add_text(object, "module", token->module);
-	add_text(object, "module-description", token->module_description);
+	cli_add_text(object, "label", token->label);
+	cli_add_text(object, "serial", token->serial);
+	cli_add_text(object, "model", token->model);
+	cli_add_text(object, "manufacturer", token->manufacturer);
+	cli_add_text(object, "module", token->module);
+	cli_add_text(object, "module-description", token->module_description);
 	add_count(object, "slot", token->slot_id);
 	for (size_t i = 0; i < HP_ARRAY_LEN(flags); i++)
 		if (token->flags & flags[i].flag)

@@ -144,26 +144,13 @@ hsmpool_status transfer_open(struct transfer *transfer, struct cli *cli,
 
 /* ---- the end ---- */
 
-static void add_number(struct json_object *object, const char *name, uint64_t value)
-{
-	json_object_object_add(object, name, json_object_new_uint64(value));
-}
-
-static void add_text(struct json_object *object, const char *name, const char *value)
-{
-	json_object_object_add(object, name, json_object_new_string(value));
-}
-
 static void add_times(struct json_object *object, const struct transfer *transfer)
 {
 	double seconds = (double)(hp_now_ns() - transfer->start_ns) / 1e9;
 	double rate = seconds > 0 ? (double)transfer->totals.plain_bytes / seconds : 0;
-	char text[32];
 
-	snprintf(text, sizeof(text), "%.6f", seconds);
-	json_object_object_add(object, "seconds",
-			       json_object_new_double_s(seconds, text));
-	add_number(object, "plaintext-bytes-per-second", (uint64_t)rate);
+	cli_add_seconds(object, "seconds", seconds);
+	cli_add_number(object, "plaintext-bytes-per-second", (uint64_t)rate);
 }
 
 static void print_summary(const struct transfer *transfer)
@@ -173,25 +160,25 @@ static void print_summary(const struct transfer *transfer)
 	hsmpool_stats stats = { .size = sizeof(stats) };
 
 	hsmpool_get_stats(transfer->cli->pool, &stats);
-	add_text(object, "out", transfer->out.name);
-	add_text(object, "mode",
-		 totals->mode == HSMPOOL_STREAM_DIRECT ? "direct" : "envelope");
-	add_number(object, "chunk-size", totals->chunk_size);
-	add_number(object, "chunks", totals->chunks);
-	add_text(object, "compression",
-		 totals->compression == HSMPOOL_COMPRESSION_ZSTD ? "zstd" : "none");
-	add_number(object, "compressed-chunks", totals->compressed_chunks);
-	add_number(object, "plaintext-bytes", totals->plain_bytes);
-	add_number(object, "read-bytes",
-		   transfer->is_encryption ? totals->plain_bytes
-					   : totals->container_bytes);
-	add_number(object, "written-bytes",
-		   transfer->is_encryption ? totals->container_bytes
-					   : totals->plain_bytes);
+	cli_add_text(object, "out", transfer->out.name);
+	cli_add_text(object, "mode",
+		     totals->mode == HSMPOOL_STREAM_DIRECT ? "direct" : "envelope");
+	cli_add_number(object, "chunk-size", totals->chunk_size);
+	cli_add_number(object, "chunks", totals->chunks);
+	cli_add_text(object, "compression",
+		     totals->compression == HSMPOOL_COMPRESSION_ZSTD ? "zstd" : "none");
+	cli_add_number(object, "compressed-chunks", totals->compressed_chunks);
+	cli_add_number(object, "plaintext-bytes", totals->plain_bytes);
+	cli_add_number(object, "read-bytes",
+		       transfer->is_encryption ? totals->plain_bytes
+					       : totals->container_bytes);
+	cli_add_number(object, "written-bytes",
+		       transfer->is_encryption ? totals->container_bytes
+					       : totals->plain_bytes);
 	add_times(object, transfer);
-	add_number(object, "threads", totals->threads);
-	add_number(object, "sessions-peak", stats.peak);
-	add_number(object, "retries", stats.retries);
+	cli_add_number(object, "threads", totals->threads);
+	cli_add_number(object, "sessions-peak", stats.peak);
+	cli_add_number(object, "retries", stats.retries);
 	cli_print_summary(object, !transfer->out.path);
 }
 
