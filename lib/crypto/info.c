@@ -267,9 +267,10 @@ static CK_RV run_list(struct hp_operation *op, struct hp_session *s,
 	free(hp_take(&request->infos));
 	request->count = 0;
 	CK_RV rv = find_all(s, &request->select, &objects, &count);
-	if (rv == CKR_OK)
-		rv = hp_pool_look(s); /* without a login only some are seen */
 	if (rv != CKR_OK || count == 0)
+		return rv;
+	rv = hp_pool_look(s); /* without a login only some are seen */
+	if (rv != CKR_OK)
 		return rv;
 	request->infos = calloc(count, sizeof(*request->infos));
 	if (!request->infos)
