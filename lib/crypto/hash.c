@@ -120,3 +120,12 @@ hsmpool_status hp_hash_final(EVP_MD_CTX *ctx, uint8_t digest[HP_HASH_MAX],
 		 "OpenSSL cannot finish a hash");
 	return HSMPOOL_OK;
 }
+
+hsmpool_status hp_hash_again(EVP_MD_CTX *ctx, hsmpool_bytes data,
+			     uint8_t digest[HP_HASH_MAX], hsmpool_error *err)
+{
+	HP_CHECK(EVP_DigestInit_ex(ctx, NULL, NULL) == 1, err, HSMPOOL_ERR_SYSTEM,
+		 "OpenSSL cannot begin a hash again");
+	HP_TRY(hp_hash_update(ctx, data, err));
+	return hp_hash_final(ctx, digest, err);
+}

@@ -58,5 +58,9 @@ hsmpool_status hp_hash_update(struct evp_md_ctx_st *ctx, hsmpool_bytes data,
 			      hsmpool_error *err);
 hsmpool_status hp_hash_final(struct evp_md_ctx_st *ctx, uint8_t digest[HP_HASH_MAX],
 			     hsmpool_error *err);
+/* The whole digest of data, and of the next data after it: without the counting of
+ * references to the algorithm, which threads that hash much contend for. */
+hsmpool_status hp_hash_again(struct evp_md_ctx_st *ctx, hsmpool_bytes data,
+			     uint8_t digest[HP_HASH_MAX], hsmpool_error *err);
 
 #endif

@@ -7,6 +7,7 @@
 #include <string.h>
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/secret.h"
 
 /* A buffer above this is not kept for the next batch. */
 #define KEPT_MAX ((size_t)8 * HP_BATCH_BYTES)
@@ -174,10 +175,69 @@ static bool is_transformed(const struct hp_plan_column *column,
 	return cell->value_len > 0 && !is_dropped(column);
 }
 
-static bool takes_hsm(const struct hp_plan_column *column)
+static bool takes_hsm(const struct hp_plan_column *column,
+		      const struct hp_batch_cell *cell)
 {
-	return column->column->method == HSMPOOL_COLUMN_HMAC;
+	return is_transformed(column, cell) && hp_method_takes_hsm(column->method);
 }
+
+static hsmpool_status tell_place(hsmpool_error *err, hsmpool_status status,
+				 const struct hp_batch_row *row,
+				 const struct hp_plan_column *column)
+{
+	hp_error_prefix(err, "line %" PRIu64 ", column '%.64s'", row->line, column->name);
+	return status;
+}
+
+/* ---- first the HMACs ---- */
+
+typedef hsmpool_status get_mac(const struct hp_method *method,
+			       struct hp_method_worker *worker, hsmpool_bytes value,
+			       struct hp_method_mac *mac, hsmpool_error *err);
+
+static hsmpool_status get_row(struct hp_batch *batch, const struct hp_plan *plan,
+			      struct hp_batch_worker *worker,
+			      const struct hp_batch_row *row, get_mac *get,
+			      hsmpool_error *err)
+{
+	for (size_t i = 0; i < plan->column_count; i++) {
+		const struct hp_plan_column *column = &plan->columns[i];
+		struct hp_batch_cell *cell = &batch->cells[row->cells + i];
+		if (!takes_hsm(column, cell))
+			continue;
+		hsmpool_status status = get(column->method, worker->methods[i],
+					    value_of(batch, cell), &cell->mac, err);
+		if (status != HSMPOOL_OK)
+			return tell_place(err, status, row, column);
+	}
+	return HSMPOOL_OK;
+}
+
+static hsmpool_status get_all(struct hp_batch *batch, const struct hp_plan *plan,
+			      struct hp_batch_worker *worker, get_mac *get,
+			      hsmpool_error *err)
+{
+	for (size_t i = 0; i < batch->row_count; i++) {
+		const struct hp_batch_row *row = &batch->rows[i];
+		if (!row->is_bad && !row->is_blank)
+			HP_TRY(get_row(batch, plan, worker, row, get, err));
+	}
+	return HSMPOOL_OK;
+}
+
+hsmpool_status hp_batch_look(struct hp_batch *batch, const struct hp_plan *plan,
+			     struct hp_batch_worker *worker, hsmpool_error *err)
+{
+	return get_all(batch, plan, worker, hp_method_look, err);
+}
+
+hsmpool_status hp_batch_ask(struct hp_batch *batch, const struct hp_plan *plan,
+			    struct hp_batch_worker *worker, hsmpool_error *err)
+{
+	return get_all(batch, plan, worker, hp_method_ask, err);
+}
+
+/* ---- then the rest ---- */
 
 /* worker->value becomes the pseudonym; or the row bad. */
 static hsmpool_status transform_cell(struct hp_batch *batch, const struct hp_plan *plan,
@@ -191,13 +251,10 @@ static hsmpool_status transform_cell(struct hp_batch *batch, const struct hp_pla
 	worker->value.len = 0;
 	hsmpool_status status =
 		hp_method_apply(column->method, worker->methods[i], value_of(batch, cell),
-				&worker->value, &is_bad, err);
+				&cell->mac, &worker->value, &is_bad, err);
 	if (status != HSMPOOL_OK && is_bad)
 		return call_bad(batch, row, column->name, err->text, err);
-	if (status != HSMPOOL_OK)
-		hp_error_prefix(err, "line %" PRIu64 ", column '%.64s'", row->line,
-				column->name);
-	return status;
+	return status == HSMPOOL_OK ? HSMPOOL_OK : tell_place(err, status, row, column);
 }
 
 static hsmpool_status check_row(struct hp_batch *batch, const struct hp_plan *plan,
@@ -206,7 +263,7 @@ static hsmpool_status check_row(struct hp_batch *batch, const struct hp_plan *pl
 {
 	for (size_t i = 0; i < plan->column_count && !row->is_bad; i++)
 		if (is_transformed(&plan->columns[i], &batch->cells[row->cells + i]) &&
-		    !takes_hsm(&plan->columns[i]))
+		    !hp_method_takes_hsm(plan->columns[i].method))
 			HP_TRY(transform_cell(batch, plan, worker, row, i, err));
 	return HSMPOOL_OK;
 }
@@ -297,6 +354,7 @@ void hp_batch_reset(struct hp_batch *batch)
 	empty(&batch->values);
 	empty(&batch->reasons);
 	empty(&batch->out);
+	hp_wipe(batch->cells, batch->cell_count * sizeof(*batch->cells));
 	batch->row_count = batch->blank_count = batch->bad_count = 0;
 	batch->cell_count = 0;
 }

@@ -18,9 +18,7 @@
 
 enum {
 	HP_BATCH_BYTES = 64 << 10, /* full from here on */
-	/* Few, so that a table that is not long keeps all sessions busy to its end even
-	 * where an HMAC takes a millisecond. */
-	HP_BATCH_ROWS = 64,
+	HP_BATCH_ROWS = 1024,
 };
 
 /* One row. Places are those of bytes; the reason's of reasons. */
@@ -40,6 +38,7 @@ struct hp_batch_cell {
 	bool is_quoted;
 	bool has_value; /* the value is in values, not between start and len */
 	size_t value, value_len;
+	struct hp_method_mac mac; /* of the value, where its column takes one */
 };
 
 struct hp_batch {
@@ -64,9 +63,10 @@ hsmpool_status hp_batch_worker_new(struct hp_batch_worker **out,
 				   const struct hp_plan *plan, hsmpool_error *err);
 void hp_batch_worker_free(struct hp_batch_worker **worker);
 
-static inline bool hp_batch_is_full(const struct hp_batch *batch)
+/* row_limit: HP_BATCH_ROWS at most. */
+static inline bool hp_batch_is_full(const struct hp_batch *batch, size_t row_limit)
 {
-	return batch->row_count == HP_BATCH_ROWS || batch->bytes.len >= HP_BATCH_BYTES;
+	return batch->row_count >= row_limit || batch->bytes.len >= HP_BATCH_BYTES;
 }
 
 /* Take a row in, not into a full batch. A row with a fault, or with another number of
@@ -74,8 +74,15 @@ static inline bool hp_batch_is_full(const struct hp_batch *batch)
 hsmpool_status hp_batch_add(struct hp_batch *batch, const struct hp_plan *plan,
 			    const struct hp_csv_row *row, hsmpool_error *err);
 
-/* Make batch->out of the rows that are good, and the others bad. only_check: find out
- * what is bad, as far as it takes no HSM, and make nothing. */
+/* First: which HMACs that the rows take are known already. */
+hsmpool_status hp_batch_look(struct hp_batch *batch, const struct hp_plan *plan,
+			     struct hp_batch_worker *worker, hsmpool_error *err);
+/* Then: ask the HSM for the others. */
+hsmpool_status hp_batch_ask(struct hp_batch *batch, const struct hp_plan *plan,
+			    struct hp_batch_worker *worker, hsmpool_error *err);
+
+/* Then: make batch->out of the rows that are good, and the others bad. only_check:
+ * find out what is bad, and make nothing; that takes no HMACs. */
 hsmpool_status hp_batch_transform(struct hp_batch *batch, const struct hp_plan *plan,
 				  struct hp_batch_worker *worker, char delimiter,
 				  bool only_check, hsmpool_error *err);

@@ -10,6 +10,7 @@
 #ifndef HP_PSEUDONYM_KEYED_H
 #define HP_PSEUDONYM_KEYED_H
 
+#include <stdbool.h>
 #include <hsmpool/key.h>
 #include "pseudonym/text.h"
 
@@ -33,5 +34,12 @@ hsmpool_status hp_keyed_mac(hsmpool *pool, hsmpool_key *key, const struct hp_tex
 /* Whether the key can do it at all, and is long enough: KEY. One HMAC. */
 hsmpool_status hp_keyed_check(hsmpool *pool, hsmpool_key *key, hsmpool_deadline deadline,
 			      hsmpool_error *err);
+
+/*
+ * Whether the token computes on this machine's own processors, as SoftHSM2 does, shown by
+ * a few HMACs: the time that passed in one was mostly time of a processor. A real HSM
+ * computes elsewhere: whoever asks it waits.
+ */
+bool hp_keyed_is_local(hsmpool *pool, hsmpool_key *key, hsmpool_deadline deadline);
 
 #endif

@@ -9,6 +9,7 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
+#include <openssl/evp.h>
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/secret.h"
@@ -17,7 +18,6 @@
 #include "pseudonym/cache.h"
 #include "pseudonym/column.h"
 #include "pseudonym/ff1.h"
-#include "pseudonym/keyed.h"
 #include "pseudonym/token.h"
 
 #define REDACTED "REDACTED"
@@ -38,6 +38,7 @@ struct hp_method {
 struct hp_method_worker {
 	struct hp_text input; /* hmac: of the HMAC */
 	size_t input_len;     /* of what is the same for all values */
+	EVP_MD_CTX *hash;     /* hmac: of names in the cache */
 	struct hp_ff1 *ff1;   /* fpe */
 	uint16_t numerals[HP_FF1_LENGTH_MAX];
 };
@@ -47,10 +48,12 @@ struct kind {
 			       hsmpool_error *err);
 	hsmpool_status (*worker_new)(struct hp_method_worker *worker,
 				     const struct hp_method *method, hsmpool_error *err);
+	bool takes_hsm; /* apply has a mac */
 	/* Appends to out; what it left there on failure is taken away. */
 	hsmpool_status (*apply)(const struct hp_method *method,
 				struct hp_method_worker *worker, hsmpool_bytes value,
-				struct hp_text *out, bool *is_bad, hsmpool_error *err);
+				const struct hp_method_mac *mac, struct hp_text *out,
+				bool *is_bad, hsmpool_error *err);
 };
 
 static hsmpool_bytes domain_of(const struct hp_method *method)
@@ -98,45 +101,61 @@ static hsmpool_status begin_hmac(struct hp_method_worker *worker,
 {
 	HP_TRY(hp_keyed_begin(&worker->input, HP_LABEL_TOKEN, domain_of(method), err));
 	worker->input_len = worker->input.len;
+	return hp_hash_begin(HP_HASH_SHA256, &worker->hash, err);
+}
+
+static hsmpool_status set_input(struct hp_method_worker *worker, hsmpool_bytes value,
+				hsmpool_error *err)
+{
+	worker->input.len = worker->input_len;
+	return hp_text_append(&worker->input, value.data, value.len, err);
+}
+
+hsmpool_status hp_method_look(const struct hp_method *method,
+			      struct hp_method_worker *worker, hsmpool_bytes value,
+			      struct hp_method_mac *mac, hsmpool_error *err)
+{
+	struct hp_cache *cache = method->ground.cache;
+	uint8_t digest[HP_HASH_MAX];
+	mac->is_known = false;
+	if (!cache)
+		return HSMPOOL_OK;
+	HP_TRY(set_input(worker, value, err));
+	const hsmpool_bytes input = { worker->input.data, worker->input.len };
+	HP_TRY(hp_hash_again(worker->hash, input, digest, err));
+	memcpy(mac->name, digest, sizeof(mac->name));
+	mac->is_known = hp_cache_find(cache, mac->name, mac->mac);
 	return HSMPOOL_OK;
 }
 
-/* From the cache, or from the HSM and into it. */
-static hsmpool_status find_mac(const struct hp_method *method,
-			       const struct hp_text *input, uint8_t mac[HP_KEYED_LEN],
-			       hsmpool_error *err)
+hsmpool_status hp_method_ask(const struct hp_method *method,
+			     struct hp_method_worker *worker, hsmpool_bytes value,
+			     struct hp_method_mac *mac, hsmpool_error *err)
 {
 	const struct hp_method_ground *ground = &method->ground;
-	const hsmpool_bytes whole = { input->data, input->len };
-	uint8_t name[HP_HASH_MAX];
-	if (ground->cache) {
-		HP_TRY(hp_hash_message(HP_HASH_SHA256, whole, name, err));
-		if (hp_cache_find(ground->cache, name, mac))
-			return HSMPOOL_OK;
-	}
-	HP_TRY(hp_keyed_mac(ground->pool, ground->key, input, mac, ground->deadline,
-			    err));
+	if (!mac->is_known && ground->cache) /* another thread may have asked since */
+		mac->is_known = hp_cache_find(ground->cache, mac->name, mac->mac);
+	if (mac->is_known)
+		return HSMPOOL_OK;
+	HP_TRY(set_input(worker, value, err));
+	HP_TRY(hp_keyed_mac(ground->pool, ground->key, &worker->input, mac->mac,
+			    ground->deadline, err));
+	mac->is_known = true;
 	if (ground->cache)
-		hp_cache_put(ground->cache, name, mac);
+		hp_cache_put(ground->cache, mac->name, mac->mac);
 	return HSMPOOL_OK;
 }
 
 static hsmpool_status apply_hmac(const struct hp_method *method,
 				 struct hp_method_worker *worker, hsmpool_bytes value,
-				 struct hp_text *out, bool *is_bad, hsmpool_error *err)
+				 const struct hp_method_mac *mac, struct hp_text *out,
+				 bool *is_bad, hsmpool_error *err)
 {
-	uint8_t mac[HP_KEYED_LEN];
+	(void)worker;
+	(void)value;
 	(void)is_bad; /* any bytes have a token */
-	worker->input.len = worker->input_len;
-	HP_TRY(hp_text_append(&worker->input, value.data, value.len, err));
-	HP_TRY(find_mac(method, &worker->input, mac, err));
-	hsmpool_status status =
-		hp_text_append(out, method->text, strlen(method->text), err);
-	if (status == HSMPOOL_OK)
-		status = hp_token_write(method->alphabet, method->token_length, mac, out,
-					err);
-	hp_wipe(mac, sizeof(mac));
-	return status;
+	HP_TRY(hp_text_append(out, method->text, strlen(method->text), err));
+	return hp_token_write(method->alphabet, method->token_length, mac->mac, out, err);
 }
 
 /* ---- fpe ---- */
@@ -194,8 +213,10 @@ static hsmpool_status read_numerals(const struct hp_method *method,
 
 static hsmpool_status apply_fpe(const struct hp_method *method,
 				struct hp_method_worker *worker, hsmpool_bytes value,
-				struct hp_text *out, bool *is_bad, hsmpool_error *err)
+				const struct hp_method_mac *mac, struct hp_text *out,
+				bool *is_bad, hsmpool_error *err)
 {
+	(void)mac;
 	size_t count;
 	HP_TRY(read_numerals(method, worker, value, &count, is_bad, err));
 	if (method->ground.is_reverse)
@@ -215,8 +236,10 @@ static hsmpool_status open_redact(struct hp_method *method, const hsmpool_column
 
 static hsmpool_status apply_redact(const struct hp_method *method,
 				   struct hp_method_worker *worker, hsmpool_bytes value,
-				   struct hp_text *out, bool *is_bad, hsmpool_error *err)
+				   const struct hp_method_mac *mac, struct hp_text *out,
+				   bool *is_bad, hsmpool_error *err)
 {
+	(void)mac;
 	(void)worker;
 	(void)value;
 	(void)is_bad;
@@ -226,10 +249,10 @@ static hsmpool_status apply_redact(const struct hp_method *method,
 /* ---- all of them ---- */
 
 static const struct kind kinds[] = {
-	[HSMPOOL_COLUMN_HMAC] = { open_hmac, begin_hmac, apply_hmac },
-	[HSMPOOL_COLUMN_FPE] = { open_fpe, begin_fpe, apply_fpe },
-	[HSMPOOL_COLUMN_REDACT] = { open_redact, NULL, apply_redact },
-	[HSMPOOL_COLUMN_DROP] = { NULL, NULL, NULL },
+	[HSMPOOL_COLUMN_HMAC] = { open_hmac, begin_hmac, true, apply_hmac },
+	[HSMPOOL_COLUMN_FPE] = { open_fpe, begin_fpe, false, apply_fpe },
+	[HSMPOOL_COLUMN_REDACT] = { open_redact, NULL, false, apply_redact },
+	[HSMPOOL_COLUMN_DROP] = { NULL, NULL, false, NULL },
 };
 
 hsmpool_status hp_method_open(struct hp_method **out,
@@ -270,6 +293,11 @@ bool hp_method_is_drop(const struct hp_method *method)
 	return method->kind == &kinds[HSMPOOL_COLUMN_DROP];
 }
 
+bool hp_method_takes_hsm(const struct hp_method *method)
+{
+	return method->kind->takes_hsm;
+}
+
 hsmpool_status hp_method_worker_new(struct hp_method_worker **out,
 				    const struct hp_method *method, hsmpool_error *err)
 {
@@ -291,6 +319,7 @@ void hp_method_worker_free(struct hp_method_worker **worker)
 	if (!old)
 		return;
 	hp_text_clear(&old->input);
+	EVP_MD_CTX_free(old->hash);
 	hp_ff1_free(&old->ff1);
 	hp_wipe(old->numerals, sizeof(old->numerals));
 	free(old);
@@ -298,13 +327,14 @@ void hp_method_worker_free(struct hp_method_worker **worker)
 
 hsmpool_status hp_method_apply(const struct hp_method *method,
 			       struct hp_method_worker *worker, hsmpool_bytes value,
-			       struct hp_text *out, bool *is_bad, hsmpool_error *err)
+			       const struct hp_method_mac *mac, struct hp_text *out,
+			       bool *is_bad, hsmpool_error *err)
 {
-	assert(!hp_method_is_drop(method));
+	assert(!hp_method_is_drop(method) && (mac->is_known || !method->kind->takes_hsm));
 	size_t before = out->len;
 	*is_bad = false;
 	hsmpool_status status =
-		method->kind->apply(method, worker, value, out, is_bad, err);
+		method->kind->apply(method, worker, value, mac, out, is_bad, err);
 	if (status != HSMPOOL_OK)
 		out->len = before;
 	return status;

@@ -12,6 +12,7 @@
 
 #include <stdbool.h>
 #include <hsmpool/pseudonym.h>
+#include "pseudonym/keyed.h"
 #include "pseudonym/text.h"
 
 struct hp_method;
@@ -49,8 +50,29 @@ hsmpool_status hp_method_worker_new(struct hp_method_worker **out,
 				    const struct hp_method *method, hsmpool_error *err);
 void hp_method_worker_free(struct hp_method_worker **worker);
 
+/* Whether its values take an HMAC: then a value is first looked for, then asked for, then
+ * applied. */
+bool hp_method_takes_hsm(const struct hp_method *method);
+
+/* The HMAC of one value. */
+struct hp_method_mac {
+	uint8_t name[HP_KEYED_LEN]; /* in the run's cache */
+	bool is_known;
+	uint8_t mac[HP_KEYED_LEN];
+};
+
+/* Look for it in the run's cache, which may not know it. */
+hsmpool_status hp_method_look(const struct hp_method *method,
+			      struct hp_method_worker *worker, hsmpool_bytes value,
+			      struct hp_method_mac *mac, hsmpool_error *err);
+/* Ask the HSM for it, if it is not known: the errors of hsmpool_mac(). */
+hsmpool_status hp_method_ask(const struct hp_method *method,
+			     struct hp_method_worker *worker, hsmpool_bytes value,
+			     struct hp_method_mac *mac, hsmpool_error *err);
+
 /*
- * Append what becomes of value to out. On failure out is as before.
+ * Append what becomes of value to out; mac: its HMAC, known, where the method takes one.
+ * On failure out is as before.
  *
  * *is_bad: the status is DATA and it is the value that cannot be transformed; the text
  * ("it has 4 characters, at least 6 are needed") tells why, without the value. Any other
@@ -58,6 +80,7 @@ void hp_method_worker_free(struct hp_method_worker **worker);
  */
 hsmpool_status hp_method_apply(const struct hp_method *method,
 			       struct hp_method_worker *worker, hsmpool_bytes value,
-			       struct hp_text *out, bool *is_bad, hsmpool_error *err);
+			       const struct hp_method_mac *mac, struct hp_text *out,
+			       bool *is_bad, hsmpool_error *err);
 
 #endif

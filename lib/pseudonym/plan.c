@@ -171,3 +171,11 @@ void hp_plan_clear(struct hp_plan *plan)
 	free(plan->columns);
 	*plan = (struct hp_plan){ 0 };
 }
+
+bool hp_plan_takes_hsm(const struct hp_plan *plan)
+{
+	for (size_t i = 0; i < plan->column_count; i++)
+		if (hp_method_takes_hsm(plan->columns[i].method))
+			return true;
+	return false;
+}

@@ -42,4 +42,7 @@ hsmpool_status hp_plan_make(struct hp_plan *plan, const struct hp_method_ground 
 			    hsmpool_error *err);
 void hp_plan_clear(struct hp_plan *plan);
 
+/* Whether rows are asked for at the HSM. */
+bool hp_plan_takes_hsm(const struct hp_plan *plan);
+
 #endif

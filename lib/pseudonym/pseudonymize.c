@@ -4,10 +4,12 @@
  *
  * Owns: the order of the work, what a bad row does to the run, the counts. The calling
  * thread reads, splits into rows, reports and writes; workers transform batches.
- * Locking: is_doomed alone is shared with the workers, and only spares them work.
+ * Locking: is_doomed alone is shared with the workers, and only spares them work; the
+ * workers' turn at the HSM guards no data.
  */
 #include <hsmpool/pseudonym.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include "base/error.h"
@@ -17,6 +19,7 @@
 #include "pseudonym/batch.h"
 #include "pseudonym/cache.h"
 #include "pseudonym/csv.h"
+#include "pseudonym/keyed.h"
 #include "pseudonym/plan.h"
 #include "stream/caller.h"
 #include "stream/pipeline.h"
@@ -27,6 +30,9 @@ enum {
 	IN_FLIGHT_BYTES = 4 << 20, /* of rows; with so many the next batch waits */
 	THREADS_MAX = 256,
 	THREADS_USUAL_MAX = 32, /* more only if asked for */
+	/* So few that a table that is not long keeps all sessions busy to its end even
+	 * where an HMAC takes a millisecond. */
+	FAR_BATCH_ROWS = 16,
 };
 
 struct table {
@@ -46,6 +52,12 @@ struct table {
 	struct hp_csv_row first;
 	hsmpool_table_counts counts;
 	size_t in_flight; /* bytes of the rows in batches */
+	/* At a token that computes on this machine threads that ask at once are slower
+	 * together than one alone, for its locks: there one at a time asks, for a whole
+	 * batch, while another does the rest of the work. */
+	bool takes_turns;
+	size_t batch_rows;
+	pthread_mutex_t turn; /* held by who asks */
 	/* The run will fail for a bad row: nothing is written, no HSM asked any more.
 	 * Written by the calling thread. */
 	_Atomic bool is_doomed;
@@ -227,7 +239,7 @@ static hsmpool_status fill(void *job, void *slot, uint64_t index, bool *is_last,
 	if (table->has_first)
 		HP_TRY(hp_batch_add(batch, &table->plan, &table->first, err));
 	table->has_first = false;
-	while (!*is_last && !hp_batch_is_full(batch)) {
+	while (!*is_last && !hp_batch_is_full(batch, table->batch_rows)) {
 		HP_TRY(next_row(table, &row, is_last, err));
 		if (!*is_last)
 			HP_TRY(hp_batch_add(batch, &table->plan, &row, err));
@@ -236,11 +248,26 @@ static hsmpool_status fill(void *job, void *slot, uint64_t index, bool *is_last,
 	return HSMPOOL_OK;
 }
 
+static hsmpool_status get_macs(struct table *table, struct hp_batch_worker *worker,
+			       struct hp_batch *batch, hsmpool_error *err)
+{
+	HP_TRY(hp_batch_look(batch, &table->plan, worker, err));
+	if (table->takes_turns)
+		pthread_mutex_lock(&table->turn);
+	hsmpool_status status = hp_batch_ask(batch, &table->plan, worker, err);
+	if (table->takes_turns)
+		pthread_mutex_unlock(&table->turn);
+	return status;
+}
+
 static hsmpool_status work(void *job, void *worker, void *slot, hsmpool_error *err)
 {
 	struct table *table = job;
+	bool only_check = is_doomed(table);
+	if (!only_check)
+		HP_TRY(get_macs(table, worker, slot, err));
 	return hp_batch_transform(slot, &table->plan, worker, table->options.delimiter,
-				  is_doomed(table), err);
+				  only_check, err);
 }
 
 static hsmpool_status tell_progress(struct table *table, hsmpool_error *err)
@@ -320,7 +347,7 @@ static const struct hp_pipeline_ops pipeline = {
 
 /* ---- the run ---- */
 
-/* Sessions may be far away: more of them than processors are of use. */
+/* Sessions that are far away: more of them than processors are of use. */
 static unsigned thread_count(const struct table *table)
 {
 	hsmpool_stats stats = { .size = sizeof(stats) };
@@ -329,11 +356,31 @@ static unsigned thread_count(const struct table *table)
 		return table->options.threads;
 	if (table->ground.deadline == HSMPOOL_NO_WAIT)
 		return 1; /* threads of one run may have to wait for each other */
-	if (table->ground.pool)
+	if (table->ground.pool && !table->takes_turns)
 		hsmpool_get_stats(table->ground.pool, &stats);
 	if (stats.limit > count)
 		count = stats.limit;
 	return count < THREADS_USUAL_MAX ? count : THREADS_USUAL_MAX;
+}
+
+static bool is_local(const struct table *table)
+{
+	const struct hp_method_ground *ground = &table->ground;
+	return table->options.threads != 1 && ground->deadline != HSMPOOL_NO_WAIT &&
+	       hp_plan_takes_hsm(&table->plan) &&
+	       hp_keyed_is_local(ground->pool, ground->key, ground->deadline);
+}
+
+static hsmpool_status run_batches(struct table *table, hsmpool_error *err)
+{
+	table->takes_turns = is_local(table);
+	table->batch_rows = table->takes_turns ? HP_BATCH_ROWS : FAR_BATCH_ROWS;
+	unsigned threads = thread_count(table);
+	pthread_mutex_init(&table->turn, NULL);
+	hsmpool_status status = hp_pipeline_run(&pipeline, table, threads,
+						threads + threads / 2 + 2, err);
+	pthread_mutex_destroy(&table->turn);
+	return status;
 }
 
 static hsmpool_status run_table(struct table *table, hsmpool_error *err)
@@ -347,9 +394,7 @@ static hsmpool_status run_table(struct table *table, hsmpool_error *err)
 	HP_TRY(begin(table, &is_end, err));
 	if (is_end)
 		return tell_progress(table, err);
-	unsigned threads = thread_count(table);
-	HP_TRY(hp_pipeline_run(&pipeline, table, threads, threads + threads / 2 + 2,
-			       err));
+	HP_TRY(run_batches(table, err));
 	return is_doomed(table) ? fail_for_bad_rows(table, err) : HSMPOOL_OK;
 }
 

@@ -4,6 +4,7 @@
 
 #include "pseudonym/cache.h"
 #include "pseudonym/method.h"
+#include "support/pseudonymized.h"
 
 #include <string.h>
 
@@ -60,9 +61,9 @@ static hsmpool_status apply(struct work *w, const char *value, bool *is_bad,
 			    hsmpool_error *err)
 {
 	w->out.len = 0;
-	return hp_method_apply(w->method, w->worker,
-			       (hsmpool_bytes){ (const uint8_t *)value, strlen(value) },
-			       &w->out, is_bad, err);
+	return pseudonymized(w->method, w->worker,
+			     (hsmpool_bytes){ (const uint8_t *)value, strlen(value) },
+			     &w->out, is_bad, err);
 }
 
 static void expect_good(struct work *w, const char *value)
@@ -87,6 +88,17 @@ static void the_hsm_is_asked_once_per_value_that_is_new(void **state)
 		expect_good(&w, "bob");
 	}
 	assert_int_equal(macs(&w) - before, 2);
+	end(&w);
+}
+
+static void a_token_that_is_waited_for_is_not_local(void **state)
+{
+	struct work w;
+	begin(&w, *state, &token_column);
+	w.ground->mock->latency("C_Sign", 5000000);
+	assert_false(hp_keyed_is_local(w.ground->pool, w.key, HSMPOOL_DEFAULT));
+	w.ground->mock->latency("C_Sign", 0);
+	eventually(hp_keyed_is_local(w.ground->pool, w.key, HSMPOOL_DEFAULT));
 	end(&w);
 }
 
@@ -161,6 +173,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		GROUND_TEST(the_hsm_is_asked_once_per_value_that_is_new),
+		GROUND_TEST(a_token_that_is_waited_for_is_not_local),
 		GROUND_TEST(fpe_asks_the_hsm_before_the_first_value_only),
 		GROUND_TEST(a_failure_of_the_hsm_is_not_a_bad_value),
 		GROUND_TEST(what_failed_is_not_remembered),

@@ -9,6 +9,7 @@
 #include "pseudonym/cache.h"
 #include "pseudonym/ff1.h"
 #include "pseudonym/method.h"
+#include "support/pseudonymized.h"
 
 #include <inttypes.h>
 #include <openssl/rand.h>
@@ -103,8 +104,8 @@ static char *try_value(const struct use *use, const char *value)
 {
 	struct hp_text out = { 0 };
 	bool is_bad;
-	if (hp_method_apply(use->method, use->worker, BYTES(value, strlen(value)), &out,
-			    &is_bad, NULL) != HSMPOOL_OK)
+	if (pseudonymized(use->method, use->worker, BYTES(value, strlen(value)), &out,
+			  &is_bad, NULL) != HSMPOOL_OK)
 		return NULL;
 	char *text = strndup((const char *)out.data, out.len);
 	hp_text_clear(&out);
@@ -332,8 +333,8 @@ static void a_token_is_of_every_byte_of_the_value(void **state)
 	hsmpool_error err;
 	bool is_bad;
 	for (size_t i = 0; i < HP_ARRAY_LEN(values); i++) {
-		assert_ok(hp_method_apply(use.method, use.worker, values[i], &made,
-					  &is_bad, &err),
+		assert_ok(pseudonymized(use.method, use.worker, values[i], &made, &is_bad,
+					&err),
 			  &err);
 		assert_int_equal(made.len, 32 * (i + 1));
 		for (size_t j = 0; j < i; j++)
@@ -507,8 +508,8 @@ static void expect_bad(const hsmpool_column *column, const char *value,
 	hsmpool_error err;
 	bool is_bad = false;
 	assert_ok(hp_text_append(&out, "before", 6, &err), &err);
-	assert_status(hp_method_apply(use.method, use.worker, BYTES(value, strlen(value)),
-				      &out, &is_bad, &err),
+	assert_status(pseudonymized(use.method, use.worker, BYTES(value, strlen(value)),
+				    &out, &is_bad, &err),
 		      HSMPOOL_ERR_DATA);
 	assert_true(is_bad);
 	assert_string_equal(err.text, because);
