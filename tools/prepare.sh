@@ -17,7 +17,7 @@
 # To build, and for the quick start.
 packages=(
 	gcc libc6-dev meson ninja-build pkg-config
-	libssl-dev libp11-kit-dev libinih-dev libcsv-dev libzstd-dev libjson-c-dev
+	libssl-dev libp11-kit-dev libinih-dev libcsv-dev libzstd-dev libjson-c-dev libsystemd-dev
 	libcmocka-dev p11-kit softhsm2 scdoc
 )
 # What the tests need beside them.

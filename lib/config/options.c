@@ -89,9 +89,10 @@ static const char *check_absolute(const char *value)
 static const char *check_log(const char *value)
 {
 	bool is_file = starts_with(value, "file:") && value[strlen("file:")];
-	return is_file || strcmp(value, "stderr") == 0 || strcmp(value, "syslog") == 0
+	return is_file || strcmp(value, "stderr") == 0 || strcmp(value, "syslog") == 0 ||
+			       strcmp(value, "journald") == 0
 		       ? NULL
-		       : "is none of stderr, file:PATH, syslog";
+		       : "is none of stderr, file:PATH, syslog, journald";
 }
 
 /* --- the table --------------------------------------------------------------------- */
@@ -201,7 +202,8 @@ static const struct option_row rows[] = {
 	{ { "pool", "state-dir", "path", "/var/lib/hsmpool",
 	    "folder for what must survive a restart; the user's state folder if not root" },
 	  KIND_TEXT, POOL(state_dir), 0, 0, check_absolute, false },
-	{ { "pool", "log", "stderr|file:PATH|syslog", "stderr", "where log lines go" },
+	{ { "pool", "log", "stderr|file:PATH|syslog|journald", "stderr",
+	    "where log lines go" },
 	  KIND_TEXT, POOL(log), 0, 0, check_log, false },
 	{ { "pool", "log-level", "error|warning|notice|info|debug", "warning",
 	    "the most detailed level that is written" },

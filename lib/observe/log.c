@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/time.h"
+#include "observe/journal.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -31,13 +32,14 @@
 #define LINE_SIZE  (ESCAPED(TEXT_SIZE) + ESCAPED(EVENT_SIZE) + 128)
 
 #define TARGET_SYSLOG    (-1)
+#define TARGET_JOURNAL   (-2)
 #define LEVEL_NOT_KNOWN  INT_MAX /* so that the first line of all comes here */
 #define LINES_PER_WINDOW 20
 #define TICKS_PER_WINDOW 100
 #define TICK             (100 * HP_MS)
 
 _Atomic int hp_log_level = LEVEL_NOT_KNOWN;
-static _Atomic int target = STDERR_FILENO; /* a descriptor, never closed, or syslog */
+static _Atomic int target = STDERR_FILENO; /* a descriptor, never closed, or TARGET_x */
 static _Atomic bool as_json;
 static _Atomic bool is_configured;
 
@@ -330,7 +332,8 @@ static void emit_text(int level, const char *event, const char *escaped)
 static void emit(int level, const char *event, const char *text)
 {
 	const struct callback *callback = atomic_load(&current_callback);
-	if (!callback && atomic_load(&as_json)) {
+	bool is_journal = atomic_load(&target) == TARGET_JOURNAL;
+	if (!callback && !is_journal && atomic_load(&as_json)) {
 		emit_json(level, event, text);
 		return;
 	}
@@ -338,6 +341,8 @@ static void emit(int level, const char *event, const char *text)
 	escape(text, false, escaped);
 	if (callback)
 		callback->fn(callback->user, (hsmpool_log_level)level, event, escaped);
+	else if (is_journal)
+		hp_journal_write(levels[level].priority, event, NULL, escaped);
 	else
 		emit_text(level, event, escaped);
 }
@@ -391,9 +396,14 @@ static hsmpool_status open_target(const char *text, int *fd, hsmpool_error *err)
 		*fd = TARGET_SYSLOG;
 		return HSMPOOL_OK;
 	}
+	if (strcmp(text, "journald") == 0) {
+		*fd = TARGET_JOURNAL;
+		return hp_journal_open(err);
+	}
 	HP_CHECK(strncmp(text, file_prefix, strlen(file_prefix)) == 0, err,
 		 HSMPOOL_ERR_CONFIG,
-		 "log: '%.100s' is not a target; write stderr, file:PATH or syslog",
+		 "log: '%.100s' is not a target; write stderr, file:PATH, syslog or "
+		 "journald",
 		 text);
 	const char *path = text + strlen(file_prefix);
 	*fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The process's log: levels, target (stderr, file, syslog, callback), text or JSON.
+ * The process's log: levels, target (stderr, file, syslog, journal, callback), text or
+ * JSON.
  *
  * Owns: formatting, one write() per line, the rate limit per event. Must not: be
  * called with a pool's lock held, or be given secrets. It has no lock of its own.
@@ -15,8 +16,9 @@
 
 enum hp_log_format { HP_LOG_TEXT, HP_LOG_JSON };
 
-/* Apply log, log-level, log-format: target is "stderr", "file:PATH" or "syslog". Only
- * the first call of a process with a target that is not NULL changes anything. */
+/* Apply log, log-level, log-format: target is "stderr", "file:PATH", "syslog" or
+ * "journald". Only the first call of a process with a target that is not NULL changes
+ * anything. */
 hsmpool_status hp_log_configure(const char *target, hsmpool_log_level level,
 				enum hp_log_format format, hsmpool_error *err);
 

@@ -174,7 +174,7 @@ static void a_value_of_the_wrong_kind_is_refused_with_what_is_right(void **state
 	refused("pool", "fair", "true", "'true' is neither yes nor no");
 	refused("pool", "key-copies", "token", "'token' is none of none|session");
 	refused("pool", "log-level", "warn", "none of error|warning|notice|info|debug");
-	refused("pool", "log", "stdout", "none of stderr, file:PATH, syslog");
+	refused("pool", "log", "stdout", "none of stderr, file:PATH, syslog, journald");
 	refused("pool", "log", "file:", "none of");
 	refused("pool", "token", "mytoken", "not a PKCS#11 URI");
 	refused("pool", "probe", "ping", "none of session-info|token-info|random");

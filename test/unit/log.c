@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The log: observe/log.c. clock_gettime is wrapped, so that ten seconds pass at once,
- * and syslog (under both names that it has, depending on _FORTIFY_SOURCE).
+ * and syslog (under both names that it has, depending on _FORTIFY_SOURCE). The journal is
+ * libsystemd's real client, whose sendmsg() is ours.
  * A process configures its log once: tests of that run in a forked child. */
 #include "support/fixture.h"
 
@@ -16,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <syslog.h>
@@ -65,6 +67,39 @@ void __wrap___syslog_chk(int priority, int flag, const char *format, ...)
 	va_start(args, format);
 	keep_syslog(priority, format, args);
 	va_end(args);
+}
+
+/* libsystemd finds this before libc's: what it would have told the journal. */
+static char journal_entry[10000];
+static bool has_journal;
+
+ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
+	__attribute__((visibility("default")));
+
+ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
+{
+	(void)fd;
+	(void)flags;
+	size_t len = 0;
+	for (size_t i = 0; i < message->msg_iovlen; i++) {
+		const struct iovec *part = &message->msg_iov[i];
+		assert_true(len + part->iov_len < sizeof(journal_entry));
+		memcpy(journal_entry + len, part->iov_base, part->iov_len);
+		len += part->iov_len;
+	}
+	journal_entry[len] = '\0';
+	return (ssize_t)len;
+}
+
+int __real_access(const char *path, int mode);
+int __wrap_access(const char *path, int mode);
+
+int __wrap_access(const char *path, int mode)
+{
+	if (strcmp(path, "/run/systemd/journal/socket") != 0)
+		return __real_access(path, mode);
+	errno = has_journal ? 0 : ENOENT;
+	return has_journal ? 0 : -1;
 }
 
 /* What the callback was given. */
@@ -406,6 +441,42 @@ static void syslog_gets_json_where_that_is_asked_for(void **state)
 	in_child(write_json_to_syslog);
 }
 
+static bool is_in_entry(const char *field)
+{
+	char line[300];
+	snprintf(line, sizeof(line), "\n%s\n", field);
+	return strncmp(journal_entry, line + 1, strlen(line + 1)) == 0 ||
+	       strstr(journal_entry, line);
+}
+
+static void write_to_journal(void)
+{
+	has_journal = true;
+	need(hp_log_configure("journald", HSMPOOL_LOG_NOTICE, HP_LOG_JSON, NULL) == 0);
+	HP_LOG(WARNING, "journal-line", "a\nPRIORITY=0 %s", "b");
+	need(is_in_entry("MESSAGE=journal-line: a\\nPRIORITY=0 b"));
+	need(is_in_entry("PRIORITY=4"));
+	need(is_in_entry("SYSLOG_IDENTIFIER=hsmpool"));
+	need(is_in_entry("HSMPOOL_EVENT=journal-line"));
+	need(!strstr(journal_entry, "HSMPOOL_REQUEST"));
+}
+
+static void the_journal_gets_an_entry_with_fields(void **state)
+{
+	(void)state;
+	in_child(write_to_journal);
+}
+
+static void a_machine_without_a_journal_is_told_so(void **state)
+{
+	(void)state;
+	hsmpool_error err;
+	assert_status(hp_log_configure("journald", HSMPOOL_LOG_DEBUG, HP_LOG_TEXT, &err),
+		      HSMPOOL_ERR_CONFIG);
+	assert_non_null(strstr(err.text, "no journal at /run/systemd/journal/socket"));
+	assert_false(hp_log_enabled(HSMPOOL_LOG_NOTICE));
+}
+
 static void configure_twice(void)
 {
 	char first[600];
@@ -520,6 +591,8 @@ int main(void)
 		TEST(json_lines_are_escaped_objects),
 		TEST(syslog_gets_priority_and_text),
 		TEST(syslog_gets_json_where_that_is_asked_for),
+		TEST(the_journal_gets_an_entry_with_fields),
+		TEST(a_machine_without_a_journal_is_told_so),
 		TEST(only_the_first_target_counts),
 		TEST(a_target_that_cannot_be_opened_is_refused_by_name),
 		TEST(a_broken_pipe_does_not_kill_the_program),
