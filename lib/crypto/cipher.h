@@ -48,6 +48,11 @@ size_t hp_cipher_prefix(const struct hp_cipher *cipher);
 /* Draw the IV where it is ours to make. */
 hsmpool_status hp_cipher_draw_iv(struct hp_cipher *cipher, hsmpool_error *err);
 
+static inline CK_MECHANISM_TYPE hp_cipher_mechanism_type(const struct hp_cipher *cipher)
+{
+	return cipher->scheme.entry->mechanism;
+}
+
 void hp_cipher_mechanism(const struct hp_cipher *cipher, struct hp_mechanism *m);
 
 /*

@@ -18,7 +18,8 @@
 #include "crypto/attachment.h"
 #include "crypto/copies.h"
 
-#define HITS_CAP 64
+#define HITS_CAP       64
+#define HANDLE_TO_COME (~CK_INVALID_HANDLE)
 
 /* --- one creation
  * ------------------------------------------------------------------------ */
@@ -102,10 +103,20 @@ static CK_RV run_create(struct hp_operation *op, struct hp_session *s,
 	return CKR_OK;
 }
 
+/* Who it will be; what the token makes of it has no fingerprint yet. */
+static void name_made(struct hp_key_identity *made, const struct hp_new_key *plan)
+{
+	struct hp_object object = { .handle = HANDLE_TO_COME };
+
+	describe_made(&object, plan->class, plan);
+	hp_key_identify(made, &object, NULL);
+}
+
 static hsmpool_status create_locked(const struct hp_creation *creation, hsmpool_key *key,
 				    int64_t deadline_ns, hsmpool_error *err)
 {
 	struct creation_run run = { .creation = creation };
+	struct hp_key_identity made;
 	struct hp_operation op = {
 		.verb = creation->verb,
 		.retry = HP_RETRY_NEVER,
@@ -115,9 +126,13 @@ static hsmpool_status create_locked(const struct hp_creation *creation, hsmpool_
 		.role = HP_KEY_FOR_PRIVATE_USE,
 		.run = run_create,
 		.user = &run,
+		.use = creation->use,
 		.is_uniform_failure = creation->is_uniform_failure,
 		.is_answered_first = creation->is_uniform_failure,
 	};
+	name_made(&made, &creation->plan);
+	op.use.kind = HP_USE_MANAGEMENT;
+	op.use.target = &made;
 	HP_TRY(hp_operation_run(&op, deadline_ns, err));
 	hp_key_remember(key, &run.made, run.generation);
 	return HSMPOOL_OK;
@@ -175,6 +190,7 @@ hsmpool_status hp_create(hsmpool_key **out, const struct hp_creation *creation,
 struct destruction {
 	hsmpool_key *key;
 	unsigned destroyed;
+	struct hp_key_identity identity;
 };
 
 /* One object; already gone is as good. */
@@ -232,6 +248,10 @@ static CK_RV run_destroy(struct hp_operation *op, struct hp_session *s,
 	*own = check_same(d->key, main, &facts, err);
 	if (*own != HSMPOOL_OK)
 		return CKR_OK;
+	hp_key_identify(&d->identity, main, facts.fingerprint);
+	*own = hp_operation_begin_use(op, &d->identity, err);
+	if (*own != HSMPOOL_OK)
+		return CKR_OK;
 	*stage = HP_STAGE_SUBMITTED;
 	rv = destroy_half(s, &objects.own, d);
 	if (rv == CKR_OK)
@@ -256,6 +276,8 @@ hsmpool_status hsmpool_key_destroy(hsmpool_key *key, hsmpool_deadline deadline,
 		.about = key,
 		.run = run_destroy,
 		.user = &d,
+		.use = { .function = "C_DestroyObject", .kind = HP_USE_MANAGEMENT },
+		.run_begins_use = true,
 	};
 	hsmpool_status status = hp_operation_run(&op, deadline, err);
 	for (int role = 0; role < HP_KEY_ROLE_COUNT; role++)

@@ -22,6 +22,8 @@ struct hp_creation {
 	hsmpool_status (*check)(const struct hp_creation *creation,
 				const struct hp_key_facts *facts, hsmpool_error *err);
 	const void *input; /* check's and make's own */
+	/* What the one call is: function, mechanism, input_len. */
+	struct hp_use use;
 	/* A refusal of the input is told without detail (unwrap). */
 	bool is_uniform_failure;
 };

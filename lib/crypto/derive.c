@@ -143,6 +143,7 @@ hsmpool_status hsmpool_key_derive(hsmpool_key **out, hsmpool_key *private_key,
 		.check = check_derivation,
 		.make = make_derived,
 		.input = &decoded,
+		.use = hp_use_of("C_DeriveKey", CKM_ECDH1_DERIVE, peer.len),
 	};
 
 	hp_error_clear(err);
@@ -252,6 +253,9 @@ hsmpool_status hsmpool_derive_secret(hsmpool *pool, hsmpool_key *private_key,
 		.role = HP_KEY_FOR_PRIVATE_USE,
 		.run = run_derive,
 		.user = &d,
+		.use = hp_use_of("C_DeriveKey", CKM_ECDH1_DERIVE, peer.len),
+		.output_len = &secret->len,
 	};
+	op.use.kind = HP_USE_MANAGEMENT;
 	return hp_operation_run(&op, deadline, err);
 }

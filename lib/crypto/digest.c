@@ -68,6 +68,8 @@ hsmpool_status hsmpool_digest(hsmpool *pool, const char *scheme, hsmpool_bytes m
 		.pool = pool,
 		.run = run_digest,
 		.user = &r,
+		.use = hp_use_of("C_Digest", r.scheme.entry->mechanism, message.len),
+		.output_len = &digest->len,
 	};
 	return hp_operation_run(&op, deadline, err);
 }
@@ -119,6 +121,8 @@ hsmpool_status hsmpool_random(hsmpool *pool, uint8_t *data, size_t len,
 		.pool = pool,
 		.run = run_random,
 		.user = &r,
+		.use = { .function = "C_GenerateRandom" },
+		.output_len = &r.len,
 	};
 	return hp_operation_run(&op, deadline, err);
 }

@@ -30,6 +30,7 @@ struct landing {
 struct transfer {
 	struct hp_cipher cipher;
 	struct hp_cipher_sizes sizes;
+	size_t input_len; /* as the caller gave it */
 	hsmpool_bytes in; /* without an IV in front */
 	hsmpool_buf *out;
 	size_t prefix; /* bytes of IV in front of the output */
@@ -243,6 +244,9 @@ static hsmpool_status run(struct transfer *t, hsmpool *pool, hsmpool_key *key,
 		.role = is_encryption ? HP_KEY_FOR_PUBLIC_USE : HP_KEY_FOR_PRIVATE_USE,
 		.run = run_transfer,
 		.user = t,
+		.use = hp_use_of(is_encryption ? "C_Encrypt" : "C_Decrypt",
+				 hp_cipher_mechanism_type(&t->cipher), t->input_len),
+		.output_len = &t->out->len,
 		.is_uniform_failure = !is_encryption,
 		.is_answered_first = !is_encryption,
 	};
@@ -265,6 +269,7 @@ static hsmpool_status check_arguments(hsmpool *pool, const hsmpool_key *key,
 
 static void start_transfer(struct transfer *t, hsmpool_bytes in, hsmpool_buf *out)
 {
+	t->input_len = in.len;
 	t->in = in;
 	t->out = out;
 	t->prefix = 0;

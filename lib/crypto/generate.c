@@ -17,15 +17,24 @@ static const uint8_t exponent_65537[] = { 0x01, 0x00, 0x01 };
 /* --- generate
  * ---------------------------------------------------------------------------- */
 
+static CK_MECHANISM_TYPE secret_mechanism(const struct hp_new_key *plan)
+{
+	return plan->type == CKK_AES ? CKM_AES_KEY_GEN : CKM_GENERIC_SECRET_KEY_GEN;
+}
+
+static CK_MECHANISM_TYPE pair_mechanism(const struct hp_new_key *plan)
+{
+	return plan->type == CKK_RSA  ? CKM_RSA_PKCS_KEY_PAIR_GEN
+	       : plan->type == CKK_EC ? CKM_EC_KEY_PAIR_GEN
+				      : CKM_EC_EDWARDS_KEY_PAIR_GEN;
+}
+
 static CK_RV make_secret(const struct hp_creation *creation, struct hp_session *s,
 			 CK_OBJECT_HANDLE handle, struct hp_key_objects *made)
 {
 	const struct hp_new_key *plan = &creation->plan;
 	struct hp_template t;
-	CK_MECHANISM mechanism = {
-		.mechanism = plan->type == CKK_AES ? CKM_AES_KEY_GEN
-						   : CKM_GENERIC_SECRET_KEY_GEN,
-	};
+	CK_MECHANISM mechanism = { .mechanism = secret_mechanism(plan) };
 
 	(void)handle;
 	hp_template_secret(&t, plan);
@@ -39,11 +48,7 @@ static CK_RV make_pair(const struct hp_creation *creation, struct hp_session *s,
 	const struct hp_new_key *plan = &creation->plan;
 	struct hp_template public_half;
 	struct hp_template private_half;
-	CK_MECHANISM mechanism = {
-		.mechanism = plan->type == CKK_RSA  ? CKM_RSA_PKCS_KEY_PAIR_GEN
-			     : plan->type == CKK_EC ? CKM_EC_KEY_PAIR_GEN
-						    : CKM_EC_EDWARDS_KEY_PAIR_GEN,
-	};
+	CK_MECHANISM mechanism = { .mechanism = pair_mechanism(plan) };
 
 	(void)handle;
 	hp_template_public(&public_half, plan);
@@ -73,7 +78,12 @@ hsmpool_status hsmpool_key_generate(hsmpool_key **out, hsmpool *pool,
 	*out = NULL;
 	HP_CHECK(pool, err, HSMPOOL_ERR_USAGE, "generate a key: no pool");
 	HP_TRY(hp_new_key_plan(spec, HP_ORIGIN_GENERATE, &creation.plan, err));
-	creation.make = creation.plan.class == CKO_SECRET_KEY ? make_secret : make_pair;
+	bool is_secret = creation.plan.class == CKO_SECRET_KEY;
+	creation.make = is_secret ? make_secret : make_pair;
+	creation.use = hp_use_of(is_secret ? "C_GenerateKey" : "C_GenerateKeyPair",
+				 is_secret ? secret_mechanism(&creation.plan)
+					   : pair_mechanism(&creation.plan),
+				 0);
 	return hp_create(out, &creation, deadline, err);
 }
 
@@ -103,6 +113,7 @@ hsmpool_status hsmpool_key_import_secret(hsmpool_key **out, hsmpool *pool,
 		.pool = pool,
 		.make = make_imported_secret,
 		.input = &secret,
+		.use = { .function = "C_CreateObject", .input_len = secret.len },
 	};
 
 	hp_error_clear(err);
@@ -252,6 +263,7 @@ static hsmpool_status import_decoded(hsmpool_key **out, hsmpool *pool,
 		.pool = pool,
 		.make = make_imported_public,
 		.input = &m,
+		.use = { .function = "C_CreateObject" },
 	};
 	hsmpool_key_spec full;
 

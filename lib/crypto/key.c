@@ -29,6 +29,17 @@ const char *hp_key_name(const hsmpool_key *key)
 	return key->name;
 }
 
+const struct hp_key_identity *hp_key_identity(const hsmpool_key *key,
+					      enum hp_key_role role)
+{
+	return &key->slot[role].identity;
+}
+
+const struct hp_key_identity *hp_key_selected(const hsmpool_key *key)
+{
+	return &key->selected;
+}
+
 enum hp_sign_retry hp_key_sign_retry(const hsmpool_key *key)
 {
 	return key->sign_retry;
@@ -150,6 +161,7 @@ static hsmpool_status accept_object(hsmpool_key *key, struct hp_session *s,
 	}
 	if (!slot->has_facts) {
 		slot->facts = facts;
+		hp_key_identify(&slot->identity, object, facts.fingerprint);
 		slot->has_facts = true;
 	}
 	HP_CHECK(memcmp(slot->facts.fingerprint, facts.fingerprint,
@@ -307,11 +319,25 @@ static void apply_options(hsmpool_key *key, const struct hp_key_options *named)
 		atomic_init(&key->wants_copy[role], key->may_be_copied);
 }
 
+static void note_selected(hsmpool_key *key)
+{
+	struct hp_object names = { .class = CK_UNAVAILABLE_INFORMATION,
+				   .type = CK_UNAVAILABLE_INFORMATION };
+
+	if (key->select.has_label && key->select.label_len <= sizeof(names.label))
+		memcpy(names.label, key->select.label,
+		       names.label_len = key->select.label_len);
+	if (key->select.has_id && key->select.id_len <= sizeof(names.id))
+		memcpy(names.id, key->select.id, names.id_len = key->select.id_len);
+	hp_key_identify(&key->selected, &names, NULL);
+}
+
 static hsmpool_status set_selector(hsmpool_key *key, const char *uri_text,
 				   const char *name, hsmpool_error *err)
 {
 	HP_TRY(hp_uri_parse(uri_text, &key->uri, err));
 	hp_uri_object(key->uri, &key->select);
+	note_selected(key);
 	if (name)
 		set_name(key, name, strlen(name));
 	else if (key->select.has_label)

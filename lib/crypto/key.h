@@ -12,6 +12,7 @@
 
 #include <hsmpool/key.h>
 #include "config/options.h"
+#include "p11/identity.h"
 #include "p11/session.h"
 
 /* Which object of the key an operation uses. */
@@ -53,6 +54,12 @@ void hp_key_prepare(hsmpool_key *key, enum hp_key_role role, int64_t deadline_ns
 /* Whether the handle in use may be that of a session-object copy, which dies with the
  * session that owns it, also under another thread's call. */
 bool hp_key_may_be_copy(const hsmpool_key *key);
+
+/* Who it is, in that role: after hp_key_handle() succeeded, as long as the key. */
+const struct hp_key_identity *hp_key_identity(const hsmpool_key *key,
+					      enum hp_key_role role);
+/* What it was asked for by: label and id of the URI, no fingerprint. */
+const struct hp_key_identity *hp_key_selected(const hsmpool_key *key);
 
 hsmpool *hp_key_pool(const hsmpool_key *key);
 /* For texts: the configured name, or the label, or the URI. */

@@ -121,6 +121,9 @@ static hsmpool_status run(struct mac_run *r, hsmpool *pool, hsmpool_key *key,
 		.role = HP_KEY_FOR_PRIVATE_USE,
 		.run = verifies ? run_mac_verify : run_mac,
 		.user = r,
+		.use = hp_use_of(verifies ? "C_Verify" : "C_Sign",
+				 r->scheme.entry->mechanism, r->message.len),
+		.output_len = r->out ? &r->out->len : NULL,
 		.is_uniform_failure = verifies,
 	};
 	return hp_operation_run(&op, deadline, err);
@@ -134,6 +137,7 @@ static hsmpool_status prepare(struct mac_run *r, hsmpool *pool, hsmpool_key *key
 	HP_TRY(hp_check_key_of(pool, key, err));
 	HP_TRY(hp_check_bytes(message, "message", err));
 	HP_TRY(hp_scheme_parse(HP_SCHEME_MAC, scheme, &r->scheme, err));
+	r->out = NULL;
 	r->size = hp_mac_size(&r->scheme);
 	r->message = message;
 	return HSMPOOL_OK;

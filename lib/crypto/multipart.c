@@ -17,6 +17,41 @@
 #include "base/process.h"
 #include "base/secret.h"
 
+/* --- the use ---------------------------------------------------------------------- */
+
+enum call { CALL_INIT, CALL_UPDATE, CALL_FINAL };
+
+/* What the calls that make up the operation are to an auditor. */
+static const char *const functions[][3] = {
+	[HSMPOOL_MULTIPART_ENCRYPT] = { "C_EncryptInit", "C_EncryptUpdate",
+					"C_EncryptFinal" },
+	[HSMPOOL_MULTIPART_DECRYPT] = { "C_DecryptInit", "C_DecryptUpdate",
+					"C_DecryptFinal" },
+	[HSMPOOL_MULTIPART_SIGN] = { "C_SignInit", "C_SignUpdate", "C_SignFinal" },
+	[HSMPOOL_MULTIPART_DIGEST] = { "C_DigestInit", "C_DigestUpdate",
+				       "C_DigestFinal" },
+};
+
+static CK_MECHANISM_TYPE mechanism_of(const hsmpool_multipart *op)
+{
+	switch (op->kind) {
+	case HSMPOOL_MULTIPART_SIGN:
+		return op->is_signature ? hp_signing_mechanism(&op->signing)
+					: op->scheme.entry->mechanism;
+	case HSMPOOL_MULTIPART_DIGEST:
+		return op->scheme.entry->mechanism;
+	default:
+		return hp_cipher_mechanism_type(&op->cipher);
+	}
+}
+
+static void begin_call(hsmpool_multipart *op, enum call call, size_t input_len)
+{
+	hp_use_resume(&op->use);
+	op->use.function = functions[op->kind][call];
+	op->use.input_len += input_len;
+}
+
 /* --- the end --------------------------------------------------------------------- */
 
 /* In a forked child the session is the parent's: nobody touches it. */
@@ -38,6 +73,8 @@ static void drop_session(hsmpool_multipart *op)
 
 hsmpool_status hp_multipart_end(hsmpool_multipart *op, hsmpool_status status)
 {
+	if (!is_foreign(op))
+		hp_use_end(&op->use, CKR_OK, status, op->total_out);
 	drop_session(op);
 	return status;
 }
@@ -66,6 +103,7 @@ hsmpool_status hp_multipart_fail(hsmpool_multipart *op, CK_RV rv, bool is_final,
 	op->session = NULL;
 	if (op->kind == HSMPOOL_MULTIPART_DECRYPT && op->is_started)
 		rv = hp_uniform_rv(s, rv);
+	hp_use_end(&op->use, rv, HSMPOOL_OK, op->total_out);
 	enum hp_rv_class told = hp_rv_class(&s->module->overrides, rv);
 	enum hp_rv_class class = op->kind == HSMPOOL_MULTIPART_DECRYPT && op->is_started
 					 ? hp_pool_return_unprobed(s, rv)
@@ -114,6 +152,8 @@ void hsmpool_multipart_abort(hsmpool_multipart **address)
 	if (!op)
 		return;
 	*address = NULL;
+	if (op->session && !is_foreign(op))
+		hp_use_end(&op->use, CKR_FUNCTION_CANCELED, HSMPOOL_OK, op->total_out);
 	drop_session(op);
 	wipe_result(op);
 	EVP_MD_CTX_free(op->hash);
@@ -214,9 +254,12 @@ static hsmpool_status start(hsmpool_multipart *op, hsmpool_deadline deadline,
 							      : HP_KEY_FOR_PRIVATE_USE,
 		.run = run_start,
 		.user = op,
+		.use = hp_use_of(functions[op->kind][CALL_INIT], mechanism_of(op), 0),
 		.keep_session = &op->session,
 	};
-	return hp_operation_run(&operation, deadline, err);
+	hsmpool_status status = hp_operation_run(&operation, deadline, err);
+	op->use = operation.use;
+	return status;
 }
 
 static hsmpool_status check_begin(hsmpool_multipart **out, hsmpool *pool,
@@ -296,6 +339,17 @@ static hsmpool_status take_input(hsmpool_multipart *op, hsmpool_bytes in,
 	return rv == CKR_OK ? HSMPOOL_OK : hp_multipart_fail(op, rv, false, err);
 }
 
+static hsmpool_status update(hsmpool_multipart *op, hsmpool_bytes in, hsmpool_buf *out,
+			     hsmpool_error *err)
+{
+	if (op->kind == HSMPOOL_MULTIPART_ENCRYPT ||
+	    op->kind == HSMPOOL_MULTIPART_DECRYPT)
+		return hp_multipart_cipher_update(op, in, out, err);
+	if (out)
+		out->len = 0;
+	return take_input(op, in, err);
+}
+
 hsmpool_status hsmpool_multipart_update(hsmpool_multipart *op, hsmpool_bytes in,
 					hsmpool_buf *out, hsmpool_error *err)
 {
@@ -304,12 +358,12 @@ hsmpool_status hsmpool_multipart_update(hsmpool_multipart *op, hsmpool_bytes in,
 	HP_CHECK(!op->has_result, err, HSMPOOL_ERR_USAGE,
 		 "%s in parts: hsmpool_multipart_final() was called already", op->verb);
 	HP_TRY(hp_check_bytes(in, "input", err));
-	if (op->kind == HSMPOOL_MULTIPART_ENCRYPT ||
-	    op->kind == HSMPOOL_MULTIPART_DECRYPT)
-		return hp_multipart_cipher_update(op, in, out, err);
-	if (out)
-		out->len = 0;
-	return take_input(op, in, err);
+	begin_call(op, CALL_UPDATE, in.len);
+	hsmpool_status status = update(op, in, out, err);
+	if (status == HSMPOOL_ERR_SPACE)
+		op->use.input_len -= in.len; /* to be given again */
+	hp_use_pause(&op->use);
+	return status;
 }
 
 /* --- final ----------------------------------------------------------------------- */
@@ -369,11 +423,13 @@ static hsmpool_status finish(hsmpool_multipart *op, hsmpool_error *err)
 {
 	bool is_cipher = op->kind == HSMPOOL_MULTIPART_ENCRYPT ||
 			 op->kind == HSMPOOL_MULTIPART_DECRYPT;
+	begin_call(op, CALL_FINAL, 0);
 	HP_TRY(is_cipher ? hp_multipart_cipher_finish(op, err)
 			 : finish_signature(op, err));
 	struct hp_session *s = op->session;
 	op->session = NULL;
 	op->has_result = true;
+	hp_use_end(&op->use, CKR_OK, HSMPOOL_OK, op->total_out + op->result_len);
 	hp_pool_return(s, CKR_OK);
 	return HSMPOOL_OK;
 }

@@ -20,6 +20,7 @@ struct hsmpool_multipart {
 	const char *verb;
 	uint64_t epoch;             /* of the process that began it */
 	struct hp_session *session; /* held until the end; NULL after it */
+	struct hp_use use;          /* from begin to the end */
 	CK_OBJECT_HANDLE handle;
 	const struct hp_key_facts *facts;
 	struct hp_mechanism mechanism; /* some modules keep pointers to its parameters */

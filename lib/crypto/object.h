@@ -29,6 +29,7 @@ struct hp_key_slot {
 	/* Written once, before generation is first set; not changed after. */
 	bool has_facts;
 	struct hp_key_facts facts;
+	struct hp_key_identity identity;
 };
 
 struct hsmpool_key {
@@ -37,6 +38,7 @@ struct hsmpool_key {
 	struct hp_uri *uri;
 	struct hp_uri_object select; /* points into uri */
 	char name[128];
+	struct hp_key_identity selected; /* what select says of it */
 	enum hp_sign_retry sign_retry;
 	bool is_counting;
 	bool may_be_copied; /* key-copies = session, and nothing speaks against it yet */

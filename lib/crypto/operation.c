@@ -16,6 +16,7 @@
 #include <string.h>
 #include "base/error.h"
 #include "observe/log.h"
+#include "observe/request.h"
 
 /* What has not run may begin again as often as the HSM loses sessions; a storm of losses
  * is the breaker's and the deadline's to end, this is the bound in case of neither. What
@@ -203,6 +204,16 @@ static hsmpool_status conclude(const struct hp_operation *op, struct outcome *o,
 	return o->status;
 }
 
+hsmpool_status hp_operation_begin_use(struct hp_operation *op,
+				      const struct hp_key_identity *key,
+				      hsmpool_error *err)
+{
+	if (op->use.state != HP_USE_NEW)
+		return HSMPOOL_OK; /* begun again after a loss */
+	op->use.key = key;
+	return hp_use_begin(&op->use, err);
+}
+
 /* The handle and the run, on a session that is borrowed. */
 static void run_on(struct hp_operation *op, struct hp_session *s, struct outcome *o,
 		   hsmpool_error *err)
@@ -216,6 +227,11 @@ static void run_on(struct hp_operation *op, struct hp_session *s, struct outcome
 		if (o->status != HSMPOOL_OK)
 			return;
 	}
+	if (!op->run_begins_use)
+		o->status = hp_operation_begin_use(
+			op, op->key ? hp_key_identity(op->key, op->role) : NULL, err);
+	if (o->status != HSMPOOL_OK)
+		return;
 	o->rv = op->run(op, s, handle, facts, &o->stage, &o->status, err);
 }
 
@@ -246,24 +262,51 @@ static void give_back(struct hp_operation *op, struct hp_session *s, struct outc
 			   : hp_pool_return(s, o->rv);
 }
 
+/* While a session or a hold keeps the pool. Without a key that was found it is told as
+ * what it was asked for by. */
+static void end_use(struct hp_operation *op, const struct outcome *o)
+{
+	const hsmpool_key *key = op->key ? op->key : op->about;
+
+	if (!op->use.key && key)
+		op->use.key = hp_key_selected(key);
+	hp_use_end(&op->use, o->rv, o->status, op->output_len ? *op->output_len : 0);
+}
+
+/* A session, or nothing but a hold on the pool. */
+static struct hp_session *borrow(struct hp_operation *op, struct outcome *o,
+				 hsmpool_error *err)
+{
+	struct hp_session *s = NULL;
+	bool is_held;
+
+	o->status = hp_pool_borrow_or_hold(op->pool, op->want, op->verb, op->deadline_ns,
+					   &s, &is_held, err);
+	if (is_held && op->is_held)
+		hp_pool_let_go(op->pool);
+	op->is_held |= is_held;
+	return s;
+}
+
 /* Borrow, run, return. False: no session was had, o->status says why. */
 static bool attempt(struct hp_operation *op, struct outcome *o, hsmpool_error *err)
 {
-	struct hp_session *s = NULL;
-
 	*o = (struct outcome){ .stage = HP_STAGE_NOTHING_RAN };
 	if (op->key)
 		hp_key_prepare(op->key, op->role, op->deadline_ns);
-	o->status =
-		hp_pool_borrow(op->pool, op->want, op->verb, op->deadline_ns, &s, err);
-	if (o->status != HSMPOOL_OK)
+	struct hp_session *s = borrow(op, o, err);
+	if (!s)
 		return false;
 	s->cut_ns = op->cut_ns;
 	run_on(op, s, o, err);
-	if (op->keep_session && o->rv == CKR_OK && o->status == HSMPOOL_OK) {
+	bool is_done = o->rv == CKR_OK && o->status == HSMPOOL_OK;
+	if (is_done && op->keep_session) {
 		*op->keep_session = s;
+		hp_use_pause(&op->use);
 		return true;
 	}
+	if (is_done)
+		end_use(op, o);
 	give_back(op, s, o);
 	if (o->rv != CKR_OK && proves_nothing_ran(op, o->rv) &&
 	    !hp_key_is_counting(op->key))
@@ -276,39 +319,46 @@ static bool attempt(struct hp_operation *op, struct outcome *o, hsmpool_error *e
 	return true;
 }
 
-static hsmpool_status run_until_done(struct hp_operation *op, hsmpool_error *err)
+static hsmpool_status run_until_done(struct hp_operation *op, struct outcome *o,
+				     hsmpool_error *err)
 {
-	struct outcome o;
 	struct tries tries = { 0 };
 
 	hsmpool_executed before = HSMPOOL_EXECUTED_NO;
 
-	while (attempt(op, &o, err)) {
-		if (o.rv == CKR_OK && o.status == HSMPOOL_OK)
+	while (attempt(op, o, err)) {
+		if (o->rv == CKR_OK && o->status == HSMPOOL_OK)
 			return HSMPOOL_OK;
-		count_try(&tries, op, &o);
-		if (!may_repeat(op, &o, &tries))
-			return conclude(op, &o, before, err);
-		if (o.stage == HP_STAGE_SUBMITTED)
+		count_try(&tries, op, o);
+		if (!may_repeat(op, o, &tries))
+			return conclude(op, o, before, err);
+		if (o->stage == HP_STAGE_SUBMITTED)
 			before = HSMPOOL_EXECUTED_UNKNOWN;
 		hp_pool_count_retry(op->pool);
 		HP_LOG(INFO, "operation-retry", "%s is begun again after %s", op->verb,
-		       hp_rv_class_name(o.class));
+		       hp_rv_class_name(o->class));
 	}
 	if (err)
 		err->executed = before;
-	return o.status;
+	return o->status;
 }
 
 hsmpool_status hp_operation_run(struct hp_operation *op, hsmpool_deadline deadline,
 				hsmpool_error *err)
 {
+	struct outcome o;
+
 	HP_TRY(hp_pool_check_usable(op->pool, err));
 	op->deadline_ns = hp_pool_deadline(op->pool, deadline);
 	op->cut_ns = deadline > 0 ? deadline : 0;
 	op->must_discard_session = false;
 	op->is_held = false;
-	hsmpool_status status = run_until_done(op, err);
+	uint64_t outer = hp_request_enter();
+	op->use.pool = op->pool;
+	hsmpool_status status = run_until_done(op, &o, err);
+	if (op->is_held)
+		end_use(op, &o);
+	hp_request_set(outer);
 	if (op->is_held)
 		hp_pool_let_go(op->pool);
 	return status;

@@ -10,7 +10,7 @@
 #define HP_CRYPTO_OPERATION_H
 
 #include "crypto/key.h"
-#include "pool/pool.h"
+#include "pool/use.h"
 
 /* May it be begun again after it was *submitted* and the session was lost? Before
  * submission (stage NOTHING_RAN) everything may, once. */
@@ -48,6 +48,11 @@ struct hp_operation {
 	 const struct hp_key_facts *facts, enum hp_stage *stage, hsmpool_status *own,
 	 hsmpool_error *err);
 	void *user; /* run's own */
+	/* What is set of it by who fills this: function, kind, mechanism, input_len,
+	 * target. The loop begins and ends it. */
+	struct hp_use use;
+	bool run_begins_use;      /* by hp_operation_begin_use(), not the loop */
+	const size_t *output_len; /* of what the caller got; NULL: there is none */
 	/* Filled by the loop, for run: */
 	int64_t deadline_ns;
 	int64_t cut_ns; /* the caller's own deadline, or 0: with call-timeout, calls' too
@@ -63,12 +68,20 @@ struct hp_operation {
 	 * borrow, so it is closed and replaced whatever was returned. */
 	bool must_discard_session;
 	/* Operations in parts: after success the session is not returned but put here,
-	 * its holder's to give back. NULL: returned. */
+	 * its holder's to give back; and use goes on, the holder's to end. NULL:
+	 * returned.
+	 */
 	struct hp_session **keep_session;
 };
 
 hsmpool_status hp_operation_run(struct hp_operation *op, hsmpool_deadline deadline,
 				hsmpool_error *err);
+
+/* For runs that find out themselves which keys are concerned: begin op->use, with key, at
+ * the first run; before anything is made, changed or let out. */
+hsmpool_status hp_operation_begin_use(struct hp_operation *op,
+				      const struct hp_key_identity *key,
+				      hsmpool_error *err);
 
 /* The DATA error of verb ("decrypt", "verify"): the same text whatever was wrong. */
 hsmpool_status hp_fail_data(hsmpool_error *err, const char *verb, const hsmpool_key *key);

@@ -77,6 +77,8 @@ hsmpool_status hsmpool_sign(hsmpool *pool, hsmpool_key *key, const char *scheme,
 		.role = HP_KEY_FOR_PRIVATE_USE,
 		.run = run_sign,
 		.user = &r,
+		.use = hp_use_of("C_Sign", hp_signing_mechanism(&r.signing), message.len),
+		.output_len = &signature->len,
 	};
 	return hp_operation_run(&op, deadline, err);
 }
@@ -131,6 +133,8 @@ hsmpool_status hsmpool_verify(hsmpool *pool, hsmpool_key *key, const char *schem
 		.role = HP_KEY_FOR_PUBLIC_USE,
 		.run = run_verify,
 		.user = &r,
+		.use = hp_use_of("C_Verify", hp_signing_mechanism(&r.signing),
+				 message.len),
 		.is_uniform_failure = true,
 	};
 	return hp_operation_run(&op, deadline, err);

@@ -84,6 +84,12 @@ hsmpool_status hp_signing_prepare(struct hp_signing *signing, hsmpool *pool,
 	return HSMPOOL_OK;
 }
 
+CK_MECHANISM_TYPE hp_signing_mechanism(const struct hp_signing *signing)
+{
+	const struct hp_scheme_entry *entry = signing->scheme.entry;
+	return signing->is_bare ? entry->bare_mechanism : entry->mechanism;
+}
+
 hsmpool_bytes hp_signing_digest(const struct hp_signing *signing)
 {
 	return (hsmpool_bytes){ signing->bare + signing->info_len, signing->digest_len };

@@ -37,6 +37,9 @@ hsmpool_status hp_signing_parse(struct hp_signing *signing, hsmpool *pool,
 				hsmpool_error *err);
 void hp_signing_set_digest(struct hp_signing *signing, const uint8_t *digest);
 
+/* What the token is asked for. */
+CK_MECHANISM_TYPE hp_signing_mechanism(const struct hp_signing *signing);
+
 /* The digest in bare[]. */
 hsmpool_bytes hp_signing_digest(const struct hp_signing *signing);
 

@@ -143,6 +143,10 @@ static CK_RV run_wrap(struct hp_operation *op, struct hp_session *s,
 			     &wrapped_key, NULL, &rv, err);
 	if (*own != HSMPOOL_OK)
 		return rv;
+	op->use.target = hp_key_identity(w->key, HP_KEY_FOR_PRIVATE_USE);
+	*own = hp_operation_begin_use(op, hp_key_identity(op->key, op->role), err);
+	if (*own != HSMPOOL_OK)
+		return CKR_OK;
 	rv = wrap_into(s, w, op->pool, handle, wrapped_key, stage, own, err);
 	/* The loop forgets the wrapping key's handle, this one is ours to forget. */
 	if (hp_rv_class(NULL, rv) == HP_RV_STALE_HANDLE)
@@ -170,7 +174,11 @@ hsmpool_status hsmpool_key_wrap(hsmpool_key *wrapping_key, const char *scheme,
 		.role = HP_KEY_FOR_PUBLIC_USE,
 		.run = run_wrap,
 		.user = &w,
+		.use = hp_use_of("C_WrapKey", w.scheme->mechanism, 0),
+		.run_begins_use = true,
+		.output_len = &wrapped->len,
 	};
+	op.use.kind = HP_USE_MANAGEMENT;
 	return hp_operation_run(&op, deadline, err);
 }
 
@@ -231,6 +239,7 @@ hsmpool_status hsmpool_key_unwrap(hsmpool_key **out, hsmpool_key *unwrapping_key
 		 HSMPOOL_ERR_DATA, "unwrap a key: %zu bytes are not a wrapped key",
 		 wrapped.len);
 	HP_TRY(find_scheme(scheme, &u.scheme, err));
+	creation.use = hp_use_of("C_UnwrapKey", u.scheme->mechanism, wrapped.len);
 	HP_TRY(hp_new_key_plan(spec, HP_ORIGIN_UNWRAP, &creation.plan, err));
 	creation.pool = hp_key_pool(unwrapping_key);
 	return hp_create(out, &creation, deadline, err);

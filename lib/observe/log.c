@@ -13,6 +13,7 @@
 #include "base/memory.h"
 #include "base/time.h"
 #include "observe/journal.h"
+#include "observe/request.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -29,7 +30,9 @@
 #define TEXT_SIZE  1024 /* of one line's text; longer ones are cut */
 #define EVENT_SIZE 64
 #define ESCAPED(n) (6 * (n)) /* the longest escape is \u001f */
-#define LINE_SIZE  (ESCAPED(TEXT_SIZE) + ESCAPED(EVENT_SIZE) + 128)
+#define LINE_SIZE  (ESCAPED(TEXT_SIZE) + ESCAPED(EVENT_SIZE) + 192)
+
+#define REQUEST_SIZE (sizeof(" req=") + HP_REQUEST_TEXT)
 
 #define TARGET_SYSLOG    (-1)
 #define TARGET_JOURNAL   (-2)
@@ -257,13 +260,18 @@ static void format_json(char *line, int level, const char *event, const char *te
 	char now[40];
 	char event_json[ESCAPED(EVENT_SIZE) + 1];
 	char text_json[ESCAPED(TEXT_SIZE) + 1];
+	char request[HP_REQUEST_TEXT];
+	bool has_request = hp_request_current() != 0;
+	hp_request_format(hp_request_current(), request);
 	format_time(now, sizeof(now));
 	escape(event, true, event_json);
 	escape(text, true, text_json);
 	snprintf(line, LINE_SIZE,
 		 "{\"ts\":\"%s\",\"level\":\"%s\",\"event\":\"%s\",\"pid\":%ld,"
-		 "\"text\":\"%s\"}\n",
-		 now, levels[level].json, event_json, (long)getpid(), text_json);
+		 "%s%s%s\"text\":\"%s\"}\n",
+		 now, levels[level].json, event_json, (long)getpid(),
+		 has_request ? "\"request\":\"" : "", has_request ? request : "",
+		 has_request ? "\"," : "", text_json);
 }
 
 static void format_text(char *line, int level, const char *event, const char *text)
@@ -329,6 +337,24 @@ static void emit_text(int level, const char *event, const char *escaped)
 	write_line(level, line);
 }
 
+static void emit_journal(int level, const char *event, const char *escaped)
+{
+	char request[HP_REQUEST_TEXT] = "";
+	if (hp_request_current() != 0)
+		hp_request_format(hp_request_current(), request);
+	hp_journal_write(levels[level].priority, event, request, escaped);
+}
+
+/* " req=0123456789abcdef", where the thread works on one. */
+static void append_request(char *text)
+{
+	if (hp_request_current() == 0)
+		return;
+	text += strlen(text);
+	memcpy(text, " req=", strlen(" req="));
+	hp_request_format(hp_request_current(), text + strlen(" req="));
+}
+
 static void emit(int level, const char *event, const char *text)
 {
 	const struct callback *callback = atomic_load(&current_callback);
@@ -337,12 +363,15 @@ static void emit(int level, const char *event, const char *text)
 		emit_json(level, event, text);
 		return;
 	}
-	char escaped[ESCAPED(TEXT_SIZE) + 1];
+	char escaped[ESCAPED(TEXT_SIZE) + 1 + REQUEST_SIZE];
 	escape(text, false, escaped);
+	if (!callback && is_journal) {
+		emit_journal(level, event, escaped);
+		return;
+	}
+	append_request(escaped);
 	if (callback)
 		callback->fn(callback->user, (hsmpool_log_level)level, event, escaped);
-	else if (is_journal)
-		hp_journal_write(levels[level].priority, event, NULL, escaped);
 	else
 		emit_text(level, event, escaped);
 }

@@ -316,6 +316,7 @@ static hsmpool_status borrow_slow(hsmpool *pool, enum hp_want want, const char *
 }
 
 /* *e: taken already but not ready, or NULL. */
+/* With the pool entered, which it stays after a failure. */
 static hsmpool_status borrow_at_length(hsmpool *pool, enum hp_want want, const char *tag,
 				       hsmpool_deadline deadline,
 				       struct hsmpool_session **e, hsmpool_error *err)
@@ -329,7 +330,8 @@ static hsmpool_status borrow_at_length(hsmpool *pool, enum hp_want want, const c
 		status = hp_entry_prepare(*e, want, deadline_ns, err);
 	if (status == HSMPOOL_ERR_DOWN)
 		status = borrow_slow(pool, want, tag, deadline_ns, e, err);
-	hp_pool_leave(pool);
+	if (status == HSMPOOL_OK)
+		hp_pool_leave(pool);
 	return status;
 }
 
@@ -337,7 +339,21 @@ hsmpool_status hp_pool_borrow(hsmpool *pool, enum hp_want want, const char *tag,
 			      hsmpool_deadline deadline, struct hp_session **out,
 			      hsmpool_error *err)
 {
+	bool is_held;
+
+	hsmpool_status status =
+		hp_pool_borrow_or_hold(pool, want, tag, deadline, out, &is_held, err);
+	if (is_held)
+		hp_pool_leave(pool);
+	return status;
+}
+
+hsmpool_status hp_pool_borrow_or_hold(hsmpool *pool, enum hp_want want, const char *tag,
+				      hsmpool_deadline deadline, struct hp_session **out,
+				      bool *is_held, hsmpool_error *err)
+{
 	*out = NULL;
+	*is_held = false;
 	HP_TRY(hp_pool_check_usable(pool, err));
 	struct hsmpool_session *e = NULL;
 	int64_t now = hp_now_ns();
@@ -357,10 +373,13 @@ hsmpool_status hp_pool_borrow(hsmpool *pool, enum hp_want want, const char *tag,
 		hp_pool_enter_locked(pool);
 	pthread_mutex_unlock(&pool->lock);
 
+	hsmpool_status status = HSMPOOL_OK;
 	if (!is_ready)
-		HP_TRY(borrow_at_length(pool, want, tag, deadline, &e, err));
-	*out = &e->session;
-	return HSMPOOL_OK;
+		status = borrow_at_length(pool, want, tag, deadline, &e, err);
+	*is_held = status != HSMPOOL_OK;
+	if (status == HSMPOOL_OK)
+		*out = &e->session;
+	return status;
 }
 
 /* --- giving it back ---------------------------------------------------------------- */

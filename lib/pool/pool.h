@@ -41,6 +41,12 @@ hsmpool_status hp_pool_borrow(hsmpool *pool, enum hp_want want, const char *tag,
 			      hsmpool_deadline deadline, struct hp_session **out,
 			      hsmpool_error *err);
 
+/* The same, and after a failure that was met inside the pool the pool is held, as by
+ * hp_pool_hold(): *is_held says. */
+hsmpool_status hp_pool_borrow_or_hold(hsmpool *pool, enum hp_want want, const char *tag,
+				      hsmpool_deadline deadline, struct hp_session **out,
+				      bool *is_held, hsmpool_error *err);
+
 /*
  * Give back after a call on it answered rv (CKR_OK: all went well), judged by the
  * class table: kept, cleaned, replaced or dropped; on a loss of session, login or token

@@ -165,12 +165,14 @@ static void destroy_data_key(struct hp_operation *op, struct hp_session *s,
 
 /* The token may lack one of the two mechanisms. */
 static CK_RV wrap_either_way(struct hp_session *s, CK_OBJECT_HANDLE key,
-			     CK_OBJECT_HANDLE data_key, struct hp_named_key *out)
+			     CK_OBJECT_HANDLE data_key, struct hp_named_key *out,
+			     CK_MECHANISM_TYPE *tried)
 {
 	CK_RV rv = CKR_MECHANISM_INVALID;
 	for (size_t i = 0; i < HP_ARRAY_LEN(key_wraps); i++) {
 		CK_MECHANISM mechanism = { .mechanism = key_wraps[i].mechanism };
 		CK_ULONG len = sizeof(out->wrapped);
+		*tried = key_wraps[i].mechanism;
 		rv = hp_wrap_key(s, &mechanism, key, data_key, out->wrapped, &len);
 		if (rv == CKR_OK) {
 			out->view.type = (uint8_t)key_wraps[i].type;
@@ -196,7 +198,7 @@ static CK_RV run_wrap(struct hp_operation *op, struct hp_session *s, CK_OBJECT_H
 	CK_RV rv = create_data_key(s, w->data_key, &data_key);
 	if (rv != CKR_OK)
 		return rv;
-	rv = wrap_either_way(s, key, data_key, w->out);
+	rv = wrap_either_way(s, key, data_key, w->out, &op->use.mechanism);
 	destroy_data_key(op, s, data_key);
 	return rv;
 }
@@ -215,8 +217,16 @@ static hsmpool_status wrap_kw(hsmpool *pool, hsmpool_key *key, uint8_t *data_key
 		.role = HP_KEY_FOR_PUBLIC_USE,
 		.run = run_wrap,
 		.user = &w,
+		.use = hp_use_of("C_WrapKey", key_wraps[0].mechanism, HP_DATA_KEY_LEN),
+		.output_len = &out->view.wrapped.len,
 	};
+	op.use.kind = HP_USE_MANAGEMENT;
 	return hp_operation_run(&op, deadline, err);
+}
+
+static CK_MECHANISM_TYPE unwrap_mechanism(const struct hp_recipient *recipient)
+{
+	return key_wraps[recipient->type == key_wraps[1].type ? 1 : 0].mechanism;
 }
 
 static CK_RV unwrap_data_key(struct hp_session *s, CK_OBJECT_HANDLE key,
@@ -227,9 +237,7 @@ static CK_RV unwrap_data_key(struct hp_session *s, CK_OBJECT_HANDLE key,
 	CK_KEY_TYPE type = CKK_AES;
 	CK_BBOOL yes = CK_TRUE, no = CK_FALSE;
 	CK_ATTRIBUTE template[] = { DATA_KEY_TEMPLATE };
-	CK_MECHANISM mechanism = { .mechanism = key_wraps[0].mechanism };
-	if (recipient->type == key_wraps[1].type)
-		mechanism.mechanism = key_wraps[1].mechanism;
+	CK_MECHANISM mechanism = { .mechanism = unwrap_mechanism(recipient) };
 	return hp_unwrap_key(s, &mechanism, key, recipient->wrapped.data,
 			     recipient->wrapped.len, template, HP_ARRAY_LEN(template),
 			     object);
@@ -271,9 +279,12 @@ static hsmpool_status unwrap_kw(hsmpool *pool, hsmpool_key *key,
 		.role = HP_KEY_FOR_PRIVATE_USE,
 		.run = run_unwrap,
 		.user = &w,
+		.use = hp_use_of("C_UnwrapKey", unwrap_mechanism(recipient),
+				 recipient->wrapped.len),
 		.is_uniform_failure = true,
 		.is_answered_first = true,
 	};
+	op.use.kind = HP_USE_MANAGEMENT;
 	return hp_operation_run(&op, deadline, err);
 }
 

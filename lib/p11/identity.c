@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * From what was read of a key to its identity.
+ */
+#include "p11/identity.h"
+
+#include <string.h>
+
+static void put_hex(char *to, const uint8_t *from, size_t len)
+{
+	static const char digits[] = "0123456789abcdef";
+
+	for (size_t i = 0; i < len; i++) {
+		*to++ = digits[from[i] >> 4];
+		*to++ = digits[from[i] & 15];
+	}
+	*to = '\0';
+}
+
+void hp_key_identify(struct hp_key_identity *out, const struct hp_object *object,
+		     const uint8_t *fingerprint)
+{
+	out->class = object->class;
+	out->type = object->type;
+	out->label_len = object->label_len;
+	out->id_len = object->id_len;
+	memcpy(out->label, object->label, object->label_len);
+	memcpy(out->id, object->id, object->id_len);
+	out->fingerprint[0] = '\0';
+	if (fingerprint)
+		put_hex(out->fingerprint, fingerprint, HP_FINGERPRINT_LEN);
+}
