@@ -5,13 +5,14 @@
 # touched, by pressing a key. test/cli compares them with `hsmpool-cli help`.
 
 _hsmpool_cli_verbs="dev keygen keys key encrypt decrypt inspect rewrap pseudonymize
-	depseudonymize sign verify mac random wrap unwrap status pin doctor config bench version
+	depseudonymize sign verify mac random wrap unwrap status pin audit doctor config bench version
 	help"
 
 declare -A _hsmpool_cli_subverbs=(
 	[dev]="init"
 	[key]="show export import destroy"
 	[pin]="status release"
+	[audit]="show"
 	[config]="check"
 )
 
@@ -47,6 +48,7 @@ declare -A _hsmpool_cli_options=(
 	["status"]=""
 	["pin status"]="--token --all"
 	["pin release"]="--token --all"
+	["audit show"]="--key --user --since --until --result --function"
 	["doctor"]="--processes --key"
 	["config check"]=""
 	["bench"]="--pairs --seconds --keep-keys"
@@ -74,6 +76,10 @@ _hsmpool_cli_values()
 		mapfile -t COMPREPLY < <(compgen -d -- "$cur")
 		return
 		;;
+	--user)
+		mapfile -t COMPREPLY < <(compgen -u -- "$cur")
+		return
+		;;
 	--type) words="aes generic rsa ec ed25519" ;;
 	--curve) words="P-256 P-384 P-521" ;;
 	--bits) words="128 192 256 2048 3072 4096" ;;
@@ -93,7 +99,8 @@ _hsmpool_cli_values()
 		;;
 	--key | --add | --remove | --target | --token | --pool | --timeout | --chunk-size | \
 		--max-size | --max-ratio | --threads | --context | --label | --id | \
-		--secret-fd | --processes | --verify | --column)
+		--secret-fd | --processes | --verify | --column | --since | --until | --result | \
+		--function)
 		COMPREPLY=()
 		return
 		;;
