@@ -2,13 +2,15 @@
 /*
  * Secrets in pages of our own: guard page, locked and undumpable pages, guard page.
  *
- * Owns: the mapping of each secret. Must not: share a page between two secrets (munlock
- * and MADV act on pages) or move one. A secret has one owner; no locks here.
+ * Owns: the mapping of each secret; what wiping means. Must not: share a page between two
+ * secrets (munlock and MADV act on pages) or move one. A secret has one owner; no locks
+ * here.
  */
 #include "base/secret.h"
 
 #include "base/memory.h"
 
+#include <malloc.h>
 #include <openssl/crypto.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -107,10 +109,56 @@ bool hp_secret_some_unlocked(void)
 	return atomic_load_explicit(&some_unlocked, memory_order_relaxed);
 }
 
+/* Those that a function must keep for its caller cannot hold such copies. */
+#if defined(__x86_64__)
+#define LOWER_REGISTERS                                                                 \
+	"xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", \
+		"xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15"
+void hp_wipe_registers(void)
+{
+	if (__builtin_cpu_supports("avx512vl")) /* glibc copies with these then */
+		__asm__ volatile(
+			".irp n,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31\n"
+			"vpxord %%xmm\\n, %%xmm\\n, %%xmm\\n\n"
+			".endr" ::);
+	if (__builtin_cpu_supports("avx"))
+		__asm__ volatile("vzeroall" ::: LOWER_REGISTERS);
+	else
+		__asm__ volatile(".irp n,0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15\n"
+				 "pxor %%xmm\\n, %%xmm\\n\n"
+				 ".endr" ::
+					 : LOWER_REGISTERS);
+}
+#elif defined(__aarch64__)
+void hp_wipe_registers(void)
+{
+	__asm__ volatile(".irp n,0,1,2,3,4,5,6,7,16,17,18,19,20,21,22,23,24,25,26,27,28,"
+			 "29,30,31\n"
+			 "movi v\\n\\().16b, #0\n"
+			 ".endr" ::
+				 : "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v16",
+				   "v17", "v18", "v19", "v20", "v21", "v22", "v23", "v24",
+				   "v25", "v26", "v27", "v28", "v29", "v30", "v31");
+}
+#else
+void hp_wipe_registers(void)
+{
+}
+#endif
+
 void hp_wipe(void *data, size_t len)
 {
-	if (len > 0)
-		explicit_bzero(data, len);
+	if (len == 0)
+		return;
+	explicit_bzero(data, len);
+	hp_wipe_registers();
+}
+
+void hp_wipe_and_free(void *memory)
+{
+	if (memory)
+		hp_wipe(memory, malloc_usable_size(memory));
+	free(memory);
 }
 
 bool hp_equal_secret(const void *a, const void *b, size_t len)

@@ -31,8 +31,13 @@ void hp_secret_relock(struct hp_secret *secret);
 /* Whether some secret of this process could not be locked (log once by the caller). */
 bool hp_secret_some_unlocked(void);
 
-/* Wipe memory in a way the compiler keeps. */
+/* Wipe memory in a way the compiler keeps, and this thread's vector registers. */
 void hp_wipe(void *data, size_t len);
+/* memcpy() and memcmp() leave the last of what they touched in vector registers, which
+ * are in a core dump: clear those of this thread. A few nanoseconds. */
+void hp_wipe_registers(void);
+/* Wipe all of what malloc() gave, then free() it. Accepts NULL. */
+void hp_wipe_and_free(void *memory);
 /* Equality in time that depends on len only. */
 bool hp_equal_secret(const void *a, const void *b, size_t len);
 

@@ -180,6 +180,7 @@ static void *run_worker(void *argument)
 		worker->state = RUNNING;
 		pthread_mutex_unlock(&worker->lock);
 		CK_RV rv = run_inside_gate(worker);
+		hp_wipe_registers();
 		pthread_mutex_lock(&worker->lock);
 		worker->task.rv = rv;
 		if (worker->state == RUNNING) {

@@ -65,13 +65,6 @@ struct hp_csv {
 
 /* ---- libcsv's memory, which holds values too ---- */
 
-static void wipe_and_free(void *old)
-{
-	if (old)
-		hp_wipe(old, malloc_usable_size(old));
-	free(old);
-}
-
 /* libcsv asks for a few bytes more each time: doubled, a long value costs no square. */
 static void *wiping_realloc(void *old, size_t len)
 {
@@ -83,7 +76,7 @@ static void *wiping_realloc(void *old, size_t len)
 		return NULL;
 	if (old)
 		memcpy(new, old, old_len);
-	wipe_and_free(old);
+	hp_wipe_and_free(old);
 	return new;
 }
 
@@ -101,7 +94,7 @@ static int start_parser(struct hp_csv *csv)
 	csv_set_quote(&csv->parser, QUOTE);
 	csv_set_space_func(&csv->parser, is_never_space);
 	csv_set_realloc_func(&csv->parser, wiping_realloc);
-	csv_set_free_func(&csv->parser, wipe_and_free);
+	csv_set_free_func(&csv->parser, hp_wipe_and_free);
 	csv_set_blk_size(&csv->parser, 4096);
 	return 0;
 }

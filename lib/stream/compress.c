@@ -6,7 +6,11 @@
 #include "stream/compress.h"
 #include <inttypes.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
+/* For memory of our own, which the stable interface does not offer: functions that have
+ * been the same since libzstd 1.0. */
+#define ZSTD_STATIC_LINKING_ONLY
 #include <zstd.h>
 #include <zstd_errors.h>
 #include "base/error.h"
@@ -22,6 +26,22 @@ enum {
 	DESCRIPTOR_SINGLE_SEGMENT = 0x20,
 	WINDOW_LOG_MIN = 10,
 };
+
+/* ---- a context's memory, in which pieces of plaintext are left ---- */
+
+static void *allocate(void *unused, size_t len)
+{
+	(void)unused;
+	return malloc(len);
+}
+
+static void wipe_and_free(void *unused, void *memory)
+{
+	(void)unused;
+	hp_wipe_and_free(memory);
+}
+
+static const ZSTD_customMem wiped_memory = { allocate, wipe_and_free, NULL };
 
 size_t hp_compressed_len_min(size_t plain_len)
 {
@@ -70,7 +90,7 @@ hsmpool_status hp_compressor_init(struct hp_compressor *compressor, int level,
 		{ ZSTD_c_windowLog, window_log(chunk_size) },
 		{ ZSTD_c_checksumFlag, 0 }, /* the tag is better */
 	};
-	compressor->ctx = ZSTD_createCCtx();
+	compressor->ctx = ZSTD_createCCtx_advanced(wiped_memory);
 	HP_CHECK(compressor->ctx, err, HSMPOOL_ERR_SYSTEM,
 		 "no memory for zstd to compress");
 	for (size_t i = 0; i < HP_ARRAY_LEN(parameters); i++) {
@@ -117,7 +137,7 @@ hsmpool_status hp_compress(struct hp_compressor *compressor, const uint8_t *plai
 hsmpool_status hp_decompressor_init(struct hp_decompressor *decompressor,
 				    hsmpool_error *err)
 {
-	decompressor->ctx = ZSTD_createDCtx();
+	decompressor->ctx = ZSTD_createDCtx_advanced(wiped_memory);
 	HP_CHECK(decompressor->ctx, err, HSMPOOL_ERR_SYSTEM,
 		 "no memory for zstd to decompress");
 	return HSMPOOL_OK;

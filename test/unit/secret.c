@@ -195,6 +195,27 @@ static void wiping_and_comparing_do_what_they_say(void **state)
 	hp_wipe(NULL, 0);
 }
 
+#ifdef __x86_64__
+/* A core dump has them. */
+static void wiping_clears_the_vector_registers(void **state)
+{
+	(void)state;
+	uint8_t byte = 1, low[16], high[16] = { 0 }, upper[16] = { 0 };
+	bool has_upper = __builtin_cpu_supports("avx512vl");
+	__asm__ volatile("pcmpeqd %%xmm0, %%xmm0\n pcmpeqd %%xmm15, %%xmm15" ::
+				 : "xmm0", "xmm15");
+	if (has_upper)
+		__asm__ volatile("vpternlogd $255, %%xmm31, %%xmm31, %%xmm31" ::);
+	hp_wipe(&byte, sizeof(byte));
+	__asm__ volatile("movdqu %%xmm0, %0\n movdqu %%xmm15, %1"
+			 : "=m"(low), "=m"(high));
+	if (has_upper)
+		__asm__ volatile("vmovdqu32 %%xmm31, %0" : "=m"(upper));
+	for (size_t i = 0; i < sizeof(low); i++)
+		assert_int_equal(low[i] | high[i] | upper[i], 0);
+}
+#endif
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -209,6 +230,9 @@ int main(void)
 		cmocka_unit_test(a_secret_works_where_locking_is_refused),
 #endif
 		cmocka_unit_test(wiping_and_comparing_do_what_they_say),
+#ifdef __x86_64__
+		cmocka_unit_test(wiping_clears_the_vector_registers),
+#endif
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

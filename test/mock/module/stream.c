@@ -119,15 +119,43 @@ static CK_RV encrypt_rsa(struct mock_op *op, const CK_BYTE *in, CK_ULONG in_len,
 	memcpy(clear + block - in_len, in, in_len);
 	out[0] = clear[0];
 	toy_xor(op->key, 1, clear + 1, out + 1, block - 1);
+	explicit_bzero(clear, sizeof(clear));
+	return CKR_OK;
+}
+
+/* Where the data begin in a block; 0: nowhere. */
+static CK_ULONG find_data(const uint8_t *clear, CK_ULONG block)
+{
+	CK_ULONG start = 2;
+
+	if (clear[0] != 0 || clear[1] != 2)
+		return 0;
+	while (start < block && clear[start] == 0xa5)
+		start++;
+	return start < block && clear[start] == 0 ? start + 1 : 0;
+}
+
+static CK_RV deliver_block(const struct mock_op *op, const uint8_t *clear, CK_BYTE *out,
+			   CK_ULONG *out_len, bool *is_done)
+{
+	CK_ULONG block = op->key_bytes;
+	CK_ULONG start = op->mechanism->size == 0 ? 0 : find_data(clear, block);
+	CK_RV rv;
+
+	if (start == 0 && op->mechanism->size != 0)
+		return CKR_ENCRYPTED_DATA_INVALID;
+	if (!mock_has_room(out, out_len, block - start, &rv))
+		return rv;
+	*is_done = true;
+	memcpy(out, clear + start, block - start);
 	return CKR_OK;
 }
 
 static CK_RV decrypt_rsa(struct mock_op *op, const CK_BYTE *in, CK_ULONG in_len,
 			 CK_BYTE *out, CK_ULONG *out_len, bool *is_done)
 {
-	CK_ULONG block = op->key_bytes, start = 2;
+	CK_ULONG block = op->key_bytes;
 	uint8_t clear[1024];
-	CK_RV rv;
 
 	if (block > sizeof(clear) || in_len != block)
 		return CKR_ENCRYPTED_DATA_LEN_RANGE;
@@ -137,21 +165,9 @@ static CK_RV decrypt_rsa(struct mock_op *op, const CK_BYTE *in, CK_ULONG in_len,
 	}
 	clear[0] = in[0];
 	toy_xor(op->key, 1, in + 1, clear + 1, block - 1);
-	if (op->mechanism->size == 0) {
-		start = 0;
-	} else {
-		if (clear[0] != 0 || clear[1] != 2)
-			return CKR_ENCRYPTED_DATA_INVALID;
-		while (start < block && clear[start] == 0xa5)
-			start++;
-		if (start == block || clear[start++] != 0)
-			return CKR_ENCRYPTED_DATA_INVALID;
-	}
-	if (!mock_has_room(out, out_len, block - start, &rv))
-		return rv;
-	*is_done = true;
-	memcpy(out, clear + start, block - start);
-	return CKR_OK;
+	CK_RV rv = deliver_block(op, clear, out, out_len, is_done);
+	explicit_bzero(clear, sizeof(clear));
+	return rv;
 }
 
 CK_RV mock_encrypt(struct mock_op *op, const CK_BYTE *in, CK_ULONG in_len, CK_BYTE *out,
