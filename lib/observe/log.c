@@ -412,6 +412,37 @@ void hp_log_write(hsmpool_log_level level, const char *event, const char *format
 	errno = saved_errno;
 }
 
+/* Where an announcement goes in any case. */
+static void emit_to_system(const char *event, const char *text)
+{
+	char escaped[ESCAPED(TEXT_SIZE) + 1];
+	int priority = levels[HSMPOOL_LOG_NOTICE].priority;
+	escape(text, false, escaped);
+	if (atomic_load(&target) == TARGET_JOURNAL)
+		hp_journal_write(priority, event, NULL, escaped);
+	else
+		syslog(priority, "hsmpool: %s: %s", event, escaped);
+}
+
+static bool goes_to_system(void)
+{
+	return !atomic_load(&current_callback) && atomic_load(&target) < 0;
+}
+
+void hp_log_announce(const char *event, const char *format, ...)
+{
+	int saved_errno = errno;
+	char text[TEXT_SIZE];
+	va_list args;
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	emit_to_system(event, text);
+	if (is_wanted(HSMPOOL_LOG_NOTICE) && !goes_to_system())
+		emit(HSMPOOL_LOG_NOTICE, event, text);
+	errno = saved_errno;
+}
+
 /* --- configuration ---------------------------------------------------------------- */
 
 static hsmpool_status open_target(const char *text, int *fd, hsmpool_error *err)

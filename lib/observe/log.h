@@ -37,6 +37,14 @@ static inline bool hp_log_enabled(hsmpool_log_level level)
 void hp_log_write(hsmpool_log_level level, const char *event, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
+/*
+ * What must be noted outside this process, whatever log and log-level say: a NOTICE to
+ * the journal if that is the log, else to syslog; and to the log too as far as it wants
+ * notices. Not for anything that happens often: there is no limit.
+ */
+void hp_log_announce(const char *event, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
 #define HP_LOG(level, event, ...)                                                \
 	do {                                                                     \
 		if (hp_log_enabled(HSMPOOL_LOG_##level))                         \

@@ -209,10 +209,15 @@ struct hsmpool {
 	uint32_t jobs_waiting;                /* of these, not begun */
 	struct hsmpool_session refill_order;  /* a job without an entry: open one */
 	struct hsmpool_session restart_order; /* likewise: restart the module */
+	struct hsmpool_session chore_order;   /* likewise: do the chore */
+	struct hp_chore chore;                /* zeroed: there is none */
+	int64_t next_chore_ns;
+	uint64_t chores_done; /* times that it was looked at */
 	int64_t next_restart_ns;
 	uint32_t restarts_in_row; /* that did not help */
 	pthread_cond_t visit_over;
-	pthread_cond_t quiet; /* no session is busy; jobs or inside fell to 0 */
+	pthread_cond_t quiet; /* no session is busy; jobs or inside fell to 0;
+			       * the chore was done */
 	enum hp_login_state login;
 	pthread_cond_t login_done;
 	bool is_pin_in_use;    /* by a login or context login: one try at a time */
@@ -310,6 +315,12 @@ void hp_pool_tell_if_quiet_locked(hsmpool *pool);
 void hp_pool_enter_locked(hsmpool *pool);
 void hp_pool_leave(hsmpool *pool);
 void hp_pool_leave_locked(hsmpool *pool);
+
+/* --- chore.c ------------------------------------------------------------------------ */
+/* True once per interval. */
+bool hp_chore_is_due_locked(hsmpool *pool, int64_t now);
+void hp_chore_do(hsmpool *pool);
+void hp_chore_release(hsmpool *pool);
 
 /* --- waiter.c: the FIFO ------------------------------------------------------------ */
 void hp_waiter_join_locked(hsmpool *pool, struct hp_waiter *w);

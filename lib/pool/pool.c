@@ -221,6 +221,7 @@ static void set_up(hsmpool *pool)
 	for (uint32_t i = 0; i < pool->entry_count; i++)
 		pool->entries[i].pool = pool;
 	pool->refill_order.pool = pool->restart_order.pool = pool;
+	pool->chore_order.pool = pool;
 	pthread_mutex_init(&pool->lock, NULL);
 	hp_cond_init(&pool->visit_over);
 	hp_cond_init(&pool->quiet);
@@ -441,6 +442,7 @@ static void name_leftovers(hsmpool *pool)
 static void free_in_child(hsmpool *pool)
 {
 	pool->module = NULL;
+	hp_chore_release(pool);
 	if (pool->canary_release)
 		pool->canary_release(pool->canary_user);
 	if (pool->attachment_release)
@@ -472,6 +474,7 @@ void hsmpool_close(hsmpool **address)
 		free_in_child(pool);
 		return;
 	}
+	hp_pool_finish_chore(pool);
 	if (pool->is_kept)
 		hp_keeper_remove(pool);
 	pthread_mutex_lock(&pool->lock);
@@ -489,6 +492,7 @@ void hsmpool_close(hsmpool **address)
 	}
 	if (!hp_restart_delist(pool, hp_now_ns() + pool->options.close_grace))
 		return;
+	hp_chore_release(pool);
 	if (pool->canary_release)
 		pool->canary_release(pool->canary_user);
 	if (pool->attachment_release)

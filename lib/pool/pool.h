@@ -153,6 +153,25 @@ typedef CK_RV (*hp_canary_fn)(void *user, struct hp_session *session);
 void hp_pool_set_canary(hsmpool *pool, hp_canary_fn fn, void *user,
 			void (*release)(void *user));
 
+/*
+ * The chore: what a room above wants done with the pool in the background. The prober
+ * does it; with keeper = no whoever returns a session. Set once, when the pool opens.
+ */
+struct hp_chore {
+	int64_t interval_ns;        /* how often it is looked at */
+	bool (*is_due)(void *user); /* is there anything to do? Makes no module call */
+	/* Do it. Sessions are borrowed until deadline_ns at most, and failures are its
+	 * own affair. One at a time. */
+	void (*run)(void *user, int64_t deadline_ns);
+	void (*release)(void *user); /* at close; also in a forked child */
+	void *user;
+};
+void hp_pool_set_chore(hsmpool *pool, const struct hp_chore *chore);
+
+/* Do it now if it is due, and wait for that, 2 s at most: before sessions or login are
+ * given up. hsmpool_close() begins with it. pool may be NULL. */
+void hp_pool_finish_chore(hsmpool *pool);
+
 /* lib/crypto's own data of a pool (named keys, mechanism facts), freed by release at
  * close. NULL until set. */
 void hp_pool_set_attachment(hsmpool *pool, void *attachment,

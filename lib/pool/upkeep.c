@@ -144,6 +144,12 @@ static void decide_restart_locked(hsmpool *pool, int64_t now,
 		add_job_locked(jobs, &pool->restart_order);
 }
 
+static void decide_chore_locked(hsmpool *pool, int64_t now, struct hsmpool_session **jobs)
+{
+	if (!pool->holds && hp_chore_is_due_locked(pool, now))
+		add_job_locked(jobs, &pool->chore_order);
+}
+
 /* A limit that the token taught is tried again, more boldly each time it did not prove
  * right. */
 static void decide_limit_locked(hsmpool *pool, int64_t now)
@@ -190,6 +196,7 @@ struct hsmpool_session *hp_upkeep_decide(hsmpool *pool, int64_t now)
 			decide_retire_locked(pool, now, &jobs);
 			decide_probe_locked(pool, now, &jobs);
 			decide_open_locked(pool, now, &jobs);
+			decide_chore_locked(pool, now, &jobs);
 		}
 		/* What was pinned may be free by now; and a safety net. */
 		hp_waiters_offer_attached_locked(pool, now);
@@ -343,6 +350,8 @@ void hp_upkeep_do(struct hsmpool_session *e)
 		refill(pool);
 	else if (e == &pool->restart_order)
 		hp_restart_module(pool);
+	else if (e == &pool->chore_order)
+		hp_chore_do(pool);
 	else if (state == HP_ENTRY_TESTING)
 		revalidate(e);
 	else if (state == HP_ENTRY_CLOSING)

@@ -441,6 +441,44 @@ static void syslog_gets_json_where_that_is_asked_for(void **state)
 	in_child(write_json_to_syslog);
 }
 
+static void announce_to_file(void)
+{
+	char target[600];
+	snprintf(target, sizeof(target), "file:%s", scratch_path("announced.log"));
+	need(hp_log_configure(target, HSMPOOL_LOG_WARNING, HP_LOG_TEXT, NULL) == 0);
+	hp_log_announce("announced", "first\n%s", "x");
+	need(syslog_lines == 1 && syslog_priority == LOG_NOTICE);
+	need(strcmp(syslog_text, "hsmpool: announced: first\\nx") == 0);
+	hsmpool_log_set_level(HSMPOOL_LOG_NOTICE);
+	for (int i = 0; i < 50; i++)
+		hp_log_announce("announced", "line %d", i);
+	need(syslog_lines == 51);
+}
+
+static void an_announcement_reaches_syslog_whatever_the_log_is(void **state)
+{
+	(void)state;
+	char text[8000];
+	in_child(announce_to_file);
+	scratch_read("announced.log", text, sizeof(text));
+	assert_null(strstr(text, "first"));
+	assert_non_null(strstr(text, "NOTICE announced: line 0\n"));
+	assert_non_null(strstr(text, "NOTICE announced: line 49\n"));
+}
+
+static void announce_to_syslog(void)
+{
+	need(hp_log_configure("syslog", HSMPOOL_LOG_NOTICE, HP_LOG_TEXT, NULL) == 0);
+	hp_log_announce("announced", "x");
+	need(syslog_lines == 1);
+}
+
+static void an_announcement_is_not_made_twice_to_syslog(void **state)
+{
+	(void)state;
+	in_child(announce_to_syslog);
+}
+
 static bool is_in_entry(const char *field)
 {
 	char line[300];
@@ -459,6 +497,10 @@ static void write_to_journal(void)
 	need(is_in_entry("SYSLOG_IDENTIFIER=hsmpool"));
 	need(is_in_entry("HSMPOOL_EVENT=journal-line"));
 	need(!strstr(journal_entry, "HSMPOOL_REQUEST"));
+	hsmpool_log_set_level(HSMPOOL_LOG_ERROR);
+	hp_log_announce("announced", "x");
+	need(is_in_entry("MESSAGE=announced: x") && is_in_entry("PRIORITY=5"));
+	need(syslog_lines == 0);
 }
 
 static void the_journal_gets_an_entry_with_fields(void **state)
@@ -591,6 +633,8 @@ int main(void)
 		TEST(json_lines_are_escaped_objects),
 		TEST(syslog_gets_priority_and_text),
 		TEST(syslog_gets_json_where_that_is_asked_for),
+		TEST(an_announcement_reaches_syslog_whatever_the_log_is),
+		TEST(an_announcement_is_not_made_twice_to_syslog),
 		TEST(the_journal_gets_an_entry_with_fields),
 		TEST(a_machine_without_a_journal_is_told_so),
 		TEST(only_the_first_target_counts),
