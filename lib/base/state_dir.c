@@ -86,8 +86,8 @@ static int make_folders(char *path)
 }
 
 /* Made only where it is missing: a folder may be given to us in one that is not. */
-static hsmpool_status open_folder(const char *path, bool can_make, int *dir,
-				  hsmpool_error *err)
+static hsmpool_status open_folder(const char *option, const char *path, bool can_make,
+				  int *dir, hsmpool_error *err)
 {
 	const int flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
 	*dir = open(path, flags);
@@ -95,16 +95,16 @@ static hsmpool_status open_folder(const char *path, bool can_make, int *dir,
 		return HSMPOOL_OK;
 	if (*dir < 0 && errno == ENOENT) {
 		HP_AUTO_FREE char *copy = strdup(path);
-		HP_CHECK(copy, err, HSMPOOL_ERR_SYSTEM, "state-dir %s: no memory", path);
+		HP_CHECK(copy, err, HSMPOOL_ERR_SYSTEM, "%s %s: no memory", option, path);
 		int failure = make_folders(copy);
 		if (failure)
 			return hp_fail_errno(err, HSMPOOL_ERR_SYSTEM, failure,
-					     "state-dir %s: cannot be made", path);
+					     "%s %s: cannot be made", option, path);
 		*dir = open(path, flags);
 	}
 	if (*dir < 0)
 		return hp_fail_errno(err, HSMPOOL_ERR_SYSTEM, errno,
-				     "state-dir %s: cannot be opened", path);
+				     "%s %s: cannot be opened", option, path);
 	return HSMPOOL_OK;
 }
 
@@ -114,33 +114,34 @@ static bool is_trusted_owner(uid_t owner)
 	return owner == 0 || owner == geteuid() || geteuid() == 0;
 }
 
-static hsmpool_status check_folder(int dir, const char *path, hsmpool_error *err)
+static hsmpool_status check_folder(const char *option, int dir, const char *path,
+				   hsmpool_error *err)
 {
 	struct stat folder;
 	if (fstat(dir, &folder) != 0)
 		return hp_fail_errno(err, HSMPOOL_ERR_SYSTEM, errno,
-				     "state-dir %s: cannot be examined", path);
+				     "%s %s: cannot be examined", option, path);
 	HP_CHECK(is_trusted_owner(folder.st_uid), err, HSMPOOL_ERR_SYSTEM,
-		 "state-dir %s: belongs to user %u; it must belong to root or to the "
+		 "%s %s: belongs to user %u; it must belong to root or to the "
 		 "user who runs this",
-		 path, (unsigned)folder.st_uid);
+		 option, path, (unsigned)folder.st_uid);
 	HP_CHECK((folder.st_mode & 022) == 0, err, HSMPOOL_ERR_SYSTEM,
-		 "state-dir %s: mode %03o lets others write to it; run chmod 700 on it",
+		 "%s %s: mode %03o lets others write to it; run chmod 700 on it", option,
 		 path, (unsigned)folder.st_mode & 0777);
 	return HSMPOOL_OK;
 }
 
-hsmpool_status hp_state_dir_open(const char *path, bool can_make, int *dir,
-				 hsmpool_error *err)
+hsmpool_status hp_owned_dir_open(const char *option, const char *path, bool can_make,
+				 int *dir, hsmpool_error *err)
 {
 	*dir = -1;
 	HP_CHECK(path && path[0] == '/', err, HSMPOOL_ERR_SYSTEM,
-		 "there is no folder for state: set state-dir, or $HOME");
+		 "there is no folder for state: set %s, or $HOME", option);
 	HP_AUTO_FD int opened = -1;
-	HP_TRY(open_folder(path, can_make, &opened, err));
+	HP_TRY(open_folder(option, path, can_make, &opened, err));
 	if (opened < 0)
 		return HSMPOOL_OK;
-	HP_TRY(check_folder(opened, path, err));
+	HP_TRY(check_folder(option, opened, path, err));
 	*dir = opened;
 	opened = -1;
 	return HSMPOOL_OK;
@@ -172,23 +173,27 @@ static int open_or_make(int dir, const char *name, bool can_make)
 	}
 }
 
-static hsmpool_status check_file(int file, const char *name, hsmpool_error *err)
+static hsmpool_status check_file(const char *option, int file, const char *name,
+				 hsmpool_error *err)
 {
 	struct stat found;
 	if (fstat(file, &found) != 0)
 		return hp_fail_errno(err, HSMPOOL_ERR_SYSTEM, errno,
-				     "%s in state-dir: cannot be examined", name);
+				     "%s in the folder of %s: cannot be examined", name,
+				     option);
 	HP_CHECK(S_ISREG(found.st_mode) && found.st_nlink <= 1, err, HSMPOOL_ERR_SYSTEM,
-		 "%s in state-dir: not a plain file with one name; remove it", name);
-	HP_CHECK(is_trusted_owner(found.st_uid) && (found.st_mode & 077) == 0, err,
-		 HSMPOOL_ERR_SYSTEM,
-		 "%s in state-dir: others may use it (owner %u, mode %03o); remove it",
-		 name, (unsigned)found.st_uid, (unsigned)found.st_mode & 0777);
+		 "%s in the folder of %s: not a plain file with one name; move it away",
+		 name, option);
+	HP_CHECK(
+		is_trusted_owner(found.st_uid) && (found.st_mode & 077) == 0, err,
+		HSMPOOL_ERR_SYSTEM,
+		"%s in the folder of %s: others may use it (owner %u, mode %03o); move it away",
+		name, option, (unsigned)found.st_uid, (unsigned)found.st_mode & 0777);
 	return HSMPOOL_OK;
 }
 
-hsmpool_status hp_state_file_open(int dir, const char *name, bool can_make, int *file,
-				  hsmpool_error *err)
+hsmpool_status hp_owned_file_open(const char *option, int dir, const char *name,
+				  bool can_make, int *file, hsmpool_error *err)
 {
 	*file = -1;
 	HP_AUTO_FD int opened = open_or_make(dir, name, can_make);
@@ -196,8 +201,9 @@ hsmpool_status hp_state_file_open(int dir, const char *name, bool can_make, int 
 		return HSMPOOL_OK;
 	if (opened < 0)
 		return hp_fail_errno(err, HSMPOOL_ERR_SYSTEM, errno,
-				     "%s in state-dir: cannot be opened", name);
-	HP_TRY(check_file(opened, name, err));
+				     "%s in the folder of %s: cannot be opened", name,
+				     option);
+	HP_TRY(check_file(option, opened, name, err));
 	*file = opened;
 	opened = -1;
 	return HSMPOOL_OK;
@@ -209,8 +215,9 @@ hsmpool_status hp_state_file_lock(int file, int64_t deadline_ns, hsmpool_error *
 	note_locked(file);
 	while (flock(file, LOCK_EX | LOCK_NB) != 0) {
 		if (errno != EWOULDBLOCK && errno != EINTR)
-			return hp_fail_errno(err, HSMPOOL_ERR_SYSTEM, errno,
-					     "a file in state-dir cannot be locked");
+			return hp_fail_errno(
+				err, HSMPOOL_ERR_SYSTEM, errno,
+				"a file that processes share cannot be locked");
 		int64_t left_ns = deadline_ns - hp_now_ns();
 		if (left_ns <= 0)
 			return hp_fail(err, HSMPOOL_ERR_TIMEOUT,

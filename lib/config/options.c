@@ -19,7 +19,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LONGEST      (365 * 86400 * HP_SECOND)
+#define DAY          (86400 * HP_SECOND)
+#define LONGEST      (365 * DAY)
 #define LONGEST_ECHO 60 /* bytes of a value that a message repeats */
 #define MIB          (1024 * 1024)
 
@@ -210,6 +211,37 @@ static const struct option_row rows[] = {
 	  KIND_CHOICE, POOL(log_level), 0, 0, NULL, false },
 	{ { "pool", "log-format", "text|json", "text", "plain lines, or one JSON object each" },
 	  KIND_CHOICE, POOL(log_json), 0, 0, NULL, false },
+	{ { "pool", "audit", "path", NULL,
+	    "folder of the audit trail: one line per use of the token; none = no trail" },
+	  KIND_TEXT, POOL(audit), 0, 0, check_absolute, false },
+	{ { "pool", "audit-records", "all|management", "all",
+	    "every operation, or key management, logins and failures only" },
+	  KIND_CHOICE, POOL(audit_records), 0, 0, NULL, false },
+	{ { "pool", "audit-failure", "continue|refuse", "continue",
+	    "when no record can be written: count them and go on, or refuse operations" },
+	  KIND_CHOICE, POOL(audit_failure), 0, 0, NULL, false },
+	{ { "pool", "audit-rotate-size", "size", "64MiB",
+	    "a file of the trail that grew to this is followed by a new one" },
+	  KIND_SIZE, POOL(audit_rotate_size), 4096, 1024 * 1024 * (int64_t)MIB, NULL, false },
+	{ { "pool", "audit-rotate-after", "duration", "1d",
+	    "and one that has records of this age; 0 = never" },
+	  KIND_DURATION, POOL(audit_rotate_after), 0, LONGEST, NULL, false },
+	{ { "pool", "audit-keep", "duration", "0",
+	    "files whose last record is older are deleted; 0 = kept for ever" },
+	  KIND_DURATION, POOL(audit_keep), 0, 100 * LONGEST, NULL, false },
+	{ { "pool", "audit-keep-size", "size", "0",
+	    "the oldest files are deleted where the trail is larger; 0 = no bound" },
+	  KIND_SIZE, POOL(audit_keep_size), 0, 1024 * 1024 * (int64_t)MIB, NULL, false },
+	{ { "pool", "audit-checkpoint", "duration", "60s",
+	    "how often the trail's head is written to the system's log, and authenticated; "
+	    "0 = never" },
+	  KIND_DURATION, POOL(audit_checkpoint), 0, LONGEST, NULL, false },
+	{ { "pool", "audit-key", "URI", NULL,
+	    "the key that authenticates checkpoints; without it they are only chained" },
+	  KIND_TEXT, POOL(audit_key), 0, 0, check_uri, false },
+	{ { "pool", "audit-pool", "text", NULL,
+	    "the pool whose token has audit-key; this one if not set" },
+	  KIND_TEXT, POOL(audit_pool), 0, 0, NULL, false },
 
 	{ { "key", "uri", "URI", NULL, "the key's RFC 7512 URI" },
 	  KIND_TEXT, KEY(uri), 0, 0, check_uri, false },
@@ -309,12 +341,14 @@ static hsmpool_status check_range(const struct option_row *row, const char *valu
 			       (long long)row->max);
 	case KIND_SIZE:
 		return hp_fail(err, HSMPOOL_ERR_CONFIG,
-			       "%s: '%.60s' is out of range (at most %lldMiB)",
-			       row->info.key, value, (long long)row->max / MIB);
+			       "%s: '%.60s' is out of range (%lldKiB to %lldMiB)",
+			       row->info.key, value, (long long)row->min / 1024,
+			       (long long)row->max / MIB);
 	default:
 		return hp_fail(err, HSMPOOL_ERR_CONFIG,
-			       "%s: '%.60s' is out of range (%s to 365d)", row->info.key,
-			       value, row->min > 0 ? "1ms" : "0");
+			       "%s: '%.60s' is out of range (%s to %lldd)", row->info.key,
+			       value, row->min > 0 ? "1ms" : "0",
+			       (long long)(row->max / DAY));
 	}
 }
 

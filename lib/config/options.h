@@ -23,6 +23,8 @@ enum hp_probe {
 	HP_PROBE_RANDOM,       /* and C_GenerateRandom of one byte */
 	HP_PROBE_CANARY,       /* and a real operation with a named key */
 };
+enum hp_audit_records { HP_AUDIT_RECORDS_ALL, HP_AUDIT_RECORDS_MANAGEMENT };
+enum hp_audit_failure { HP_AUDIT_FAILURE_CONTINUE, HP_AUDIT_FAILURE_REFUSE };
 enum hp_session_mode { HP_SESSIONS_ON_DEMAND, HP_SESSIONS_READ_WRITE };
 
 /* One [pool] or [pool NAME]; strings owned, NULL where not set. Times in ns. */
@@ -64,6 +66,16 @@ struct hp_pool_options {
 	char *log; /* NULL unless one of log, log-level, log-format is set somewhere */
 	hsmpool_log_level log_level;
 	bool log_json;
+	char *audit; /* the trail's folder; NULL: none */
+	enum hp_audit_records audit_records;
+	enum hp_audit_failure audit_failure;
+	uint64_t audit_rotate_size;
+	int64_t audit_rotate_after; /* 0: never */
+	int64_t audit_keep;         /* 0: for ever */
+	uint64_t audit_keep_size;   /* 0: no bound */
+	int64_t audit_checkpoint;   /* 0: never */
+	char *audit_key;            /* URI; NULL: checkpoints are only chained */
+	char *audit_pool;           /* NULL: this one */
 };
 
 /* One [key NAME]. */

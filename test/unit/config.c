@@ -111,6 +111,16 @@ static void every_pool_option_reaches_its_field(void **state)
 	set("pool", "log", "file:/l");
 	set("pool", "log-level", "debug");
 	set("pool", "log-format", "json");
+	set("pool", "audit", "/a");
+	set("pool", "audit-records", "management");
+	set("pool", "audit-failure", "refuse");
+	set("pool", "audit-rotate-size", "4KiB");
+	set("pool", "audit-rotate-after", "2h");
+	set("pool", "audit-keep", "2190d");
+	set("pool", "audit-keep-size", "1GiB");
+	set("pool", "audit-checkpoint", "5m");
+	set("pool", "audit-key", "pkcs11:object=k");
+	set("pool", "audit-pool", "other");
 	assert_ok(hp_config_pool(config, "", &pool, &err), &err);
 	assert_string_equal(pool.module, "softhsm2");
 	assert_string_equal(pool.module_env, "SOFTHSM2_CONF=/a=b");

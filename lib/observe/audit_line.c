@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * See audit_line.h. The text of the current second is kept per thread: lines come in the
+ * thousands for each.
+ */
+#include "observe/audit_line.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <openssl/evp.h>
+#include "base/memory.h"
+#include "base/time.h"
+
+#define OPENING  "{\"seq\":"
+#define CLOSING  ",\"hash\":\""
+#define HASH_HEX (2 * HP_AUDIT_HASH_LEN)
+
+/* --- numbers and times -------------------------------------------------------------- */
+
+static const char DIGIT_PAIRS[] = "00010203040506070809101112131415161718192021222324"
+				  "25262728293031323334353637383940414243444546474849"
+				  "50515253545556575859606162636465666768697071727374"
+				  "75767778798081828384858687888990919293949596979899";
+
+static void put_number(struct hp_audit_line *line, uint64_t number)
+{
+	char digits[20];
+	size_t at = sizeof digits;
+	for (; number >= 100; number /= 100)
+		memcpy(digits + (at -= 2), DIGIT_PAIRS + 2 * (number % 100), 2);
+	if (number >= 10)
+		memcpy(digits + (at -= 2), DIGIT_PAIRS + 2 * number, 2);
+	else
+		digits[--at] = (char)('0' + number);
+	hp_line_raw(line, digits + at, sizeof digits - at);
+}
+
+/* "2026-11-21T08:00:00" */
+#define SECOND_LEN 19
+
+static const char *text_of_second(time_t second)
+{
+	static _Thread_local time_t known = -1;
+	static _Thread_local char text[SECOND_LEN + 8];
+	if (second != known) {
+		struct tm utc;
+		gmtime_r(&second, &utc);
+		if (strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &utc) != SECOND_LEN)
+			memcpy(text, "1970-01-01T00:00:00", SECOND_LEN + 1);
+		known = second;
+	}
+	return text;
+}
+
+static void put_time(struct hp_audit_line *line, int64_t time_ns)
+{
+	uint64_t time = time_ns > 0 ? (uint64_t)time_ns : 0;
+	uint32_t micros = (uint32_t)(time % (uint64_t)HP_SECOND / 1000);
+	hp_line_raw(line, text_of_second((time_t)(time / (uint64_t)HP_SECOND)),
+		    SECOND_LEN);
+	char *at = line->at;
+	at[0] = '.';
+	memcpy(at + 1, DIGIT_PAIRS + 2 * (micros / 10000), 2);
+	memcpy(at + 3, DIGIT_PAIRS + 2 * (micros / 100 % 100), 2);
+	memcpy(at + 5, DIGIT_PAIRS + 2 * (micros % 100), 2);
+	at[7] = 'Z';
+	line->at = at + 8;
+}
+
+/* --- members ------------------------------------------------------------------------ */
+
+void hp_line_raw(struct hp_audit_line *line, const char *text, size_t len)
+{
+	memcpy(line->at, text, len);
+	line->at += len;
+}
+
+void hp_line_begin(struct hp_audit_line *line, char *at, uint64_t seq, int64_t time_ns)
+{
+	line->begin = line->at = at;
+	HP_LINE_RAW(line, OPENING);
+	put_number(line, seq);
+	HP_LINE_RAW(line, ",\"time\":\"");
+	put_time(line, time_ns);
+	*line->at++ = '"';
+}
+
+void hp_line_number(struct hp_audit_line *line, const char *opening, size_t opening_len,
+		    uint64_t number)
+{
+	hp_line_raw(line, opening, opening_len);
+	put_number(line, number);
+}
+
+static void put_hex(struct hp_audit_line *line, const uint8_t *bytes, size_t len)
+{
+	static const char hex[] = "0123456789abcdef";
+	char *at = line->at;
+	for (size_t i = 0; i < len; i++) {
+		*at++ = hex[bytes[i] >> 4];
+		*at++ = hex[bytes[i] & 15];
+	}
+	line->at = at;
+}
+
+void hp_line_hex(struct hp_audit_line *line, const char *opening, size_t opening_len,
+		 const void *bytes, size_t len)
+{
+	hp_line_raw(line, opening, opening_len);
+	put_hex(line, bytes, len);
+	*line->at++ = '"';
+}
+
+/* The length of the UTF-8 sequence at text, or 0: not a valid one. */
+static size_t utf8_len(const uint8_t *text, size_t left)
+{
+	size_t len = text[0] < 0x80                      ? 1
+		     : text[0] >= 0xc2 && text[0] < 0xe0 ? 2
+		     : text[0] >= 0xe0 && text[0] < 0xf0 ? 3
+		     : text[0] >= 0xf0 && text[0] < 0xf5 ? 4
+							 : 0;
+	if (len == 0 || len > left)
+		return 0;
+	for (size_t i = 1; i < len; i++)
+		if ((text[i] & 0xc0) != 0x80)
+			return 0;
+	bool is_overlong = (text[0] == 0xe0 && text[1] < 0xa0) ||
+			   (text[0] == 0xf0 && text[1] < 0x90);
+	bool is_outside = (text[0] == 0xed && text[1] > 0x9f) || /* a surrogate */
+			  (text[0] == 0xf4 && text[1] > 0x8f);
+	return is_overlong || is_outside ? 0 : len;
+}
+
+/* A control character, DEL, or a byte that is no UTF-8: \u00XX. */
+static void put_escaped(struct hp_audit_line *line, uint8_t byte)
+{
+	if (byte == '"' || byte == '\\') {
+		*line->at++ = '\\';
+		*line->at++ = (char)byte;
+		return;
+	}
+	HP_LINE_RAW(line, "\\u00");
+	put_hex(line, &byte, 1);
+}
+
+static bool is_plain(uint8_t byte)
+{
+	return byte >= 0x20 && byte < 0x7f && byte != '"' && byte != '\\';
+}
+
+void hp_line_text(struct hp_audit_line *line, const char *opening, size_t opening_len,
+		  const char *text, size_t len)
+{
+	hp_line_raw(line, opening, opening_len);
+	const uint8_t *at = (const uint8_t *)text;
+	for (size_t i = 0; i < len;) {
+		if (is_plain(at[i])) {
+			*line->at++ = (char)at[i++];
+			continue;
+		}
+		size_t sequence = utf8_len(at + i, len - i);
+		if (sequence > 1)
+			hp_line_raw(line, text + i, sequence);
+		else
+			put_escaped(line, at[i]);
+		i += sequence > 1 ? sequence : 1;
+	}
+	*line->at++ = '"';
+}
+
+/* --- the hash ----------------------------------------------------------------------- */
+
+struct hp_line_hasher {
+	EVP_MD *sha256;
+	EVP_MD_CTX *context;
+};
+
+struct hp_line_hasher *hp_line_hasher_new(void)
+{
+	struct hp_line_hasher *hasher = calloc(1, sizeof *hasher);
+	if (!hasher)
+		return NULL;
+	hasher->sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
+	hasher->context = EVP_MD_CTX_new();
+	if (!hasher->sha256 || !hasher->context ||
+	    EVP_DigestInit_ex2(hasher->context, hasher->sha256, NULL) != 1) {
+		hp_line_hasher_free(hasher);
+		return NULL;
+	}
+	return hasher;
+}
+
+void hp_line_hasher_free(struct hp_line_hasher *hasher)
+{
+	if (!hasher)
+		return;
+	EVP_MD_CTX_free(hasher->context);
+	EVP_MD_free(hasher->sha256);
+	free(hasher);
+}
+
+bool hp_line_hash(struct hp_line_hasher *hasher, const uint8_t *previous,
+		  const char *body, size_t len, uint8_t *hash)
+{
+	unsigned hash_len = 0;
+	return EVP_DigestInit_ex2(hasher->context, NULL, NULL) == 1 &&
+	       EVP_DigestUpdate(hasher->context, previous, HP_AUDIT_HASH_LEN) == 1 &&
+	       EVP_DigestUpdate(hasher->context, body, len) == 1 &&
+	       EVP_DigestFinal_ex(hasher->context, hash, &hash_len) == 1;
+}
+
+bool hp_line_end(struct hp_audit_line *line, struct hp_line_hasher *hasher,
+		 uint8_t hash[HP_AUDIT_HASH_LEN])
+{
+	if (!hp_line_hash(hasher, hash, line->begin, (size_t)(line->at - line->begin),
+			  hash))
+		return false;
+	HP_LINE_RAW(line, CLOSING);
+	put_hex(line, hash, HP_AUDIT_HASH_LEN);
+	HP_LINE_RAW(line, "\"}\n");
+	return true;
+}
+
+/* --- reading ------------------------------------------------------------------------ */
+
+/* As it is written: no leading zero, no sign. The position behind it, or NULL. */
+static const char *parse_seq(const char *at, const char *end, uint64_t *seq)
+{
+	const char *first = at;
+	*seq = 0;
+	for (; at < end && *at >= '0' && *at <= '9'; at++)
+		if (__builtin_mul_overflow(*seq, 10, seq) ||
+		    __builtin_add_overflow(*seq, (uint64_t)(*at - '0'), seq))
+			return NULL;
+	return at > first && *first != '0' ? at : NULL;
+}
+
+/* Lower case only: a changed letter is a changed record. */
+static bool parse_hash(const char *text, uint8_t *hash)
+{
+	size_t len;
+	char digits[HASH_HEX + 1];
+	memcpy(digits, text, HASH_HEX);
+	digits[HASH_HEX] = '\0';
+	return strspn(digits, "0123456789abcdef") == HASH_HEX &&
+	       hp_hex_decode(digits, hash, HP_AUDIT_HASH_LEN, &len);
+}
+
+bool hp_line_parse(const char *line, size_t len, struct hp_line_frame *frame)
+{
+	const size_t opening = sizeof OPENING - 1, closing = sizeof CLOSING - 1;
+	const size_t tail = closing + HASH_HEX + 2;
+	if (len < opening + 2 + tail || memcmp(line, OPENING, opening) != 0)
+		return false;
+	const char *end = line + len - tail;
+	const char *after = parse_seq(line + opening, end, &frame->seq);
+	frame->body_len = len - tail;
+	return after && *after == ',' && memcmp(end, CLOSING, closing) == 0 &&
+	       memcmp(line + len - 2, "\"}", 2) == 0 &&
+	       parse_hash(end + closing, frame->hash);
+}
