@@ -10,6 +10,7 @@
 #define CLI_PEERS_H
 
 #include <limits.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -49,5 +50,22 @@ struct peer_reply {
  */
 hsmpool_status peer_ask(const struct peer *peer, const char *request, int64_t deadline_ns,
 			struct peer_reply *reply, hsmpool_error *err);
+
+/* What came of asking one of several. */
+struct peer_answer {
+	hsmpool_status status; /* as peer_ask() says it */
+	hsmpool_error err;
+	struct peer_reply reply;
+	bool is_gone; /* it ended: not worth a word, where nobody asked for just this one
+		       */
+};
+
+/* Ask them all at once; one that hangs costs the others nothing but the wait. answers:
+ * as many as there are peers, to be freed by peer_answers_free(). Not OK: nobody could
+ * be asked. */
+hsmpool_status peers_ask(const struct peers *peers, const char *request,
+			 int64_t deadline_ns, struct peer_answer **answers,
+			 hsmpool_error *err);
+void peer_answers_free(struct peer_answer **answers, size_t count);
 
 #endif
