@@ -6,11 +6,14 @@
  * prober does what needs one, a job at a time. Both exist only while a pool is open
  * that wants them, with all signals blocked. A forked child has neither: its list of
  * pools is emptied, and threads start with the first pool it opens. A prober that
- * hangs in a module is left to itself, and another takes over its work.
+ * hangs in a module is left to itself, and another takes over its work. Between two looks
+ * the keeper waits, or serves its guest (keeper.h).
  *
  * keeper.lock is not held while a pool is looked at or a job done; a pool that is being
  * looked at is not removed from the list until that is over.
  */
+#include "pool/keeper.h"
+
 #include "pool/internal.h"
 
 #include <signal.h>
@@ -28,6 +31,7 @@ static struct {
 	hsmpool *looking_at;
 	struct hsmpool_session *jobs, **last_job; /* FIFO by next_job */
 	bool is_running;
+	bool is_leaving; /* the keeper of the life before has not ended yet */
 	bool is_kicked;
 	uint64_t life;         /* threads of an earlier life end */
 	uint64_t prober;       /* likewise for probers that were replaced */
@@ -35,6 +39,8 @@ static struct {
 	int64_t busy_since_ns; /* the prober does a job; else 0 */
 	int64_t patience_ns;   /* how long it may take */
 	uint64_t round;
+	const struct hp_keeper_guest *guest; /* NULL: none */
+	bool is_serving;                     /* the keeper is the guest's now */
 	pthread_t keeper_thread, prober_thread;
 } keeper = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
@@ -50,9 +56,13 @@ static void init_conditions(void)
 
 static void forget_all_in_child(void)
 {
+	const struct hp_keeper_guest *guest = keeper.guest;
 	memset(&keeper, 0, sizeof keeper);
 	pthread_mutex_init(&keeper.lock, NULL);
 	init_conditions();
+	keeper.guest = guest;
+	if (guest)
+		guest->abandon();
 }
 
 static void prepare(void)
@@ -112,23 +122,51 @@ static void replace_hung_prober_locked(int64_t now)
 	}
 }
 
-static int64_t look_after_all_locked(void)
+/* Each pool once, unlocked meanwhile; on the keeper's thread. */
+static void visit_all_locked(void (*visit)(hsmpool *pool, void *user), void *user)
 {
-	int64_t tick = HP_SECOND;
-	replace_hung_prober_locked(hp_now_ns());
 	keeper.round++;
 	for (hsmpool *pool; (pool = next_unseen_locked());) {
 		keeper.looking_at = pool;
 		pthread_mutex_unlock(&keeper.lock);
-		struct hsmpool_session *jobs = hp_upkeep_decide(pool, hp_now_ns());
-		int64_t its_tick = hp_upkeep_tick(pool);
-		tick = its_tick < tick ? its_tick : tick;
+		visit(pool, user);
 		pthread_mutex_lock(&keeper.lock);
-		queue_jobs_locked(jobs);
 		keeper.looking_at = NULL;
 		pthread_cond_broadcast(&keeper.looked);
 	}
-	return tick;
+}
+
+void hp_keeper_visit(void (*visit)(hsmpool *pool, void *user), void *user)
+{
+	pthread_mutex_lock(&keeper.lock);
+	visit_all_locked(visit, user);
+	pthread_mutex_unlock(&keeper.lock);
+}
+
+/* *tick: the soonest that one of them asks for. */
+static void look_after(hsmpool *pool, void *tick)
+{
+	struct hsmpool_session *jobs = hp_upkeep_decide(pool, hp_now_ns());
+	int64_t its_tick = hp_upkeep_tick(pool);
+	if (its_tick < *(int64_t *)tick)
+		*(int64_t *)tick = its_tick;
+	pthread_mutex_lock(&keeper.lock);
+	queue_jobs_locked(jobs);
+	pthread_mutex_unlock(&keeper.lock);
+}
+
+/* Until then, or a kick; false when the time has come. */
+static bool wait_locked(int64_t until_ns)
+{
+	const struct hp_keeper_guest *guest = keeper.guest;
+	if (!guest || !guest->is_ready())
+		return hp_cond_wait_until(&keeper.kick, &keeper.lock, until_ns);
+	keeper.is_serving = true;
+	pthread_mutex_unlock(&keeper.lock);
+	guest->serve(until_ns);
+	pthread_mutex_lock(&keeper.lock);
+	keeper.is_serving = false;
+	return hp_now_ns() < until_ns;
 }
 
 static void *run_keeper(void *life_of_mine)
@@ -136,20 +174,41 @@ static void *run_keeper(void *life_of_mine)
 	uint64_t life = (uint64_t)(uintptr_t)life_of_mine;
 	pthread_mutex_lock(&keeper.lock);
 	while (keeper.life == life) {
+		int64_t tick = HP_SECOND;
 		keeper.is_kicked = false;
-		int64_t next = hp_now_ns() + look_after_all_locked();
-		while (keeper.life == life && !keeper.is_kicked &&
-		       hp_cond_wait_until(&keeper.kick, &keeper.lock, next))
+		replace_hung_prober_locked(hp_now_ns());
+		visit_all_locked(look_after, &tick);
+		int64_t next = hp_now_ns() + tick;
+		while (keeper.life == life && !keeper.is_kicked && wait_locked(next))
 			;
 	}
+	keeper.is_leaving = false;
+	pthread_cond_broadcast(&keeper.looked);
 	pthread_mutex_unlock(&keeper.lock);
 	return NULL;
 }
 
+static void wake_keeper_locked(void)
+{
+	pthread_cond_broadcast(&keeper.kick);
+	if (keeper.is_serving)
+		keeper.guest->wake();
+}
+
 static void kick_locked(void)
 {
+	if (!keeper.is_kicked)
+		wake_keeper_locked();
 	keeper.is_kicked = true;
-	pthread_cond_signal(&keeper.kick);
+}
+
+void hp_keeper_invite(const struct hp_keeper_guest *guest)
+{
+	pthread_once(&prepare_once, prepare);
+	pthread_mutex_lock(&keeper.lock);
+	keeper.guest = guest;
+	kick_locked();
+	pthread_mutex_unlock(&keeper.lock);
 }
 
 void hp_keeper_wake(void)
@@ -224,6 +283,8 @@ hsmpool_status hp_keeper_add(hsmpool *pool, hsmpool_error *err)
 {
 	pthread_once(&prepare_once, prepare);
 	pthread_mutex_lock(&keeper.lock);
+	while (keeper.is_leaving) /* there is one at a time */
+		pthread_cond_wait(&keeper.looked, &keeper.lock);
 	int failure = keeper.is_running ? 0 : start_threads_locked();
 	if (failure == 0) {
 		pool->next_kept = keeper.pools;
@@ -260,9 +321,10 @@ static void dismiss_threads_locked(void)
 	keeper.life++;
 	keeper.prober++;
 	keeper.is_running = false;
+	keeper.is_leaving = true;
 	keeper.jobs = NULL;
 	keeper.last_job = &keeper.jobs;
-	pthread_cond_broadcast(&keeper.kick);
+	wake_keeper_locked();
 	pthread_cond_broadcast(&keeper.job);
 }
 
@@ -274,6 +336,15 @@ static bool await_prober_locked(void)
 	       hp_cond_wait_until(&keeper.looked, &keeper.lock, until))
 		;
 	return keeper.busy_since_ns == 0;
+}
+
+/* Unless another pool was opened meanwhile, and its keeper has the guest. */
+static void see_guest_off(void)
+{
+	pthread_mutex_lock(&keeper.lock);
+	if (keeper.guest && !keeper.is_running)
+		keeper.guest->leave();
+	pthread_mutex_unlock(&keeper.lock);
 }
 
 void hp_keeper_rest(void)
@@ -294,4 +365,5 @@ void hp_keeper_rest(void)
 		pthread_join(prober_thread, NULL);
 	else
 		pthread_detach(prober_thread);
+	see_guest_off();
 }
