@@ -14,6 +14,7 @@
 #include "base/time.h"
 #include "observe/journal.h"
 #include "observe/request.h"
+#include "observe/utf8.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -187,25 +188,6 @@ static uint32_t take_dropped(struct event_slot *slot, uint32_t tick)
 
 /* --- one line -------------------------------------------------------------------- */
 
-/* The length of the well-formed UTF-8 character at text, or 0. C1 controls, which
- * terminals obey, count as malformed. */
-static size_t utf8_len(const unsigned char *text)
-{
-	if (text[0] < 0x80)
-		return 1;
-	size_t len = text[0] >= 0xf0 ? 4 : text[0] >= 0xe0 ? 3 : 2;
-	if (text[0] < 0xc2 || text[0] > 0xf4)
-		return 0;
-	for (size_t i = 1; i < len; i++)
-		if ((text[i] & 0xc0) != 0x80)
-			return 0;
-	if ((text[0] == 0xc2 && text[1] < 0xa0) || (text[0] == 0xe0 && text[1] < 0xa0) ||
-	    (text[0] == 0xed && text[1] > 0x9f) || (text[0] == 0xf0 && text[1] < 0x90) ||
-	    (text[0] == 0xf4 && text[1] > 0x8f))
-		return 0;
-	return len;
-}
-
 /* The number of bytes written; to has room for ESCAPED(1) + 1. */
 static size_t escape_byte(unsigned char byte, bool json, char *to)
 {
@@ -230,7 +212,7 @@ static void escape(const char *from, bool json, char *to)
 {
 	const unsigned char *at = (const unsigned char *)from;
 	while (*at) {
-		size_t len = utf8_len(at);
+		size_t len = hp_utf8_length((const char *)at);
 		bool is_plain = len > 1 || (len == 1 && *at >= 0x20 && *at != 0x7f &&
 					    !(json && (*at == '"' || *at == '\\')));
 		if (is_plain) {
