@@ -8,6 +8,7 @@
 #include <hsmpool/crypto.h>
 #include <hsmpool/key.h>
 #include <hsmpool/log.h>
+#include <hsmpool/metrics.h>
 #include <hsmpool/pool.h>
 #include <hsmpool/pseudonym.h>
 #include <hsmpool/status.h>

@@ -114,7 +114,7 @@ typedef struct hsmpool_stats {
 	uint64_t closed_idle;     /* idle-timeout */
 	uint64_t closed_lifetime; /* max-lifetime */
 	uint64_t closed_broken;   /* dead, or left in an unclean state */
-	uint64_t closed_other;    /* pause, limit, upgrade to read-write, close */
+	uint64_t closed_other;    /* pause, limit, upgrade to read-write */
 	uint64_t validated;
 	uint64_t validation_failures;
 	uint64_t logins;
@@ -134,6 +134,15 @@ typedef struct hsmpool_stats {
 	uint64_t lost_logins;
 	uint64_t lost_tokens;     /* of all sessions; the token was looked for again */
 	uint64_t module_restarts; /* C_Finalize and C_Initialize */
+	/* more of what is above */
+	uint64_t borrow_closed;   /* borrows that the closing of the pool ended */
+	uint64_t closed_stuck;    /* sessions closed when their hung call returned */
+	uint64_t closed_shutdown; /* and because the pool was being closed */
+	uint64_t logins_refused;  /* of login_failures: for the PIN */
+	uint64_t wait_total_ns;   /* the sum of what wait_ns counts */
+	uint64_t held_total_ns;
+	uint32_t overdue; /* sessions now lent for longer than leak-warn */
+	uint32_t latched; /* 1 while a refused PIN keeps the pool from logging in */
 } hsmpool_stats;
 
 HSMPOOL_API void hsmpool_get_stats(hsmpool *pool, hsmpool_stats *stats);

@@ -237,7 +237,9 @@ static void count_refusal(hsmpool *pool, enum outcome outcome, hsmpool_deadline 
 	pthread_mutex_lock(&pool->lock);
 	if (outcome == TIMED_OUT && deadline != HSMPOOL_NO_WAIT)
 		pool->stats.borrow_timeouts++;
-	else if (outcome == TIMED_OUT || outcome == TOO_MANY || outcome == DOWN)
+	else if (outcome == CLOSED)
+		pool->stats.borrow_closed++;
+	else
 		pool->stats.borrow_rejected++;
 	pthread_mutex_unlock(&pool->lock);
 }
@@ -420,14 +422,14 @@ void hp_entry_end(struct hsmpool_session *e, enum hp_close_reason reason)
 	hsmpool *pool = e->pool;
 	unsigned index = (unsigned)(e - pool->entries);
 	pthread_mutex_lock(&pool->lock);
-	hp_entry_emptied_locked(e, reason);
+	reason = hp_entry_emptied_locked(e, reason);
 	hp_waiters_wake_head_locked(pool);
 	hp_pool_tell_if_quiet_locked(pool);
 	pthread_mutex_unlock(&pool->lock);
 	/* From here on a closer may have freed the pool. */
 	HP_LOG(INFO, "session-closed", "session %u closed: %s", index,
-	       (const char *const[]){ "idle", "lifetime", "broken",
-				      "not needed" }[reason]);
+	       (const char *const[]){ "idle", "lifetime", "broken", "not needed",
+				      "its call had hung", "the pool closes" }[reason]);
 }
 
 static void release_at(struct hsmpool_session *e, bool is_alive, bool is_hot, int64_t now)

@@ -86,6 +86,11 @@ static bool start_closer(hsmpool *pool)
 	return false;
 }
 
+static uint64_t count_closed_locked(const hsmpool *pool)
+{
+	return pool->stats.closed_other + pool->stats.closed_shutdown;
+}
+
 /* Until the closers are done, or make no progress for a while. False: none are left to
  * wait for, or it is too late. */
 static bool await_closers_locked(hsmpool *pool, int64_t until_ns)
@@ -93,13 +98,13 @@ static bool await_closers_locked(hsmpool *pool, int64_t until_ns)
 	uint64_t closed = 0;
 	int64_t patience_ns = 0;
 	while (pool->closers > 0) {
-		if (closed != pool->stats.closed_other || patience_ns == 0) {
-			closed = pool->stats.closed_other;
+		if (closed != count_closed_locked(pool) || patience_ns == 0) {
+			closed = count_closed_locked(pool);
 			patience_ns = hp_time_add(hp_now_ns(), PATIENCE);
 		}
 		int64_t wake_ns = patience_ns < until_ns ? patience_ns : until_ns;
 		if (!hp_cond_wait_until(&pool->quiet, &pool->lock, wake_ns) &&
-		    closed == pool->stats.closed_other)
+		    closed == count_closed_locked(pool))
 			break;
 	}
 	return pool->closers > 0 && hp_now_ns() < until_ns;

@@ -353,7 +353,8 @@ void hp_entry_count_return_locked(struct hsmpool_session *e, int64_t now)
 		return;
 	e->is_lent = false;
 	e->pool->stats.returned++;
-	hp_histogram_add(e->pool->stats.held_ns, now - e->borrowed_ns);
+	hp_histogram_add(e->pool->stats.held_ns, &e->pool->stats.held_total_ns,
+			 now - e->borrowed_ns);
 }
 
 void hp_entry_opened_locked(struct hsmpool_session *e, uint64_t vouched, int64_t now)
@@ -385,7 +386,16 @@ void hp_entry_opened_locked(struct hsmpool_session *e, uint64_t vouched, int64_t
 		pool->stats.peak = hp_pool_occupied_locked(pool);
 }
 
-void hp_entry_emptied_locked(struct hsmpool_session *e, enum hp_close_reason reason)
+static enum hp_close_reason true_reason(const struct hsmpool_session *e,
+					enum hp_close_reason given)
+{
+	if (e->is_stuck)
+		return HP_CLOSE_STUCK;
+	return given == HP_CLOSE_OTHER && e->pool->is_closed ? HP_CLOSE_SHUTDOWN : given;
+}
+
+enum hp_close_reason hp_entry_emptied_locked(struct hsmpool_session *e,
+					     enum hp_close_reason reason)
 {
 	hsmpool *pool = e->pool;
 	uint64_t *counter[HP_CLOSE_REASON_COUNT] = {
@@ -393,11 +403,16 @@ void hp_entry_emptied_locked(struct hsmpool_session *e, enum hp_close_reason rea
 		[HP_CLOSE_LIFETIME] = &pool->stats.closed_lifetime,
 		[HP_CLOSE_BROKEN] = &pool->stats.closed_broken,
 		[HP_CLOSE_OTHER] = &pool->stats.closed_other,
+		[HP_CLOSE_STUCK] = &pool->stats.closed_stuck,
+		[HP_CLOSE_SHUTDOWN] = &pool->stats.closed_shutdown,
 	};
+	reason = true_reason(e, reason);
 	++*counter[reason];
 	e->session.objects = 0;
+	e->is_leak_reported = false;
 	pool->stuck -= e->is_stuck;
 	e->is_stuck = false;
 	hp_attached_end_visit_locked(e);
 	hp_entry_set_state_locked(e, HP_ENTRY_EMPTY);
+	return reason;
 }

@@ -73,6 +73,8 @@ enum hp_close_reason {
 	HP_CLOSE_LIFETIME,
 	HP_CLOSE_BROKEN,
 	HP_CLOSE_OTHER,
+	HP_CLOSE_STUCK,    /* whatever the reason given: its call had hung */
+	HP_CLOSE_SHUTDOWN, /* OTHER, while the pool is being closed */
 	HP_CLOSE_REASON_COUNT
 };
 
@@ -244,10 +246,12 @@ struct hsmpool {
 	void *attachment;
 	void (*attachment_release)(void *attachment);
 
-	hsmpool *next_pool;  /* guarded by the lock of restart.c */
-	bool is_enlisted;    /* constant after open */
-	hsmpool *next_kept;  /* guarded by the keeper's lock */
-	uint64_t kept_round; /* likewise */
+	struct hp_tally *tally; /* constant after open */
+	hsmpool *next_counted;  /* guarded by the lock of metrics.c */
+	hsmpool *next_pool;     /* guarded by the lock of restart.c */
+	bool is_enlisted;       /* constant after open */
+	hsmpool *next_kept;     /* guarded by the keeper's lock */
+	uint64_t kept_round;    /* likewise */
 };
 
 /* --- entry.c: states, the idle list, the anchor ------------------------------------ */
@@ -295,7 +299,9 @@ struct hsmpool_session *hp_entry_claim_empty_locked(hsmpool *pool); /* -> OPENIN
 /* A real session came to be in e, or ceased to: keeps the anchor role assigned. vouched:
  * the generation that it may join if there are others in it. */
 void hp_entry_opened_locked(struct hsmpool_session *e, uint64_t vouched, int64_t now);
-void hp_entry_emptied_locked(struct hsmpool_session *e, enum hp_close_reason reason);
+/* Returns what it is counted as. */
+enum hp_close_reason hp_entry_emptied_locked(struct hsmpool_session *e,
+					     enum hp_close_reason reason);
 /* Its owner learned that it is dead: it is closed when released. */
 void hp_entry_condemn(struct hsmpool_session *e);
 /* Known dead, or as good as dead, whatever the module says of its handle. */
@@ -509,8 +515,16 @@ void hp_keeper_remove(hsmpool *pool);
 void hp_keeper_rest(void);
 void hp_keeper_wake(void);
 
+/* --- metrics.c: what outlives a pool -------------------------------------------------
+ */
+/* From now on its figures are among the process's. False: no memory. */
+bool hp_metrics_enlist(hsmpool *pool);
+/* It counts nothing any more; what it counted stays. */
+void hp_metrics_delist(hsmpool *pool);
+
 /* --- stats.c ----------------------------------------------------------------------- */
-void hp_histogram_add(uint64_t *buckets, int64_t ns);
+void hp_stats_read_locked(hsmpool *pool, hsmpool_stats *out);
+void hp_histogram_add(uint64_t *buckets, uint64_t *total_ns, int64_t ns);
 /* "total 16, idle 0, used 16, waiting 3, oldest wait 4.9 s, last HSM error ..." */
 void hp_pool_figures(hsmpool *pool, char *buf, size_t cap);
 

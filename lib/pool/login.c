@@ -235,6 +235,7 @@ static hsmpool_status take_answer(struct hsmpool_session *e, const char *label,
 		pool->is_low_told = false;
 	} else if (!is_in) {
 		pool->stats.login_failures++;
+		pool->stats.logins_refused += is_refused;
 		hp_pool_note_error_locked(pool, *rv);
 	}
 	struct hp_secret **keep = is_in ? &pool->pin : is_refused ? &pool->refused : NULL;
@@ -532,6 +533,7 @@ static void end_context_try(hsmpool *pool, struct hp_secret **pin, bool is_on_fi
 	pthread_mutex_lock(&pool->lock);
 	if (is_refused) {
 		pool->stats.login_failures++;
+		pool->stats.logins_refused++;
 		settle_locked(pool, HSMPOOL_ERR_AUTH, true, err);
 	}
 	pool->is_pin_in_use = false;

@@ -251,6 +251,7 @@ static hsmpool_status fill(hsmpool *pool, hsmpool_deadline deadline, hsmpool_err
 
 static void free_pool(hsmpool *pool)
 {
+	hp_metrics_delist(pool);
 	hp_pool_dismiss_workers(pool, pool->epoch && hp_pool_check_usable(pool, NULL));
 	hp_secret_free(&pool->pin);
 	hp_secret_free(&pool->own_pin);
@@ -298,7 +299,10 @@ static hsmpool_status open_on(hsmpool **out, const struct hp_pool_options *optio
 		return status;
 	}
 	set_up(pool);
-	if (!hp_restart_enlist(pool, hp_pool_deadline(pool, deadline)))
+	if (!hp_metrics_enlist(pool))
+		status = hp_fail(err, HSMPOOL_ERR_SYSTEM,
+				 "no memory for the pool's metrics");
+	else if (!hp_restart_enlist(pool, hp_pool_deadline(pool, deadline)))
 		status = hp_fail(err, HSMPOOL_ERR_DOWN,
 				 "module %s: it is being restarted; try again later",
 				 pool->module->path);

@@ -7,15 +7,14 @@
 
 #include <stdio.h>
 #include <string.h>
+#include "observe/meter.h"
 
-/* Bucket i holds what took up to 1000 << i ns. */
-void hp_histogram_add(uint64_t *buckets, int64_t ns)
+_Static_assert(HP_METER_BUCKETS == HSMPOOL_HISTOGRAM_BUCKETS, "histograms are alike");
+
+void hp_histogram_add(uint64_t *buckets, uint64_t *total_ns, int64_t ns)
 {
-	uint64_t us = ns <= 0 ? 0 : ((uint64_t)ns + 999) / 1000;
-	unsigned bucket = us <= 1 ? 0 : 64u - (unsigned)__builtin_clzll(us - 1);
-	if (bucket >= HSMPOOL_HISTOGRAM_BUCKETS)
-		bucket = HSMPOOL_HISTOGRAM_BUCKETS - 1;
-	buckets[bucket]++;
+	buckets[hp_histogram_bucket(ns)]++;
+	*total_ns += ns > 0 ? (uint64_t)ns : 0;
 }
 
 _Static_assert((int)HP_BREAKER_CLOSED == (int)HSMPOOL_BREAKER_CLOSED &&
@@ -34,7 +33,16 @@ static uint32_t count_live_locked(const hsmpool *pool, enum hp_entry_state state
 	return live;
 }
 
-static void snapshot_locked(hsmpool *pool, hsmpool_stats *out)
+static uint32_t count_overdue_locked(const hsmpool *pool)
+{
+	uint32_t overdue = 0;
+	for (uint32_t i = 0; pool->stats.leaks_suspected && i < pool->entry_count; i++)
+		overdue += pool->entries[i].state == HP_ENTRY_USED &&
+			   pool->entries[i].is_leak_reported;
+	return overdue;
+}
+
+void hp_stats_read_locked(hsmpool *pool, hsmpool_stats *out)
 {
 	int64_t now = hp_now_ns();
 	*out = pool->stats;
@@ -56,6 +64,8 @@ static void snapshot_locked(hsmpool *pool, hsmpool_stats *out)
 	out->last_error = pool->last_error;
 	out->last_error_age_ns =
 		pool->last_error ? (uint64_t)(now - pool->last_error_ns) : 0;
+	out->overdue = count_overdue_locked(pool);
+	out->latched = pool->login == HP_LOGIN_LATCHED;
 }
 
 void hsmpool_get_stats(hsmpool *pool, hsmpool_stats *stats)
@@ -66,7 +76,7 @@ void hsmpool_get_stats(hsmpool *pool, hsmpool_stats *stats)
 	size_t size = stats->size < sizeof now ? stats->size : sizeof now;
 	if (hp_pool_check_usable(pool, NULL) == HSMPOOL_OK) {
 		pthread_mutex_lock(&pool->lock);
-		snapshot_locked(pool, &now);
+		hp_stats_read_locked(pool, &now);
 		pthread_mutex_unlock(&pool->lock);
 	}
 	now.size = size;

@@ -9,6 +9,7 @@
 
 #include "base/time.h"
 #include "observe/request.h"
+#include "pool/metrics.h"
 
 /* --- the clock and the request ----------------------------------------------------- */
 
@@ -69,21 +70,21 @@ void hp_use_resume(struct hp_use *use)
 /* --- the end ----------------------------------------------------------------------- */
 
 /* Who wants to know: the audit trail, then the metrics. */
-static void tell(const struct hp_use *use, CK_RV rv, hsmpool_status status,
-		 uint64_t output_len)
+static void tell(const struct hp_use *use, bool has_begun, CK_RV rv,
+		 hsmpool_status status, uint64_t output_len)
 {
-	(void)use;
-	(void)rv;
-	(void)status;
 	(void)output_len;
+	hp_metrics_count_use(use->pool, use->function, has_begun ? use->spent_ns : -1, rv,
+			     status);
 }
 
 void hp_use_end(struct hp_use *use, CK_RV rv, hsmpool_status status, uint64_t output_len)
 {
 	if (use->state == HP_USE_OVER || !use->function)
 		return;
+	bool has_begun = use->state != HP_USE_NEW;
 	if (use->state != HP_USE_RUNNING)
 		start_call(use);
 	stop_call(use, HP_USE_OVER);
-	tell(use, rv, status, output_len);
+	tell(use, has_begun, rv, status, output_len);
 }

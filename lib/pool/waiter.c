@@ -91,7 +91,8 @@ void hp_pool_put_locked(struct hsmpool_session *e, int64_t now, bool is_hot)
 void hp_waiter_count_served_locked(hsmpool *pool, const struct hp_waiter *w, int64_t now)
 {
 	pool->stats.borrowed_waited++;
-	hp_histogram_add(pool->stats.wait_ns, now - w->since_ns);
+	hp_histogram_add(pool->stats.wait_ns, &pool->stats.wait_total_ns,
+			 now - w->since_ns);
 }
 
 void hp_waiters_wake_for_idle_locked(hsmpool *pool)

@@ -474,6 +474,7 @@ static void the_counts_agree_with_the_tokens_at_rest(void **state)
 						   ground_stats(g).closed_idle -
 						   ground_stats(g).closed_lifetime -
 						   ground_stats(g).closed_broken -
+						   ground_stats(g).closed_stuck -
 						   ground_stats(g).closed_other);
 	assert_true(ground_stats(g).peak <= 6);
 	assert_int_equal(ground_stats(g).returned,

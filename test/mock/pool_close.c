@@ -244,7 +244,7 @@ static void a_hung_call_is_seen_and_the_others_are_served(void **state)
 	g->mock->release();
 	crew_join(&crew);
 	eventually(ground_stats(g).stuck == 0);
-	assert_int_equal(ground_stats(g).closed_broken, 1); /* not used again */
+	assert_int_equal(ground_stats(g).closed_stuck, 1); /* not used again */
 }
 
 /* Row 23: with every session hung the deadline is kept all the same. */

@@ -203,7 +203,7 @@ static void a_hung_probe_does_not_end_upkeep(void **state)
 	assert_rv(ground_sign(g), CKR_OK);
 	g->mock->release();
 	eventually(ground_stats(g).stuck == 0);
-	eventually(ground_stats(g).closed_broken == 1);
+	eventually(ground_stats(g).closed_stuck == 1);
 }
 
 static void a_hung_close_takes_one_place_and_holds_nobody_up(void **state)

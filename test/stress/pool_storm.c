@@ -340,7 +340,8 @@ static void books_balance(struct ground *g)
 
 	assert_int_equal(s.borrowed_direct + s.borrowed_waited, s.returned);
 	assert_int_equal(s.opened, s.open + s.closed_idle + s.closed_lifetime +
-					   s.closed_broken + s.closed_other);
+					   s.closed_broken + s.closed_stuck +
+					   s.closed_other);
 	assert_int_equal(s.waiters, 0);
 	uint64_t waits = 0, holds = 0;
 	for (int i = 0; i < HSMPOOL_HISTOGRAM_BUCKETS; i++) {
