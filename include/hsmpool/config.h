@@ -40,8 +40,8 @@ HSMPOOL_API HSMPOOL_CHECK hsmpool_status hsmpool_config_load(hsmpool_config **ou
 /*
  * hsmpool_config_set - set one value, as if it stood in the file.
  *
- * section is "pool", "pool NAME", "key NAME" or "proxy"; value NULL takes the
- * value back. Errors as in hsmpool_config_load().
+ * section is "pool", "pool NAME", "key NAME", "policy NAME" or "proxy"; value NULL
+ * takes the value back. Errors as in hsmpool_config_load().
  */
 HSMPOOL_API HSMPOOL_CHECK hsmpool_status hsmpool_config_set(hsmpool_config *config,
 							    const char *section,

@@ -41,6 +41,7 @@ extern "C" {
  * CLOSED       the pool is being closed
  * SYSTEM       the operating system refused: memory, files, threads
  * EXISTS       an object or file of that name is there already
+ * DENIED       a [policy] of the configuration is against it; nothing was done
  */
 #define HSMPOOL_STATUS_MAP(X)                       \
 	X(OK, 0, 0, "success")                      \
@@ -57,7 +58,8 @@ extern "C" {
 	X(ERR_FORKED, 11, 79, "used across fork")   \
 	X(ERR_CLOSED, 12, 80, "pool closed")        \
 	X(ERR_SYSTEM, 13, 71, "system error")       \
-	X(ERR_EXISTS, 14, 73, "exists already")
+	X(ERR_EXISTS, 14, 73, "exists already")     \
+	X(ERR_DENIED, 15, 81, "denied by policy")
 
 typedef enum hsmpool_status {
 #define HSMPOOL_STATUS_ENUM(name, value, exit_code, text) HSMPOOL_##name = value,

@@ -200,6 +200,65 @@ static void adapt_defaults(const hsmpool_config *config, const struct hp_section
 	}
 }
 
+/* --- policies ---------------------------------------------------------------------- */
+
+static size_t count_sections(const hsmpool_config *config, const char *kind)
+{
+	size_t count = 0;
+	for (const struct hp_section *at = config->first; at; at = at->next)
+		count += strcmp(at->kind, kind) == 0;
+	return count;
+}
+
+static hsmpool_status read_policy(const hsmpool_config *config,
+				  const struct hp_section *section,
+				  struct hp_policy_options *policy, hsmpool_error *err)
+{
+	policy->name = strdup(section->name);
+	HP_CHECK(policy->name, err, HSMPOOL_ERR_SYSTEM,
+		 "no memory for the configuration");
+	return apply_section(config, section, "policy", policy, err);
+}
+
+/* pool NULL: of all pools. The array is the caller's, also after a failure. */
+static hsmpool_status read_policies(const hsmpool_config *config, const char *pool,
+				    struct hp_policy_options **out, size_t *count,
+				    hsmpool_error *err)
+{
+	size_t capacity = count_sections(config, "policy");
+	if (capacity == 0)
+		return HSMPOOL_OK;
+	*out = calloc(capacity, sizeof(**out));
+	HP_CHECK(*out, err, HSMPOOL_ERR_SYSTEM, "no memory for the configuration");
+	for (const struct hp_section *at = config->first; at; at = at->next) {
+		if (strcmp(at->kind, "policy") != 0)
+			continue;
+		struct hp_policy_options *next = &(*out)[(*count)++];
+		HP_TRY(read_policy(config, at, next, err));
+		if (!pool || hp_policy_is_for(next, pool))
+			continue;
+		hp_policy_options_clear(next);
+		(*count)--;
+	}
+	return HSMPOOL_OK;
+}
+
+hsmpool_status hp_config_policies(const hsmpool_config *config,
+				  struct hp_policy_options **out, size_t *count,
+				  hsmpool_error *err)
+{
+	*out = NULL;
+	*count = 0;
+	hsmpool_status status = read_policies(config, NULL, out, count, err);
+	if (status != HSMPOOL_OK) {
+		hp_policy_options_free(*out, *count);
+		*out = NULL;
+	}
+	return status;
+}
+
+/* --- one pool as a whole ----------------------------------------------------------- */
+
 static hsmpool_status read_pool(const hsmpool_config *config,
 				const struct hp_section *section,
 				struct hp_pool_options *pool, hsmpool_error *err)
@@ -215,7 +274,7 @@ static hsmpool_status read_pool(const hsmpool_config *config,
 			      "(%u)",
 			      name[0] ? " " : "", name, pool->min_sessions,
 			      pool->max_sessions);
-	return HSMPOOL_OK;
+	return read_policies(config, name, &pool->policies, &pool->policy_count, err);
 }
 
 /* "; there are [pool], [pool two]", as far as it fits. */
@@ -272,20 +331,12 @@ static hsmpool_status read_key(const hsmpool_config *config,
 	return HSMPOOL_OK;
 }
 
-static size_t count_keys(const hsmpool_config *config)
-{
-	size_t count = 0;
-	for (const struct hp_section *at = config->first; at; at = at->next)
-		count += strcmp(at->kind, "key") == 0;
-	return count;
-}
-
 hsmpool_status hp_config_keys(const hsmpool_config *config, struct hp_key_options **out,
 			      size_t *count, hsmpool_error *err)
 {
 	*out = NULL;
 	*count = 0;
-	size_t capacity = count_keys(config);
+	size_t capacity = count_sections(config, "key");
 	struct hp_key_options *keys = calloc(capacity + 1, sizeof(*keys));
 	HP_CHECK(keys, err, HSMPOOL_ERR_SYSTEM, "no memory for the configuration");
 	size_t filled = 0;
@@ -317,6 +368,37 @@ hsmpool_status hp_config_proxy(const hsmpool_config *config, struct hp_proxy_opt
 
 /* --- loading ----------------------------------------------------------------------- */
 
+static hsmpool_status check_pool_names(const hsmpool_config *config,
+				       const struct hp_policy_options *policy,
+				       hsmpool_error *err)
+{
+	HP_AUTO_FREE char *copy = strdup(policy->pools ? policy->pools : "");
+	HP_CHECK(copy, err, HSMPOOL_ERR_SYSTEM, "no memory for the configuration");
+	bool is_excepted;
+	char *rest = copy;
+	for (char *name; (name = hp_word_take(&rest, &is_excepted));) {
+		char list[160];
+		if (hp_section_find(config, "pool", name))
+			continue;
+		list_pools(config, list, sizeof(list));
+		return refuse(config, err, "[policy %s] pool: no section [pool %.40s]%s",
+			      policy->name, name, list);
+	}
+	return HSMPOOL_OK;
+}
+
+static hsmpool_status check_policies(const hsmpool_config *config, hsmpool_error *err)
+{
+	struct hp_policy_options *policies;
+	size_t count;
+	HP_TRY(hp_config_policies(config, &policies, &count, err));
+	hsmpool_status status = HSMPOOL_OK;
+	for (size_t i = 0; status == HSMPOOL_OK && i < count; i++)
+		status = check_pool_names(config, &policies[i], err);
+	hp_policy_options_free(policies, count);
+	return status;
+}
+
 /* What only shows when the whole file is known. */
 static hsmpool_status check_whole(const hsmpool_config *config, hsmpool_error *err)
 {
@@ -328,6 +410,7 @@ static hsmpool_status check_whole(const hsmpool_config *config, hsmpool_error *e
 		hp_pool_options_clear(&pool);
 		HP_TRY(status);
 	}
+	HP_TRY(check_policies(config, err));
 	struct hp_key_options *keys;
 	size_t count;
 	struct hp_proxy_options proxy;

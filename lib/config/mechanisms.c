@@ -230,6 +230,8 @@ static const struct {
 	{ "hmac-sha384", { 0x261 } },
 	{ "hmac-sha512", { 0x271 } },
 	{ "aes-cmac", { 0x108a } },
+	{ "aes-kw", { 0x2109 } },
+	{ "aes-kwp", { 0x210a, 0x210b } },
 	{ "sha1", { 0x220 } },
 	{ "sha224", { 0x255 } },
 	{ "sha256", { 0x250 } },

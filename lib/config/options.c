@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/time.h"
+#include "config/policy.h"
 #include "config/table.h"
 #include "config/value.h"
 
@@ -32,6 +33,10 @@ enum value_kind {
 	KIND_YES_NO,
 	KIND_CHOICE, /* the type text's alternatives, numbered from 0 */
 	KIND_PROBE,
+	KIND_FUNCTIONS, /* lists of words: see policy.h */
+	KIND_MECHANISMS,
+	KIND_SELECTORS,
+	KIND_POOL_NAMES,
 };
 
 struct option_row {
@@ -101,6 +106,7 @@ static const char *check_log(const char *value)
 #define FIELD(type, member) offsetof(type, member), sizeof(((type *)0)->member)
 #define POOL(member)        FIELD(struct hp_pool_options, member)
 #define KEY(member)         FIELD(struct hp_key_options, member)
+#define POLICY(member)      FIELD(struct hp_policy_options, member)
 #define PROXY(member)       FIELD(struct hp_proxy_options, member)
 
 /* clang-format off */
@@ -252,6 +258,22 @@ static const struct option_row rows[] = {
 	    "each use is counted or limited: no operation is ever repeated" },
 	  KIND_YES_NO, KEY(counting), 0, 0, NULL, false },
 
+	{ { "policy", "key", "URI ...", NULL,
+	    "the objects that it is about; without it all, and what is done without any" },
+	  KIND_SELECTORS, POLICY(keys), 0, 0, NULL, false },
+	{ { "policy", "pool", "NAME ...", NULL, "the pools that it is for" },
+	  KIND_POOL_NAMES, POLICY(pools), 0, 0, NULL, false },
+	{ { "policy", "functions", "WORD ...", "all", "what may be done with them" },
+	  KIND_FUNCTIONS, POLICY(actions), 0, 0, NULL, false },
+	{ { "policy", "mechanisms", "WORD ...", "all",
+	    "by which mechanisms: CKM_ names, names of schemes, numbers" },
+	  KIND_MECHANISMS, POLICY(mechanisms), 0, 0, NULL, false },
+	{ { "policy", "read-only", "yes|no", "no",
+	    "yes: no object of the token is made, changed or destroyed" },
+	  KIND_YES_NO, POLICY(is_read_only), 0, 0, NULL, false },
+	{ { "policy", "mode", "enforce|dry-run", "enforce",
+	    "refuse what is not allowed, or only log and count it" },
+	  KIND_CHOICE, POLICY(mode), 0, 0, NULL, false },
 	{ { "proxy", "login", "application|automatic", "application",
 	    "who logs in: the application's C_Login, or the pool with pin-source" },
 	  KIND_CHOICE, PROXY(login), 0, 0, NULL, false },
@@ -290,6 +312,11 @@ size_t hp_option_find(const char *kind, const char *key)
 
 /* --- what an unknown key may have meant --------------------------------------------- */
 
+static bool needs_name(const char *section)
+{
+	return strcmp(section, "key") == 0 || strcmp(section, "policy") == 0;
+}
+
 void hp_option_hint(const char *kind, const char *key, char *hint, size_t size)
 {
 	const struct hp_option_info *nearest = NULL;
@@ -301,7 +328,7 @@ void hp_option_hint(const char *kind, const char *key, char *hint, size_t size)
 		bool is_here = strcmp(info->section, kind) == 0;
 		if (distance == 0 && !is_here) {
 			snprintf(hint, size, "; it belongs in [%s%s]", info->section,
-				 strcmp(info->section, "key") == 0 ? " NAME" : "");
+				 needs_name(info->section) ? " NAME" : "");
 			return;
 		}
 		if (is_here && distance < nearest_distance && distance < strlen(key)) {
@@ -464,6 +491,35 @@ static hsmpool_status apply_probe(const struct option_row *row, const char *valu
 	return HSMPOOL_OK;
 }
 
+static hsmpool_status check_list(const struct option_row *row, const char *value,
+				 uint32_t *actions, hsmpool_error *err)
+{
+	switch (row->kind) {
+	case KIND_FUNCTIONS:
+		return hp_actions_parse(value, actions, err);
+	case KIND_MECHANISMS:
+		return hp_mechanisms_check(value, err);
+	case KIND_SELECTORS:
+		return hp_selectors_check(value, err);
+	default:
+		return hp_pool_names_check(value, err);
+	}
+}
+
+/* Functions are kept as bits, the others as the text that was checked. */
+static hsmpool_status apply_list(const struct option_row *row, const char *value,
+				 void *options, hsmpool_error *err)
+{
+	uint32_t actions = 0;
+	HP_TRY(apply_text(row, value, NULL, err));
+	HP_TRY(check_list(row, value, &actions, err));
+	if (row->kind != KIND_FUNCTIONS)
+		return apply_text(row, value, options, err);
+	if (options)
+		*(uint32_t *)field_of(row, options) = actions;
+	return HSMPOOL_OK;
+}
+
 hsmpool_status hp_option_apply(size_t index, const char *value, void *options,
 			       hsmpool_error *err)
 {
@@ -483,6 +539,11 @@ hsmpool_status hp_option_apply(size_t index, const char *value, void *options,
 		return apply_choice(row, value, options, err);
 	case KIND_PROBE:
 		return apply_probe(row, value, options, err);
+	case KIND_FUNCTIONS:
+	case KIND_MECHANISMS:
+	case KIND_SELECTORS:
+	case KIND_POOL_NAMES:
+		return apply_list(row, value, options, err);
 	}
 	return hp_fail(err, HSMPOOL_ERR_CONFIG, "%s: the option has no type",
 		       row->info.key);
@@ -496,6 +557,7 @@ void hp_pool_options_clear(struct hp_pool_options *options)
 			free(*(char **)field_of(&rows[i], options));
 	free(options->probe_key);
 	free(options->name);
+	hp_policy_options_free(options->policies, options->policy_count);
 	*options = (struct hp_pool_options){ 0 };
 }
 

@@ -14,6 +14,7 @@
 #include <hsmpool/config.h>
 #include <hsmpool/log.h>
 #include <hsmpool/status.h>
+#include "config/policy.h"
 
 enum hp_sign_retry { HP_SIGN_RETRY_NO, HP_SIGN_RETRY_DETERMINISTIC, HP_SIGN_RETRY_YES };
 enum hp_key_copies { HP_KEY_COPIES_NONE, HP_KEY_COPIES_SESSION };
@@ -76,6 +77,8 @@ struct hp_pool_options {
 	int64_t audit_checkpoint;   /* 0: never */
 	char *audit_key;            /* URI; NULL: checkpoints are only chained */
 	char *audit_pool;           /* NULL: this one */
+	struct hp_policy_options *policies; /* the [policy NAME] that are for it, owned */
+	size_t policy_count;
 };
 
 /* One [key NAME]. */
@@ -114,7 +117,7 @@ hsmpool_status hp_config_proxy(const hsmpool_config *config, struct hp_proxy_opt
 
 /* For `config check`, the manual's test and completion: the table as text. */
 struct hp_option_info {
-	const char *section; /* "pool", "key", "proxy" */
+	const char *section; /* "pool", "key", "policy", "proxy" */
 	const char *key;
 	const char *type; /* "duration", "number", "size", "yes|no", "text", "a|b|c" */
 	const char *default_text; /* NULL: none */

@@ -27,6 +27,7 @@ struct section_kind {
 static const struct section_kind kinds[] = {
 	{ "pool", true, true },
 	{ "key", false, true },
+	{ "policy", false, true },
 	{ "proxy", true, false },
 };
 
@@ -49,7 +50,7 @@ static hsmpool_status refuse_kind(const char *header, hsmpool_error *err)
 				       kinds[i].can_be_bare ? "" : " NAME");
 	return hp_fail(err, HSMPOOL_ERR_CONFIG,
 		       "unknown section [%.60s]; there are [pool], [pool NAME], "
-		       "[key NAME] and [proxy]",
+		       "[key NAME], [policy NAME] and [proxy]",
 		       header);
 }
 

@@ -14,7 +14,7 @@
 #define HP_SECTION_NAME_MAX 40
 
 struct hp_section {
-	const char *kind; /* "pool", "key" or "proxy": static */
+	const char *kind; /* "pool", "key", "policy" or "proxy": static */
 	char name[HP_SECTION_NAME_MAX + 1];
 	char *values[HP_OPTION_COUNT]; /* NULL: not set here */
 	struct hp_section *next;

@@ -73,6 +73,7 @@ static void describe_made(struct hp_object *object, CK_OBJECT_CLASS class,
 		return;
 	object->class = class;
 	object->type = plan->type;
+	object->is_token = true;
 	object->id_len = plan->id_len;
 	object->label_len = plan->label_len;
 	memcpy(object->id, plan->id, plan->id_len);

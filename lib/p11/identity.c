@@ -22,6 +22,7 @@ void hp_key_identify(struct hp_key_identity *out, const struct hp_object *object
 {
 	out->class = object->class;
 	out->type = object->type;
+	out->is_token = object->is_token;
 	out->label_len = object->label_len;
 	out->id_len = object->id_len;
 	memcpy(out->label, object->label, object->label_len);

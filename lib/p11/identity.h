@@ -12,6 +12,7 @@
 struct hp_key_identity {
 	CK_OBJECT_CLASS class;
 	CK_KEY_TYPE type;
+	bool is_token;    /* not of a session */
 	size_t label_len; /* bytes as the token has them, not ended by a zero */
 	size_t id_len;
 	char fingerprint[2 * HP_FINGERPRINT_LEN + 1]; /* hex; "" if it is not known */

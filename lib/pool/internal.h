@@ -170,6 +170,10 @@ struct hsmpool {
 	int64_t tick_ns;                 /* how often upkeep looks */
 	struct hp_latch *latch;          /* what other processes know of the user's PIN */
 
+	/* What is in force; NULL: everything is allowed. Replaced under lock, read by
+	 * anyone. */
+	struct hp_policy_set *_Atomic policies;
+
 	pthread_mutex_t lock;
 	/* guarded by lock, all below */
 	struct hp_token token;

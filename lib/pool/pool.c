@@ -17,6 +17,7 @@
 #include "observe/log.h"
 #include "p11/pin.h"
 #include "p11/siblings.h"
+#include "pool/policy.h"
 
 /* --- what others ask ---------------------------------------------------------------- */
 
@@ -111,6 +112,8 @@ static hsmpool_status copy_options(struct hp_pool_options *to,
 				   const struct hp_pool_options *from, hsmpool_error *err)
 {
 	*to = *from;
+	to->policies = NULL; /* compiled, not kept */
+	to->policy_count = 0;
 	char **fields[] = { &to->name,     &to->module,     &to->module_env,
 			    &to->token,    &to->pin_source, &to->probe_key,
 			    &to->rv_class, &to->state_dir,  &to->log };
@@ -171,6 +174,16 @@ static hsmpool_status find_module_and_token(hsmpool *pool, const CK_SLOT_ID *slo
 			      : hp_token_find(pool->module, uri, &pool->token, err);
 	hp_uri_free(&uri);
 	return status;
+}
+
+static hsmpool_status make_policies(hsmpool *pool, const struct hp_pool_options *options,
+				    hsmpool_error *err)
+{
+	struct hp_policy_set *policies;
+	HP_TRY(hp_policy_compile(&policies, options->policies, options->policy_count,
+				 &pool->token, NULL, err));
+	atomic_init(&pool->policies, policies);
+	return HSMPOOL_OK;
 }
 
 static hsmpool_status make_latch(hsmpool *pool, hsmpool_error *err)
@@ -257,6 +270,7 @@ static void free_pool(hsmpool *pool)
 	hp_secret_free(&pool->own_pin);
 	hp_secret_free(&pool->refused);
 	hp_latch_free(&pool->latch);
+	hp_policy_free(atomic_load(&pool->policies));
 	hp_module_close(&pool->module);
 	hp_pool_options_clear(&pool->options);
 	free(pool->entries);
@@ -294,6 +308,8 @@ static hsmpool_status open_on(hsmpool **out, const struct hp_pool_options *optio
 		status = find_module_and_token(pool, slot, err);
 	if (status == HSMPOOL_OK)
 		status = make_latch(pool, err);
+	if (status == HSMPOOL_OK)
+		status = make_policies(pool, options, err);
 	if (status != HSMPOOL_OK) {
 		free_pool(pool);
 		return status;

@@ -37,9 +37,7 @@ static void stop_call(struct hp_use *use, enum hp_use_state state)
  * for the record. */
 static hsmpool_status ask_leave(struct hp_use *use, hsmpool_error *err)
 {
-	(void)use;
-	(void)err;
-	return HSMPOOL_OK;
+	return hp_use_ask_policy(use, err);
 }
 
 hsmpool_status hp_use_begin(struct hp_use *use, hsmpool_error *err)

@@ -77,4 +77,7 @@ void hp_use_resume(struct hp_use *use);
  */
 void hp_use_end(struct hp_use *use, CK_RV rv, hsmpool_status status, uint64_t output_len);
 
+/* use_policy.c, for use.c. DENIED: see policy.h. */
+hsmpool_status hp_use_ask_policy(const struct hp_use *use, hsmpool_error *err);
+
 #endif

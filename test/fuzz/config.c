@@ -43,6 +43,21 @@ static void must_have_sound_keys(const hsmpool_config *config)
 	hp_key_options_free(keys, count);
 }
 
+static void must_have_sound_policies(const hsmpool_config *config)
+{
+	struct hp_policy_options *policies = NULL;
+	size_t count = 0;
+	hsmpool_error err = { 0 };
+	hsmpool_status status = hp_config_policies(config, &policies, &count, &err);
+	fuzz_must_explain(status, &err);
+	for (size_t i = 0; i < count; i++) {
+		MUST(policies[i].name[0] && policies[i].mechanisms);
+		MUST((policies[i].actions & ~HP_ACTIONS_ALL) == 0);
+		hp_policy_is_for(&policies[i], "two");
+	}
+	hp_policy_options_free(policies, count);
+}
+
 static void must_have_a_sound_proxy(const hsmpool_config *config)
 {
 	struct hp_proxy_options proxy;
@@ -57,7 +72,8 @@ static void must_take_its_own_values(hsmpool_config *config)
 {
 	const struct hp_option_info *info;
 	for (size_t i = 0; (info = hp_option_at(i)); i++) {
-		if (strcmp(info->section, "key") == 0)
+		if (strcmp(info->section, "key") == 0 ||
+		    strcmp(info->section, "policy") == 0)
 			continue;
 		const char *value = hsmpool_config_get(config, info->section, info->key);
 		char *copy = value ? strdup(value) : NULL;
@@ -96,6 +112,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		must_have_a_sound_pool(config, NULL);
 		must_have_a_sound_pool(config, "two");
 		must_have_sound_keys(config);
+		must_have_sound_policies(config);
 		must_have_a_sound_proxy(config);
 		must_take_its_own_values(config);
 	}

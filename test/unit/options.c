@@ -116,8 +116,10 @@ static void every_default_is_valid(void **state)
 	assert_ok(hsmpool_config_new(&config, &err), &err);
 	const struct hp_option_info *info;
 	for (size_t i = 0; (info = hp_option_at(i)); i++) {
-		const char *section =
-			strcmp(info->section, "key") == 0 ? "key k" : info->section;
+		const char *section = strcmp(info->section, "key") == 0 ? "key k"
+				      : strcmp(info->section, "policy") == 0
+					      ? "policy p"
+					      : info->section;
 		if (info->default_text)
 			assert_ok(hsmpool_config_set(config, section, info->key,
 						     info->default_text, &err),
@@ -167,9 +169,10 @@ static char *cut_part(const char *manual, const char *section)
 {
 	char heading[64];
 	snprintf(heading, sizeof(heading), "\n# %s\n",
-		 strcmp(section, "pool") == 0  ? "POOL OPTIONS"
-		 : strcmp(section, "key") == 0 ? "KEY OPTIONS"
-					       : "PROXY OPTIONS");
+		 strcmp(section, "pool") == 0     ? "POOL OPTIONS"
+		 : strcmp(section, "key") == 0    ? "KEY OPTIONS"
+		 : strcmp(section, "policy") == 0 ? "POLICY OPTIONS"
+						  : "PROXY OPTIONS");
 	const char *start = strstr(manual, heading);
 	if (!start)
 		fail_msg("the manual has no heading%s", heading);

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Policies at work: may this be done, with this object, by this mechanism?
+ *
+ * The [policy NAME] sections of a pool are compiled when it is opened, or its
+ * configuration is read again, into a set that never changes: asking it takes no lock,
+ * allocates nothing and calls no module. Several sections may be about one object: all of
+ * them must allow. What is in force while something begins decides about all of it.
+ *
+ * It keeps programs from mistakes, not attackers out: who can run code in the process can
+ * load the vendor's module himself.
+ */
+#ifndef HP_POOL_POLICY_H
+#define HP_POOL_POLICY_H
+
+#include "config/policy.h"
+#include "p11/identity.h"
+#include "p11/token.h"
+
+/* What is asked. */
+struct hp_policy_question {
+	const char *call; /* "C_Sign": for texts */
+	enum hp_action action;
+	const struct hp_key_identity *object; /* NULL: it is done without any */
+	bool is_pair; /* the object is one half of a key pair, of which both are meant */
+	bool has_mechanism;
+	unsigned long mechanism;
+	bool changes_token; /* it makes, changes or destroys something on the token */
+};
+
+enum hp_policy_reason {
+	HP_POLICY_FUNCTION,
+	HP_POLICY_MECHANISM,
+	HP_POLICY_READ_ONLY,
+};
+
+struct hp_policy_set;
+
+/* What one section did. Kept for as long as the pool, over changes of the section. */
+struct hp_policy_figures {
+	const char *policy;
+	uint64_t denied[HP_ACTION_COUNT];
+	uint64_t would_deny[HP_ACTION_COUNT]; /* dry-run */
+};
+
+/*
+ * *out is NULL without sections. before: what was in force until now, or NULL; it is kept
+ * inside *out (somebody may still be asking it), freed with it, and counts go on.
+ * CONFIG: a URI is wrong. After a failure before is untouched.
+ */
+hsmpool_status hp_policy_compile(struct hp_policy_set **out,
+				 const struct hp_policy_options *options, size_t count,
+				 const struct hp_token *token,
+				 struct hp_policy_set *before, hsmpool_error *err);
+void hp_policy_free(struct hp_policy_set *set);
+
+/*
+ * DENIED: err says by which section, and why; err->ck_rv is what a PKCS#11 program gets,
+ * CKR_KEY_FUNCTION_NOT_PERMITTED, CKR_MECHANISM_INVALID, CKR_ACTION_PROHIBITED. Every
+ * section that refuses logs and counts it.
+ */
+hsmpool_status hp_policy_ask(const struct hp_policy_set *set,
+			     const struct hp_policy_question *question,
+			     hsmpool_error *err);
+
+/* Of the section with that index. False: past the end. */
+bool hp_policy_get_figures(const struct hp_policy_set *set, size_t index,
+			   struct hp_policy_figures *figures);
+
+#endif
