@@ -13,6 +13,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include "base/secret.h"
 #include "proxy/process.h"
 #include "proxy/retry.h"
 
@@ -48,6 +49,8 @@ void hp_operations_end(struct hp_operations *ops, uint32_t kinds)
 		hp_mechanism_copy_wipe(&op->mechanism);
 		if (op->journal.data)
 			hp_journal_drop(&op->journal);
+		if (op->output_len > 0)
+			hp_wipe(op->output_end, sizeof(op->output_end));
 	}
 	ops->active &= ~kinds;
 	ops->live &= ~kinds;

@@ -40,6 +40,13 @@ void child_die(const char *what, const char *why)
 	_exit(2);
 }
 
+hsmpool_error *child_error(void)
+{
+	static hsmpool_error error;
+	error = (hsmpool_error){ 0 };
+	return &error;
+}
+
 const char *child_folder(void)
 {
 	return getenv(HYGIENE_FOLDER);
@@ -86,17 +93,30 @@ void child_tell(const char *name, const uint8_t *secret, size_t len)
 	say(line);
 }
 
-void child_stop(const char *where, bool holds_pin)
+static void stop(const char *how, const char *where)
 {
 	char line[200];
 	char go = 0;
 	if (arena.pages)
-		hp_wipe(arena.pages, arena.used);
+		explicit_bzero(arena.pages, arena.used);
+	hp_wipe_registers();
 	arena.used = 0;
-	snprintf(line, sizeof(line), "stop %s %s\n", holds_pin ? "held" : "clean", where);
+	snprintf(line, sizeof(line), "stop %s %s\n", how, where);
 	say(line);
 	if (read(HYGIENE_FD_GO, &go, 1) != 1)
 		_exit(4);
+}
+
+void child_stop(const char *where, bool holds_pin)
+{
+	stop(holds_pin ? "held" : "clean", where);
+}
+
+void child_crash(const char *where)
+{
+	stop("busy", where);
+	stop("core", where);
+	child_die(where, "goes on after its end");
 }
 
 void child_main(const struct scenario *scenarios, size_t count, int argc, char **argv)

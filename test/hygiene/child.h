@@ -29,22 +29,25 @@ void child_tell(const char *name, const uint8_t *secret, size_t len);
 
 /* Wipe the arena, stop, be searched, go on. holds_pin: the PIN may be in locked pages. */
 void child_stop(const char *where, bool holds_pin);
+/* The same in the middle of an operation, whose input may be kept where it is not dumped:
+ * then dump core, in which there may be nothing. */
+void child_crash(const char *where) __attribute__((noreturn));
 
 void child_die(const char *what, const char *why) __attribute__((noreturn));
-#define CHILD_OK(call)                                      \
-	do {                                                \
-		hsmpool_error child_error = { 0 };          \
-		hsmpool_error *err = &child_error;          \
-		if ((call) != HSMPOOL_OK)                   \
-			child_die(#call, child_error.text); \
+/* call uses err. */
+#define CHILD_OK(call)                               \
+	do {                                         \
+		hsmpool_error *err = child_error();  \
+		if ((call) != HSMPOOL_OK)            \
+			child_die(#call, err->text); \
 	} while (0)
-#define CHILD_FAILS(status, call)                                  \
-	do {                                                       \
-		hsmpool_error child_error = { 0 };                 \
-		hsmpool_error *err = &child_error;                 \
-		if ((call) != (status))                            \
-			child_die(#call, "not as it should fail"); \
+#define CHILD_FAILS(status, call)                                        \
+	do {                                                             \
+		hsmpool_error *err = child_error();                      \
+		if ((call) != (status))                                  \
+			child_die("not as expected: " #call, err->text); \
 	} while (0)
+hsmpool_error *child_error(void); /* an empty one */
 
 /* What a program is asked to do, by name. */
 struct scenario {

@@ -128,7 +128,8 @@ static void report(const struct search *s, const struct mapping *mapping, uint64
 		   const struct window *window, size_t at, size_t len, size_t data_len)
 {
 	size_t start = at < 64 ? 0 : at - 64;
-	size_t end = at + len + 64 < data_len ? at + len + 64 : data_len;
+	size_t shown = len < 64 ? len : 64;
+	size_t end = at + shown + 64 < data_len ? at + shown + 64 : data_len;
 	const struct hit hit = {
 		.needle = window->needle,
 		.mapping = mapping,

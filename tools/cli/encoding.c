@@ -5,9 +5,9 @@
 #include "encoding.h"
 
 #include <ctype.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <json.h>
 #include <openssl/evp.h>
 #include "base/error.h"
 #include "base/memory.h"
@@ -75,31 +75,43 @@ hsmpool_status encoding_write(struct output *out, enum encoding encoding,
 	text = encoding_encode(encoding, data, len);
 	HP_CHECK(text, err, HSMPOOL_ERR_SYSTEM, "no memory to print %zu bytes", len);
 	status = write_text(out, text, err);
-	hp_wipe(text, strlen(text));
-	free(text);
+	hp_wipe_and_free(text);
 	return status;
 }
 
-static hsmpool_status print_object(enum encoding encoding, const char *name,
-				   const char *scheme, const uint8_t *data, size_t len,
+/* By hand: what json-c and stdio print is left in their memory. Nothing here needs an
+ * escape. */
+static hsmpool_status write_object(struct output *out, enum encoding encoding,
+				   const char *name, const char *scheme, const char *text,
 				   hsmpool_error *err)
 {
-	struct json_object *object;
+	char head[200];
+	int len =
+		snprintf(head, sizeof(head), "{\n%s%s%s  \"format\":\"%s\",\n  \"%s\":\"",
+			 scheme ? "  \"scheme\":\"" : "", scheme ? scheme : "",
+			 scheme ? "\",\n" : "", encoding_names[encoding], name);
+
+	HP_CHECK(len > 0 && (size_t)len < sizeof(head), err, HSMPOOL_ERR_USAGE,
+		 "the scheme's name is too long");
+	HP_TRY(output_write(out, head, (size_t)len, err));
+	HP_TRY(output_write(out, text, strlen(text), err));
+	return output_write(out, "\"\n}\n", 4, err);
+}
+
+static hsmpool_status print_object(struct output *out, enum encoding encoding,
+				   const char *name, const char *scheme,
+				   const uint8_t *data, size_t len, hsmpool_error *err)
+{
 	char *text;
+	hsmpool_status status;
 
 	if (encoding == ENCODING_DEFAULT || encoding == ENCODING_RAW)
 		encoding = ENCODING_BASE64;
 	text = encoding_encode(encoding, data, len);
 	HP_CHECK(text, err, HSMPOOL_ERR_SYSTEM, "no memory to print %zu bytes", len);
-	object = json_object_new_object();
-	if (scheme)
-		json_object_object_add(object, "scheme", json_object_new_string(scheme));
-	json_object_object_add(object, "format",
-			       json_object_new_string(encoding_names[encoding]));
-	json_object_object_add(object, name, json_object_new_string(text));
-	cli_print_json(object);
-	free(text);
-	return HSMPOOL_OK;
+	status = write_object(out, encoding, name, scheme, text, err);
+	hp_wipe_and_free(text);
+	return status;
 }
 
 hsmpool_status encoding_write_result(const struct cli *cli, struct output *out,
@@ -108,7 +120,7 @@ hsmpool_status encoding_write_result(const struct cli *cli, struct output *out,
 				     hsmpool_error *err)
 {
 	if (cli->is_json && !out->path)
-		return print_object(encoding, name, scheme, data, len, err);
+		return print_object(out, encoding, name, scheme, data, len, err);
 	HP_TRY(encoding_write(out, encoding, data, len, err));
 	return output_commit(out, err);
 }

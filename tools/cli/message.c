@@ -154,7 +154,10 @@ static hsmpool_status read_message(struct message *message, struct input *in,
 
 	message->data = malloc(cap);
 	HP_CHECK(message->data, err, HSMPOOL_ERR_SYSTEM, "no memory for the message");
-	HP_TRY(input_read_up_to(in, message->data, cap, &message->len, &is_end, err));
+	hsmpool_status status =
+		input_read_up_to(in, message->data, cap, &message->len, &is_end, err);
+	message->touched = message->len;
+	HP_TRY(status);
 	if (is_end)
 		return HSMPOOL_OK;
 	HP_CHECK(hash, err, HSMPOOL_ERR_USAGE,
@@ -177,7 +180,7 @@ hsmpool_status message_read(struct message *message, const char *path, hsmpool_e
 void message_clear(struct message *message)
 {
 	if (message->data)
-		hp_wipe(message->data, message->len);
+		hp_wipe(message->data, message->touched);
 	free(message->data);
 	message->data = NULL;
 }

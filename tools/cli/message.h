@@ -20,6 +20,7 @@
 struct message {
 	uint8_t *data;
 	size_t len;
+	size_t touched;                  /* of data, at most: wiped */
 	char scheme[MESSAGE_MAX_SCHEME]; /* the scheme to use, ":digest" added if hashed
 					  */
 };

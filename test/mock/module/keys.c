@@ -93,6 +93,19 @@ static void add_origin(struct merged *merged, const CK_ATTRIBUTE *template,
 	add(merged, CKA_NEVER_EXTRACTABLE, &flags[2], 1);
 }
 
+/* The object has a copy: what is left here goes. */
+static CK_RV create_of_value(CK_SESSION_HANDLE session, struct merged *merged,
+			     uint8_t *value, CK_ULONG len, const CK_ATTRIBUTE *template,
+			     CK_ULONG count, CK_OBJECT_HANDLE *key)
+{
+	add(merged, CKA_VALUE, value, len);
+	CK_RV rv = merge(merged, template, count);
+	if (rv == CKR_OK)
+		rv = create(session, merged, key);
+	explicit_bzero(value, len);
+	return rv;
+}
+
 CK_RV own_C_GenerateKey(CK_SESSION_HANDLE session, CK_MECHANISM_PTR m,
 			CK_ATTRIBUTE_PTR template, CK_ULONG count,
 			CK_OBJECT_HANDLE_PTR key)
@@ -123,10 +136,8 @@ CK_RV own_C_GenerateKey(CK_SESSION_HANDLE session, CK_MECHANISM_PTR m,
 		return CKR_DEVICE_ERROR;
 	add(&merged, CKA_CLASS, &class, sizeof(class));
 	add(&merged, CKA_KEY_TYPE, &type, sizeof(type));
-	add(&merged, CKA_VALUE, value, len);
 	add_origin(&merged, template, count, origin);
-	rv = merge(&merged, template, count);
-	return rv == CKR_OK ? create(session, &merged, key) : rv;
+	return create_of_value(session, &merged, value, len, template, count, key);
 }
 
 /* Modulus or point, with what belongs to it. */
@@ -325,11 +336,11 @@ CK_RV own_C_UnwrapKey(CK_SESSION_HANDLE session, CK_MECHANISM_PTR m,
 		     CKR_UNWRAPPING_KEY_HANDLE_INVALID);
 	if (rv == CKR_OK)
 		rv = mock_decrypt(&op, in, in_len, value, &len, &is_done);
-	if (rv != CKR_OK)
+	if (rv != CKR_OK) {
+		explicit_bzero(value, sizeof(value));
 		return unwrapped_rv(rv);
-	add(&merged, CKA_VALUE, value, len);
-	rv = merge(&merged, template, count);
-	return rv == CKR_OK ? create(session, &merged, key) : rv;
+	}
+	return create_of_value(session, &merged, value, len, template, count, key);
 }
 
 static uint64_t seed_of_peer(const CK_ECDH1_DERIVE_PARAMS *p)
@@ -397,9 +408,7 @@ static CK_RV create_derived(CK_SESSION_HANDLE session, uint64_t seed,
 	if (len == 0 || len > sizeof(value))
 		return CKR_TEMPLATE_INCOMPLETE;
 	toy_expand(seed, value, len);
-	add(&merged, CKA_VALUE, value, len);
-	rv = merge(&merged, template, count);
-	return rv == CKR_OK ? create(session, &merged, key) : rv;
+	return create_of_value(session, &merged, value, len, template, count, key);
 }
 
 static CK_RV derive_by_kdf(CK_SESSION_HANDLE session, const CK_MECHANISM *m,
@@ -451,9 +460,7 @@ CK_RV own_C_DeriveKey(CK_SESSION_HANDLE session, CK_MECHANISM_PTR m,
 	if (len > op.key_bytes / 2 || len > sizeof(value))
 		return CKR_KEY_SIZE_RANGE;
 	toy_expand(op.key + seed_of_peer(p), value, len);
-	add(&merged, CKA_VALUE, value, len);
-	rv = merge(&merged, template, count);
-	return rv == CKR_OK ? create(session, &merged, key) : rv;
+	return create_of_value(session, &merged, value, len, template, count, key);
 }
 
 /* --- random ------------------------------------------------------------------ */

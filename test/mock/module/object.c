@@ -66,6 +66,14 @@ struct mock_attribute *mock_attribute_find(const struct mock_object *object,
 	return NULL;
 }
 
+/* It may be a key's value. */
+static void forget(struct mock_attribute *attribute)
+{
+	if (attribute->data != NULL)
+		explicit_bzero(attribute->data, attribute->len);
+	free(attribute->data);
+}
+
 CK_RV mock_attribute_set(struct mock_object *object, CK_ATTRIBUTE_TYPE type,
 			 const void *data, CK_ULONG len)
 {
@@ -87,7 +95,7 @@ CK_RV mock_attribute_set(struct mock_object *object, CK_ATTRIBUTE_TYPE type,
 	}
 	if (len != 0)
 		memcpy(copy, data, len);
-	free(found->data);
+	forget(found);
 	found->data = copy;
 	found->len = len;
 	return CKR_OK;
@@ -323,7 +331,7 @@ static CK_RV set_defaults(struct mock_object *object)
 static void free_attributes(struct mock_object *object)
 {
 	for (size_t i = 0; i < object->count; i++)
-		free(object->attributes[i].data);
+		forget(&object->attributes[i]);
 	free(object->attributes);
 	object->attributes = NULL;
 	object->count = 0;
@@ -371,6 +379,14 @@ void mock_object_free(struct mock_object *object)
 	atomic_store(&object->handle, 0);
 	free_attributes(object);
 	mock_count(&mock.destroyed);
+}
+
+/* A token does not leave its keys in the process that used it. */
+__attribute__((destructor)) static void forget_all(void)
+{
+	for (size_t i = 1; i < MOCK_MAX_OBJECTS; i++)
+		if (mock_object_at(i) != NULL)
+			free_attributes(mock_object_at(i));
 }
 
 /* --- losses ------------------------------------------------------------------ */
