@@ -549,6 +549,31 @@ hsmpool_status hp_option_apply(size_t index, const char *value, void *options,
 		       row->info.key);
 }
 
+static bool copy_text(char **field)
+{
+	const char *text = *field;
+	*field = hp_strdup(text);
+	return !text || *field;
+}
+
+hsmpool_status hp_pool_options_copy(struct hp_pool_options *to,
+				    const struct hp_pool_options *from,
+				    hsmpool_error *err)
+{
+	*to = *from;
+	to->policies = NULL;
+	to->policy_count = 0;
+	bool is_complete = copy_text(&to->name);
+	is_complete = copy_text(&to->probe_key) && is_complete;
+	for (size_t i = 0; i < HP_ARRAY_LEN(rows); i++)
+		if (rows[i].kind == KIND_TEXT &&
+		    strcmp(rows[i].info.section, "pool") == 0)
+			is_complete = copy_text(field_of(&rows[i], to)) && is_complete;
+	HP_CHECK(is_complete, err, HSMPOOL_ERR_SYSTEM,
+		 "no memory for the pool's options");
+	return HSMPOOL_OK;
+}
+
 void hp_pool_options_clear(struct hp_pool_options *options)
 {
 	for (size_t i = 0; i < HP_ARRAY_LEN(rows); i++)

@@ -105,6 +105,10 @@ struct hp_proxy_options {
  * HSMPOOL_ERR_CONFIG too if there is no such pool, or it names no module. */
 hsmpool_status hp_config_pool(const hsmpool_config *config, const char *name,
 			      struct hp_pool_options *out, hsmpool_error *err);
+/* Strings and all, but for the policies. To be cleared also after a failure. */
+hsmpool_status hp_pool_options_copy(struct hp_pool_options *to,
+				    const struct hp_pool_options *from,
+				    hsmpool_error *err);
 void hp_pool_options_clear(struct hp_pool_options *options);
 
 /* All [key NAME] sections, an array of *count that the caller frees with _free. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * hsmpool_open(): the configuration, the log, the pool, the key names, the canary.
+ * hsmpool_open(): the configuration, the log, the pool, the key names, the canary, the
+ * checkpoints.
  *
  * The pool itself is opened on its own floor (hp_pool_open); here is only what needs
  * keys. Nothing half-open is left behind on failure.
@@ -10,9 +11,22 @@
 #include "base/error.h"
 #include "config/options.h"
 #include "crypto/canary.h"
+#include "crypto/checkpoint.h"
 #include "crypto/attachment.h"
 #include "observe/log.h"
 #include "pool/pool.h"
+
+static hsmpool_status start_checkpoints(hsmpool *pool, const hsmpool_config *config,
+					hsmpool_error *err)
+{
+	struct hp_pool_options keeper = { 0 };
+
+	HP_TRY(hp_checkpoint_options(config, hp_pool_options(pool), &keeper, err));
+	hsmpool_status status =
+		hp_checkpoint_start(pool, keeper.module ? &keeper : NULL, err);
+	hp_pool_options_clear(&keeper);
+	return status;
+}
 
 /* What the pool needs from this floor. */
 static hsmpool_status furnish(hsmpool *pool, const hsmpool_config *config,
@@ -26,7 +40,7 @@ static hsmpool_status furnish(hsmpool *pool, const hsmpool_config *config,
 	HP_TRY(hp_attachment_make(pool, names, count, err));
 	if (options->probe == HP_PROBE_CANARY)
 		HP_TRY(hp_canary_start(pool, options->probe_key, deadline, err));
-	return HSMPOOL_OK;
+	return start_checkpoints(pool, config, err);
 }
 
 static hsmpool_status open_with(hsmpool **out, const hsmpool_config *config,

@@ -48,15 +48,33 @@ bool hp_chore_is_due_locked(hsmpool *pool, int64_t now)
 	return true;
 }
 
-void hp_chore_do(hsmpool *pool)
+/* A thread that hangs in it keeps others from it, not from anything else. */
+static bool begin(hsmpool *pool)
 {
-	struct hp_chore chore = chore_of(pool);
-	if (chore.is_due(chore.user))
-		chore.run(chore.user, hp_time_add(hp_now_ns(), BORROW_WAIT));
 	pthread_mutex_lock(&pool->lock);
+	bool is_mine = !pool->is_chore_under_way;
+	pool->is_chore_under_way = true;
+	pthread_mutex_unlock(&pool->lock);
+	return is_mine;
+}
+
+static void end(hsmpool *pool)
+{
+	pthread_mutex_lock(&pool->lock);
+	pool->is_chore_under_way = false;
 	pool->chores_done++;
 	pthread_cond_broadcast(&pool->quiet);
 	pthread_mutex_unlock(&pool->lock);
+}
+
+void hp_chore_do(hsmpool *pool)
+{
+	struct hp_chore chore = chore_of(pool);
+	if (!begin(pool))
+		return;
+	if (chore.is_due(chore.user))
+		chore.run(chore.user, hp_time_add(hp_now_ns(), BORROW_WAIT));
+	end(pool);
 }
 
 /* Have the prober do it. False: it has not been done in time. */

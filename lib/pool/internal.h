@@ -169,6 +169,7 @@ struct hsmpool {
 	uint32_t entry_count;            /* max-sessions and stuck-reserve */
 	int64_t tick_ns;                 /* how often upkeep looks */
 	struct hp_latch *latch;          /* what other processes know of the user's PIN */
+	struct hp_audit *audit;          /* NULL: uses are not recorded */
 
 	/* What is in force; NULL: everything is allowed. Replaced under lock, read by
 	 * anyone. */
@@ -219,6 +220,7 @@ struct hsmpool {
 	struct hp_chore chore;                /* zeroed: there is none */
 	int64_t next_chore_ns;
 	uint64_t chores_done; /* times that it was looked at */
+	bool is_chore_under_way;
 	int64_t next_restart_ns;
 	uint32_t restarts_in_row; /* that did not help */
 	pthread_cond_t visit_over;

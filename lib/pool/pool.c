@@ -107,27 +107,6 @@ hsmpool_status hsmpool_get_token_info(hsmpool *pool, hsmpool_token_info *info,
 
 /* --- opening ------------------------------------------------------------------------ */
 
-/* A strings-and-all copy. */
-static hsmpool_status copy_options(struct hp_pool_options *to,
-				   const struct hp_pool_options *from, hsmpool_error *err)
-{
-	*to = *from;
-	to->policies = NULL; /* compiled, not kept */
-	to->policy_count = 0;
-	char **fields[] = { &to->name,     &to->module,     &to->module_env,
-			    &to->token,    &to->pin_source, &to->probe_key,
-			    &to->rv_class, &to->state_dir,  &to->log };
-	bool is_complete = true;
-	for (size_t i = 0; i < HP_ARRAY_LEN(fields); i++) {
-		const char *text = *fields[i];
-		*fields[i] = hp_strdup(text);
-		is_complete = is_complete && (!text || *fields[i]);
-	}
-	HP_CHECK(is_complete, err, HSMPOOL_ERR_SYSTEM,
-		 "no memory for the pool's options");
-	return HSMPOOL_OK;
-}
-
 /* A wrong URI is the configuration's fault here. */
 static hsmpool_status parse_token(const char *token, struct hp_uri **uri,
 				  hsmpool_error *err)
@@ -272,9 +251,32 @@ static void free_pool(hsmpool *pool)
 	hp_latch_free(&pool->latch);
 	hp_policy_free(atomic_load(&pool->policies));
 	hp_module_close(&pool->module);
+	hp_audit_close(&pool->audit);
 	hp_pool_options_clear(&pool->options);
 	free(pool->entries);
 	free(pool);
+}
+
+/* Before the first login, which is recorded. */
+static hsmpool_status open_audit(hsmpool *pool, hsmpool_error *err)
+{
+	const struct hp_pool_options *options = &pool->options;
+	const struct hp_audit_options audit = {
+		.folder = options->audit,
+		.records = options->audit_records,
+		.failure = options->audit_failure,
+		.rotate_size = options->audit_rotate_size,
+		.rotate_after = options->audit_rotate_after,
+		.keep = options->audit_keep,
+		.keep_size = options->audit_keep_size,
+		.has_thread = options->keeper,
+	};
+	return options->audit ? hp_audit_open(&pool->audit, &audit, err) : HSMPOOL_OK;
+}
+
+struct hp_audit *hp_pool_audit(const hsmpool *pool)
+{
+	return pool->audit;
 }
 
 static void log_opened(hsmpool *pool)
@@ -303,13 +305,15 @@ static hsmpool_status open_on(hsmpool **out, const struct hp_pool_options *optio
 	}
 	pool->entries = entries;
 	pool->entry_count = entry_count;
-	hsmpool_status status = copy_options(&pool->options, options, err);
+	hsmpool_status status = hp_pool_options_copy(&pool->options, options, err);
 	if (status == HSMPOOL_OK)
 		status = find_module_and_token(pool, slot, err);
 	if (status == HSMPOOL_OK)
 		status = make_latch(pool, err);
 	if (status == HSMPOOL_OK)
 		status = make_policies(pool, options, err);
+	if (status == HSMPOOL_OK)
+		status = open_audit(pool, err);
 	if (status != HSMPOOL_OK) {
 		free_pool(pool);
 		return status;

@@ -11,6 +11,7 @@
 
 #include <hsmpool/pool.h>
 #include "config/options.h"
+#include "observe/audit.h"
 #include "p11/session.h"
 #include "p11/token.h"
 
@@ -105,6 +106,9 @@ struct hp_session *hp_pool_take_up(hsmpool *pool, struct hp_lease *lease,
 
 hsmpool *hp_pool_of(const struct hp_session *session);
 const struct hp_pool_options *hp_pool_options(const hsmpool *pool);
+
+/* The trail of its uses; NULL: there is none. */
+struct hp_audit *hp_pool_audit(const hsmpool *pool);
 
 /* Is the session still this opening of it (hp_session_opening()), and alive as of the
  * pool's generation? An idle one is asked; for one that is in use it waits, briefly. */

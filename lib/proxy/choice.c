@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "config/section.h"
+#include "crypto/checkpoint.h"
 #include "observe/log.h"
 #include "p11/pin.h"
 #include "p11/token.h"
@@ -20,6 +21,8 @@
 
 struct choice {
 	struct hp_pool_options options;
+	struct hp_pool_options
+		keeper;     /* of the pool that has audit-key; zeroed: its own */
 	struct hp_uri *uri; /* NULL: names no token */
 	_Atomic bool was_sought;
 };
@@ -44,6 +47,7 @@ static void free_choices(struct choices **pointer)
 		return;
 	for (size_t i = 0; i < old->count; i++) {
 		hp_pool_options_clear(&old->all[i].options);
+		hp_pool_options_clear(&old->all[i].keeper);
 		hp_uri_free(&old->all[i].uri);
 	}
 	free(old->all);
@@ -118,7 +122,18 @@ static hsmpool_status add(struct choices *c, const hsmpool_config *config,
 	}
 	adapt(&next->options, config, is_automatic);
 	c->count++;
-	return HSMPOOL_OK;
+	return hp_checkpoint_options(config, &next->options, &next->keeper, err);
+}
+
+/* It has the key that authenticates what the others do: not for applications. */
+static bool is_audit_pool(const hsmpool_config *config, const char *name)
+{
+	size_t key = hp_option_find("pool", "audit-pool");
+	for (const struct hp_section *at = config->first; at; at = at->next)
+		if (strcmp(at->kind, "pool") == 0 && at->values[key] &&
+		    strcmp(at->values[key], name) == 0)
+			return true;
+	return false;
 }
 
 static size_t count_sections(const hsmpool_config *config)
@@ -136,7 +151,8 @@ static hsmpool_status fill(struct choices *c, const hsmpool_config *config,
 	HP_CHECK(c->all, err, HSMPOOL_ERR_SYSTEM, "no memory for the configuration");
 	HP_TRY(add(c, config, "", is_automatic, err));
 	for (const struct hp_section *at = config->first; at; at = at->next)
-		if (strcmp(at->kind, "pool") == 0 && at->name[0])
+		if (strcmp(at->kind, "pool") == 0 && at->name[0] &&
+		    !is_audit_pool(config, at->name))
 			HP_TRY(add(c, config, at->name, is_automatic, err));
 	const char *token = c->all[0].options.token;
 	c->shows_all = !token && !is_automatic;
@@ -225,4 +241,12 @@ const struct hp_pool_options *hp_choice_of(CK_SLOT_ID real)
 			return &current->all[i].options;
 	}
 	return current->shows_all ? hp_choice_default() : NULL;
+}
+
+const struct hp_pool_options *hp_choice_keeper(const struct hp_pool_options *options)
+{
+	for (size_t i = 0; i < current->count; i++)
+		if (&current->all[i].options == options && current->all[i].keeper.module)
+			return &current->all[i].keeper;
+	return NULL;
 }

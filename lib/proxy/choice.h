@@ -35,5 +35,8 @@ bool hp_choice_shows_all(void);
 CK_RV hp_choice_list(CK_SLOT_ID *list, CK_ULONG *count);
 /* The settings for this slot's pool. NULL: it is not shown. */
 const struct hp_pool_options *hp_choice_of(CK_SLOT_ID real);
+/* The settings of the pool that has the audit-key of the one with these; NULL: it is the
+ * same. Such a pool is not shown. */
+const struct hp_pool_options *hp_choice_keeper(const struct hp_pool_options *options);
 
 #endif

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/error.h"
+#include "crypto/checkpoint.h"
 #include "observe/log.h"
 #include "p11/slot.h"
 #include "proxy/calls.h"
@@ -236,6 +237,8 @@ static hsmpool_status make_pool(struct hp_vslot *slot, hsmpool **pool, hsmpool_e
 	HP_CHECK(options, err, HSMPOOL_ERR_DOWN, "slot %lu: its token is gone", real);
 	HP_TRY(hp_pool_open_slot(pool, options, real, HSMPOOL_DEFAULT, err));
 	hsmpool_status status = look_at_session(slot, *pool, err);
+	if (status == HSMPOOL_OK)
+		status = hp_checkpoint_start(*pool, hp_choice_keeper(options), err);
 	if (status != HSMPOOL_OK)
 		hsmpool_close(pool);
 	return status;
@@ -322,6 +325,7 @@ void hp_vslots_shut(void)
 		pthread_mutex_lock(&slot->lock);
 		hsmpool *pool = slot->pool;
 		pthread_mutex_unlock(&slot->lock);
+		hp_pool_finish_chore(pool);
 		if (pool)
 			hp_pool_shut(pool);
 	}

@@ -29,8 +29,9 @@ struct lane {
 	FILE *stream; /* of the one before; NULL: none is open */
 	char *text;
 	size_t cap, len;
-	const char *time; /* in text; NULL: the lane has ended */
-	const char *name;
+	const char *time;        /* in text; NULL: the lane has ended */
+	const struct file *file; /* that of the stream */
+	uint64_t number;
 };
 
 struct audit_reader {
@@ -144,7 +145,8 @@ static bool open_next_file(const struct audit_reader *reader, struct lane *lane)
 	lane->stream = NULL;
 	while (lane->count > 0 && !lane->stream) {
 		snprintf(path, sizeof(path), "%s/%s", reader->folder, lane->files->name);
-		lane->name = lane->files->name;
+		lane->file = lane->files;
+		lane->number = 0;
 		lane->stream = fopen(path, "re");
 		lane->files++;
 		lane->count--;
@@ -161,6 +163,7 @@ static bool read_line(struct lane *lane)
 	if (len > 0 && lane->text[len - 1] == '\n')
 		lane->text[--len] = '\0';
 	lane->len = (size_t)len;
+	lane->number++;
 	return true;
 }
 
@@ -230,7 +233,12 @@ bool audit_reader_next(struct audit_reader *reader, struct audit_line *line)
 	reader->last = first;
 	if (!first)
 		return false;
-	*line = (struct audit_line){ first->name, first->text, first->len, first->time };
+	*line = (struct audit_line){ .file = first->file->name,
+				     .number = first->number,
+				     .chain = first->file->chain,
+				     .text = first->text,
+				     .len = first->len,
+				     .time = first->time };
 	return true;
 }
 

@@ -18,6 +18,8 @@ struct audit_reader;
 /* One record; everything is valid until the next one is asked for. */
 struct audit_line {
 	const char *file; /* its name in the folder */
+	uint64_t number;  /* of the line, from 1 */
+	unsigned chain;
 	const char *text; /* the line, without its end */
 	size_t len;
 	const char *time; /* the record's: RFC 3339, UTC, microseconds */
