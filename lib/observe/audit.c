@@ -480,15 +480,14 @@ static void add_text(struct hp_audit_slot *slot, enum hp_slot_text which,
 		hp_audit_slot_add(slot, which, text, strlen(text));
 }
 
+/* Also of a use that is under way: whoever finds the slot meanwhile finds too few texts,
+ * but none that is not right. */
 static void put_facts(struct hp_audit_slot *slot, const struct hp_audit_facts *facts)
 {
-	slot->event = (uint8_t)facts->event;
-	slot->seq = 0;
-	slot->time_ns = facts->time_ns ? facts->time_ns : hp_clock_ns(CLOCK_REALTIME);
+	hp_audit_slot_clear(slot);
 	slot->request = facts->request;
 	slot->session = facts->session;
 	slot->input_len = facts->input_len;
-	memset(slot->lengths, 0, sizeof slot->lengths);
 	add_text(slot, HP_TEXT_POOL, facts->pool);
 	add_text(slot, HP_TEXT_TOKEN, facts->token);
 	add_text(slot, HP_TEXT_FUNCTION, facts->function);
@@ -519,6 +518,9 @@ bool hp_audit_begin(struct hp_audit *audit, const struct hp_audit_facts *facts,
 	if (!slot)
 		return go_on_without(audit);
 	slot->pid = audit->chain.writer.pid;
+	slot->seq = 0;
+	slot->event = (uint8_t)facts->event;
+	slot->time_ns = facts->time_ns ? facts->time_ns : hp_clock_ns(CLOCK_REALTIME);
 	put_facts(slot, facts);
 	hp_audit_ring_begin(slot);
 	entry->audit = audit;
@@ -536,6 +538,8 @@ static bool is_to_be_recorded(const struct hp_audit *audit,
 
 static void put_result(struct hp_audit_slot *slot, const struct hp_audit_result *result)
 {
+	if (result->facts)
+		put_facts(slot, result->facts);
 	slot->input_len = result->input_len;
 	slot->output_len = result->output_len;
 	slot->duration_ns = result->duration_ns;

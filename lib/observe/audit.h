@@ -56,9 +56,11 @@ struct hp_audit_facts {
 
 /* What is known afterwards. */
 struct hp_audit_result {
-	const char *result; /* "CKR_OK" */
-	bool is_failure;    /* recorded whatever audit-records says */
-	uint64_t input_len; /* the final one: of all parts */
+	const struct hp_audit_facts *facts; /* to replace the first; time and event stay.
+					     * NULL: they still hold */
+	const char *result;                 /* "CKR_OK" */
+	bool is_failure;                    /* recorded whatever audit-records says */
+	uint64_t input_len;                 /* the final one: all parts */
 	uint64_t output_len;
 	int64_t duration_ns;
 };

@@ -35,8 +35,9 @@ struct hp_audit_chain {
 	char *folder;
 	unsigned number;
 	char name[HP_AUDIT_CHAIN_LEN + 1];
-	bool is_listed;    /* the list says that it was taken over */
-	bool is_announced; /* and the chain says so too */
+	bool is_listed;                /* the list says that it was taken over */
+	bool is_announced;             /* and the chain says so too */
+	struct hp_ring_head list_head; /* of the list, when it said so */
 	struct hp_audit_ring ring;
 	struct hp_audit_recovery recovery;
 	struct hp_audit_writer writer; /* this process */

@@ -5,6 +5,7 @@
  */
 #include "observe/audit_line.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -259,4 +260,51 @@ bool hp_line_parse(const char *line, size_t len, struct hp_line_frame *frame)
 	return after && *after == ',' && memcmp(end, CLOSING, closing) == 0 &&
 	       memcmp(line + len - 2, "\"}", 2) == 0 &&
 	       parse_hash(end + closing, frame->hash);
+}
+
+const char *hp_line_member(const char *line, size_t line_len, const char *name,
+			   size_t *len)
+{
+	char opening[40];
+	int opening_len = snprintf(opening, sizeof opening, ",\"%s\":", name);
+	const char *end = line + line_len;
+	const char *at = memmem(line, line_len, opening, (size_t)opening_len);
+	if (!at || (at += opening_len) >= end)
+		return NULL;
+	if (*at != '"') {
+		*len = strspn(at, "0123456789");
+		return at;
+	}
+	const char *close = ++at;
+	while (close < end && *close != '"')
+		close += *close == '\\' ? 2 : 1;
+	*len = (size_t)(close - at);
+	return close < end ? at : NULL;
+}
+
+void hp_line_member_text(const char *line, size_t line_len, const char *name, char *text,
+			 size_t size)
+{
+	size_t len = 0;
+	const char *member = hp_line_member(line, line_len, name, &len);
+	len = len < size ? len : size - 1;
+	if (member)
+		memcpy(text, member, len);
+	text[member ? len : 0] = '\0';
+}
+
+uint64_t hp_line_member_number(const char *line, size_t line_len, const char *name)
+{
+	size_t len;
+	uint64_t number = 0;
+	const char *member = hp_line_member(line, line_len, name, &len);
+	return member && parse_seq(member, member + len, &number) ? number : 0;
+}
+
+bool hp_line_member_hash(const char *line, size_t line_len, const char *name,
+			 uint8_t hash[HP_AUDIT_HASH_LEN])
+{
+	size_t len;
+	const char *member = hp_line_member(line, line_len, name, &len);
+	return member && len == HASH_HEX && parse_hash(member, hash);
 }

@@ -67,4 +67,20 @@ struct hp_line_frame {
 /* line without its line feed. False: not a line of a trail. */
 bool hp_line_parse(const char *line, size_t len, struct hp_line_frame *frame);
 
+/*
+ * A member of a line's outermost object, as this file writes it: of a text what stands
+ * between the quotes, escapes untouched; of a number its digits. No text can be mistaken
+ * for a member, because a quote in a text has a backslash before it. NULL: none.
+ */
+const char *hp_line_member(const char *line, size_t line_len, const char *name,
+			   size_t *len);
+/* The same, as a text that is cut to size and ends with NUL; "" where there is none. */
+void hp_line_member_text(const char *line, size_t line_len, const char *name, char *text,
+			 size_t size);
+/* 0 where there is none. */
+uint64_t hp_line_member_number(const char *line, size_t line_len, const char *name);
+/* False: there is none, or not of this length. */
+bool hp_line_member_hash(const char *line, size_t line_len, const char *name,
+			 uint8_t hash[HP_AUDIT_HASH_LEN]);
+
 #endif

@@ -37,7 +37,8 @@ void hp_audit_list_add(struct hp_audit_list *list, const struct hp_list_entry *e
 {
 	struct hp_audit_line line = begin_line(list, entry->event);
 	HP_LINE_NUMBER(&line, "number", entry->number);
-	HP_LINE_TEXT(&line, "chain", entry->chain, strlen(entry->chain));
+	if (entry->chain)
+		HP_LINE_TEXT(&line, "chain", entry->chain, strlen(entry->chain));
 	if (entry->file)
 		HP_LINE_TEXT(&line, "file", entry->file, strlen(entry->file));
 	if (entry->head) {

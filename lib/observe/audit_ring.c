@@ -37,6 +37,11 @@ bool hp_audit_ring_is_valid(const struct hp_ring_header *header, uint64_t file_s
 	       memchr(header->writer.program, 0, sizeof header->writer.program) != NULL;
 }
 
+struct hp_audit_slot *hp_audit_ring_slots(struct hp_ring_header *header)
+{
+	return (void *)((char *)header + HEADER_SIZE);
+}
+
 static void make_empty(struct hp_ring_header *header)
 {
 	memset(header, 0, RING_SIZE);
@@ -81,7 +86,7 @@ hsmpool_status hp_audit_ring_open(struct hp_audit_ring *ring, int folder,
 	madvise(map, RING_SIZE, MADV_DONTFORK);
 	madvise(map, RING_SIZE, MADV_DONTDUMP);
 	ring->header = map;
-	ring->slots = (void *)((char *)map + HEADER_SIZE);
+	ring->slots = hp_audit_ring_slots(map);
 	*is_new = !hp_audit_ring_is_valid(ring->header, RING_SIZE);
 	if (*is_new)
 		make_empty(ring->header);
@@ -294,13 +299,22 @@ static size_t offset_of(const struct hp_audit_slot *slot, enum hp_slot_text whic
 	return offset;
 }
 
+/* The process may be killed between any two of these stores: a length is there only while
+ * its text and all before it are. */
+void hp_audit_slot_clear(struct hp_audit_slot *slot)
+{
+	memset(slot->lengths, 0, sizeof slot->lengths);
+	atomic_signal_fence(memory_order_seq_cst);
+}
+
 void hp_audit_slot_add(struct hp_audit_slot *slot, enum hp_slot_text which,
 		       const void *text, size_t len)
 {
 	len = len < bounds[which] ? len : bounds[which];
-	slot->lengths[which] = (uint8_t)len;
 	if (len)
 		memcpy(slot->text + offset_of(slot, which), text, len);
+	atomic_signal_fence(memory_order_seq_cst);
+	slot->lengths[which] = (uint8_t)len;
 }
 
 const char *hp_audit_slot_text(const struct hp_audit_slot *slot, enum hp_slot_text which,

@@ -141,11 +141,15 @@ void hp_audit_ring_get_head(const struct hp_ring_header *header,
 void hp_audit_ring_set_head(struct hp_ring_header *header,
 			    const struct hp_ring_head *head);
 
-/* Whether a mapped header is one of ours. */
+/* The slots behind a header. */
+struct hp_audit_slot *hp_audit_ring_slots(struct hp_ring_header *header);
+
+/* Whether a header in memory is one of ours. */
 bool hp_audit_ring_is_valid(const struct hp_ring_header *header, uint64_t file_size);
 
-/* Texts of a slot: append one (cut at its bound; in the order of the enum, each at most
- * once), read one. */
+/* Texts of a slot: remove all; append one (cut at its bound; in the order of the enum,
+ * each at most once), read one. */
+void hp_audit_slot_clear(struct hp_audit_slot *slot);
 void hp_audit_slot_add(struct hp_audit_slot *slot, enum hp_slot_text which,
 		       const void *text, size_t len);
 const char *hp_audit_slot_text(const struct hp_audit_slot *slot, enum hp_slot_text which,

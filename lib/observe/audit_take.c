@@ -301,12 +301,15 @@ static void add_recovered(struct hp_audit_chain *chain)
 	hp_audit_chain_end_line(chain, &line);
 }
 
+/* It vouches for the list as well, up to what we added to it. */
 static void add_open(struct hp_audit_chain *chain)
 {
 	struct hp_audit_line line =
 		hp_audit_chain_begin_line(chain, hp_clock_ns(CLOCK_REALTIME));
 	HP_LINE_RAW(&line, ",\"event\":\"open\"");
 	HP_LINE_TEXT(&line, "chain", chain->name, strlen(chain->name));
+	HP_LINE_NUMBER(&line, "list", chain->list_head.seq);
+	HP_LINE_HEX(&line, "listed", chain->list_head.hash, HP_AUDIT_HASH_LEN);
 	hp_audit_chain_end_line(chain, &line);
 }
 
@@ -323,6 +326,7 @@ static bool list_taken(struct hp_audit_chain *chain)
 				       chain->file_name, &chain->head,  NULL };
 	hp_audit_list_add(&list, &entry);
 	chain->is_listed = hp_audit_list_write(&list, NULL) == HSMPOOL_OK;
+	chain->list_head = list.head;
 	hp_audit_list_close(&list);
 	return chain->is_listed;
 }
