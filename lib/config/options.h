@@ -71,12 +71,12 @@ struct hp_pool_options {
 	enum hp_audit_records audit_records;
 	enum hp_audit_failure audit_failure;
 	uint64_t audit_rotate_size;
-	int64_t audit_rotate_after; /* 0: never */
-	int64_t audit_keep;         /* 0: for ever */
-	uint64_t audit_keep_size;   /* 0: no bound */
-	int64_t audit_checkpoint;   /* 0: never */
-	char *audit_key;            /* URI; NULL: checkpoints are only chained */
-	char *audit_pool;           /* NULL: this one */
+	int64_t audit_rotate_after;         /* 0: never */
+	int64_t audit_keep;                 /* 0: for ever */
+	uint64_t audit_keep_size;           /* 0: no bound */
+	int64_t audit_checkpoint;           /* 0: never */
+	char *audit_key;                    /* URI; NULL: checkpoints are only chained */
+	char *audit_pool;                   /* NULL: this one */
 	struct hp_policy_options *policies; /* the [policy NAME] that are for it, owned */
 	size_t policy_count;
 };
