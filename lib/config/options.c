@@ -92,6 +92,17 @@ static const char *check_absolute(const char *value)
 	return value[0] == '/' ? NULL : "is not an absolute path";
 }
 
+static const char *check_metrics_file(const char *value)
+{
+	const char *name = strrchr(value, '/');
+	const char *mark = strstr(value, "%p");
+	if (value[0] != '/' || !name[1])
+		return "is not the absolute path of a file";
+	return !mark || (mark > name && !strstr(mark + 1, "%p"))
+		       ? NULL
+		       : "has %p elsewhere than once in the file's name";
+}
+
 static const char *check_log(const char *value)
 {
 	bool is_file = starts_with(value, "file:") && value[strlen("file:")];
@@ -217,6 +228,12 @@ static const struct option_row rows[] = {
 	  KIND_CHOICE, POOL(log_level), 0, 0, NULL, false },
 	{ { "pool", "log-format", "text|json", "text", "plain lines, or one JSON object each" },
 	  KIND_CHOICE, POOL(log_json), 0, 0, NULL, false },
+	{ { "pool", "metrics-file", "path", NULL,
+	    "write the process's metrics there, for node_exporter; %p = its number" },
+	  KIND_TEXT, POOL(metrics_file), 0, 0, check_metrics_file, false },
+	{ { "pool", "metrics-interval", "duration", "10s",
+	    "how often metrics-file is written" },
+	  KIND_DURATION, POOL(metrics_interval), HP_MS, LONGEST, NULL, false },
 	{ { "pool", "audit", "path", NULL,
 	    "folder of the audit trail: one line per use of the token; none = no trail" },
 	  KIND_TEXT, POOL(audit), 0, 0, check_absolute, false },

@@ -67,6 +67,8 @@ struct hp_pool_options {
 	char *log; /* NULL unless one of log, log-level, log-format is set somewhere */
 	hsmpool_log_level log_level;
 	bool log_json;
+	char *metrics_file; /* with %p where the process's number goes; NULL: none */
+	int64_t metrics_interval;
 	char *audit; /* the trail's folder; NULL: none */
 	enum hp_audit_records audit_records;
 	enum hp_audit_failure audit_failure;

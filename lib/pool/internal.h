@@ -252,12 +252,13 @@ struct hsmpool {
 	void *attachment;
 	void (*attachment_release)(void *attachment);
 
-	struct hp_tally *tally; /* constant after open */
-	hsmpool *next_counted;  /* guarded by the lock of metrics.c */
-	hsmpool *next_pool;     /* guarded by the lock of restart.c */
-	bool is_enlisted;       /* constant after open */
-	hsmpool *next_kept;     /* guarded by the keeper's lock */
-	uint64_t kept_round;    /* likewise */
+	struct hp_tally *tally;               /* constant after open */
+	struct hp_metrics_file *metrics_file; /* likewise; NULL: none */
+	hsmpool *next_counted;                /* guarded by the lock of metrics.c */
+	hsmpool *next_pool;                   /* guarded by the lock of restart.c */
+	bool is_enlisted;                     /* constant after open */
+	hsmpool *next_kept;                   /* guarded by the keeper's lock */
+	uint64_t kept_round;                  /* likewise */
 };
 
 /* --- entry.c: states, the idle list, the anchor ------------------------------------ */

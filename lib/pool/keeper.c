@@ -20,6 +20,7 @@
 #include <string.h>
 #include "base/error.h"
 #include "observe/log.h"
+#include "observe/metrics_file.h"
 
 static struct {
 	pthread_mutex_t lock;
@@ -169,6 +170,14 @@ static bool wait_locked(int64_t until_ns)
 	return hp_now_ns() < until_ns;
 }
 
+/* Unlocked meanwhile. */
+static void write_metrics_locked(void)
+{
+	pthread_mutex_unlock(&keeper.lock);
+	hp_metrics_files_write(hp_now_ns());
+	pthread_mutex_lock(&keeper.lock);
+}
+
 static void *run_keeper(void *life_of_mine)
 {
 	uint64_t life = (uint64_t)(uintptr_t)life_of_mine;
@@ -178,6 +187,7 @@ static void *run_keeper(void *life_of_mine)
 		keeper.is_kicked = false;
 		replace_hung_prober_locked(hp_now_ns());
 		visit_all_locked(look_after, &tick);
+		write_metrics_locked();
 		int64_t next = hp_now_ns() + tick;
 		while (keeper.life == life && !keeper.is_kicked && wait_locked(next))
 			;

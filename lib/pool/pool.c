@@ -15,6 +15,7 @@
 #include "base/memory.h"
 #include "base/process.h"
 #include "observe/log.h"
+#include "observe/metrics_file.h"
 #include "p11/pin.h"
 #include "p11/siblings.h"
 #include "pool/policy.h"
@@ -175,9 +176,12 @@ static hsmpool_status make_latch(hsmpool *pool, hsmpool_error *err)
 /* How closely upkeep looks: a quarter of the shortest interval, 5 ms to 1 s. */
 static int64_t choose_tick(const struct hp_pool_options *options)
 {
-	int64_t intervals[] = { options->revalidate_interval, options->idle_timeout,
-				options->max_lifetime, options->leak_warn,
-				options->stuck_after };
+	int64_t intervals[] = { options->revalidate_interval,
+				options->idle_timeout,
+				options->max_lifetime,
+				options->leak_warn,
+				options->stuck_after,
+				options->metrics_file ? options->metrics_interval : 0 };
 	int64_t tick = HP_SECOND;
 	for (size_t i = 0; i < HP_ARRAY_LEN(intervals); i++)
 		if (intervals[i] > 0 && intervals[i] / 4 < tick)
@@ -328,6 +332,10 @@ static hsmpool_status open_on(hsmpool **out, const struct hp_pool_options *optio
 				 pool->module->path);
 	else
 		status = fill(pool, deadline, err);
+	if (status == HSMPOOL_OK && pool->options.metrics_file)
+		status = hp_metrics_file_open(&pool->metrics_file,
+					      pool->options.metrics_file,
+					      pool->options.metrics_interval, err);
 	if (status == HSMPOOL_OK && pool->options.keeper)
 		status = hp_keeper_add(pool, err);
 	if (status != HSMPOOL_OK) {
@@ -510,6 +518,8 @@ void hsmpool_close(hsmpool **address)
 	bool is_quiet = drain(pool);
 	if (pool->is_kept)
 		hp_keeper_rest();
+	hp_metrics_file_close(&pool->metrics_file,
+			      hp_now_ns() + pool->options.close_grace);
 	if (!is_quiet) {
 		name_leftovers(pool);
 		return;

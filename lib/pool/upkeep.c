@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include "base/error.h"
 #include "observe/log.h"
+#include "observe/metrics_file.h"
 
 /* --- deciding ----------------------------------------------------------------------- */
 
@@ -394,4 +395,5 @@ void hp_upkeep_inline(hsmpool *pool, int64_t now)
 		jobs = e->next_job;
 		hp_upkeep_do(e);
 	}
+	hp_metrics_files_write(now);
 }

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -440,6 +441,166 @@ static void a_use_that_fails_is_counted_by_its_return_value(void **state)
 		     assert_int_not_equal(sign_once(g->pool, &err), HSMPOOL_OK));
 }
 
+/* --- the file --------------------------------------------------------------------- */
+
+/* NULL: there is none. */
+static char *content_of(const char *path)
+{
+	char *text = calloc(1, 64 * 1024);
+	FILE *file = fopen(path, "re");
+	assert_non_null(text);
+	if (!file) {
+		free(text);
+		return NULL;
+	}
+	size_t len = fread(text, 1, 64 * 1024 - 1, file);
+	fclose(file);
+	text[len] = '\0';
+	return text;
+}
+
+static bool has_line(const char *path, const char *line)
+{
+	char *text = content_of(path);
+	bool is_found = text && strstr(text, line);
+	free(text);
+	return is_found;
+}
+
+static void open_with_file(struct ground *g, const char *name, char path[300])
+{
+	snprintf(path, 300, "%s/%s", g->fixture.dir, name);
+	ground_open(g, "metrics-file", path, "metrics-interval", "10ms", NULL);
+}
+
+static void the_file_is_for_all_to_read_and_goes_on(void **state)
+{
+	struct ground *g = *state;
+	char path[300], line[200];
+	struct stat facts;
+	open_with_file(g, "m.prom", path);
+	eventually(has_line(path, "# TYPE hsmpool_borrow_total counter\n"));
+	assert_false(has_line(path, "# EOF"));
+	assert_int_equal(stat(path, &facts), 0);
+	assert_int_equal(facts.st_mode & 07777, 0644);
+	borrow_and_return(g);
+	snprintf(line, sizeof(line),
+		 "\nhsmpool_borrow_total{pool=\"default\",token=\"%s\","
+		 "result=\"direct\"} %.0f\n",
+		 MOCK_TOKEN_LABEL, metric("borrow_total", "result=\"direct\""));
+	eventually(has_line(path, line));
+}
+
+static void a_file_of_that_name_has_the_last_figures_in_the_end(void **state)
+{
+	struct ground *g = *state;
+	char path[300];
+	open_with_file(g, "m.prom", path);
+	hsmpool_close(&g->pool);
+	assert_true(has_line(path,
+			     "hsmpool_sessions{pool=\"default\",token=\"" MOCK_TOKEN_LABEL
+			     "\",state=\"idle\"} 0\n"));
+}
+
+static void a_file_per_process_says_whose_it_is_and_is_removed(void **state)
+{
+	struct ground *g = *state;
+	char path[300], name[300], label[200];
+	open_with_file(g, "m-%p.prom", path);
+	snprintf(name, sizeof(name), "%s/m-%ld.prom", g->fixture.dir, (long)getpid());
+	snprintf(label, sizeof(label), "\nhsmpool_waiters{pid=\"%ld\",program=\"",
+		 (long)getpid());
+	eventually(has_line(name, label));
+	hsmpool_close(&g->pool);
+	assert_int_not_equal(access(name, F_OK), 0);
+}
+
+static void leave_a_file(const char *path)
+{
+	FILE *file = fopen(path, "we");
+	assert_non_null(file);
+	fclose(file);
+}
+
+static void what_a_killed_process_left_is_removed(void **state)
+{
+	struct ground *g = *state;
+	char dead[300], alive[300], other[300], path[300];
+	pid_t child = fork();
+	if (child == 0)
+		_exit(0);
+	assert_int_equal(waitpid(child, NULL, 0), child);
+	snprintf(dead, sizeof(dead), "%s/m-%ld.prom", g->fixture.dir, (long)child);
+	snprintf(alive, sizeof(alive), "%s/m-%ld.prom", g->fixture.dir, (long)getppid());
+	snprintf(other, sizeof(other), "%s/m-%ld.promo", g->fixture.dir, (long)child);
+	leave_a_file(dead);
+	leave_a_file(alive);
+	leave_a_file(other);
+	open_with_file(g, "m-%p.prom", path);
+	assert_int_not_equal(access(dead, F_OK), 0);
+	assert_int_equal(access(alive, F_OK), 0);
+	assert_int_equal(access(other, F_OK), 0);
+}
+
+static void a_forked_child_leaves_its_parents_file_alone(void **state)
+{
+	struct ground *g = *state;
+	char path[300], name[300];
+	open_with_file(g, "m-%p.prom", path);
+	snprintf(name, sizeof(name), "%s/m-%ld.prom", g->fixture.dir, (long)getpid());
+	eventually(access(name, F_OK) == 0);
+	pid_t child = fork();
+	assert_true(child >= 0);
+	if (child == 0) {
+		hsmpool_close(&g->pool);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(child, NULL, 0), child);
+	assert_int_equal(access(name, F_OK), 0);
+}
+
+static void a_folder_that_is_not_there_is_logged_once_and_harms_nobody(void **state)
+{
+	struct ground *g = *state;
+	char path[300];
+	open_with_file(g, "none/m.prom", path);
+	eventually(ground_logged("metrics-file-failed", NULL, 0) > 0);
+	borrow_and_return(g);
+	hsmpool_close(&g->pool);
+	assert_int_equal(ground_logged("metrics-file-failed", NULL, 0), 1);
+}
+
+static void nobody_sees_a_part_of_the_file(void **state)
+{
+	struct ground *g = *state;
+	char path[300];
+	ino_t seen = 0;
+	struct stat facts;
+	open_with_file(g, "m.prom", path);
+	eventually(access(path, F_OK) == 0);
+	for (int versions = 0; versions < 20;) {
+		char *text = content_of(path);
+		assert_non_null(text);
+		assert_memory_equal(text, "# HELP ", 7);
+		assert_non_null(
+			strstr(text, "\n# TYPE hsmpool_op_errors_total counter\n"));
+		assert_int_equal(text[strlen(text) - 1], '\n');
+		free(text);
+		assert_int_equal(stat(path, &facts), 0);
+		versions += facts.st_ino != seen;
+		seen = facts.st_ino;
+	}
+}
+
+static void without_a_keeper_returns_write_the_file(void **state)
+{
+	struct ground *g = *state;
+	char path[300];
+	ground_set(g, "keeper", "no", NULL);
+	open_with_file(g, "m.prom", path);
+	eventually((borrow_and_return(g), access(path, F_OK) == 0));
+}
+
 /* --- structures ------------------------------------------------------------------- */
 
 static void a_structure_that_says_no_size_gets_nothing(void **state)
@@ -476,6 +637,14 @@ int main(void)
 		GROUND_TEST(families_are_not_torn_apart),
 		GROUND_TEST(a_use_is_counted_with_its_time),
 		GROUND_TEST(a_use_that_fails_is_counted_by_its_return_value),
+		GROUND_TEST(the_file_is_for_all_to_read_and_goes_on),
+		GROUND_TEST(a_file_of_that_name_has_the_last_figures_in_the_end),
+		GROUND_TEST(a_file_per_process_says_whose_it_is_and_is_removed),
+		GROUND_TEST(what_a_killed_process_left_is_removed),
+		GROUND_TEST(a_forked_child_leaves_its_parents_file_alone),
+		GROUND_TEST(a_folder_that_is_not_there_is_logged_once_and_harms_nobody),
+		GROUND_TEST(nobody_sees_a_part_of_the_file),
+		GROUND_TEST(without_a_keeper_returns_write_the_file),
 		GROUND_TEST(a_structure_that_says_no_size_gets_nothing),
 	};
 	return cmocka_run_group_tests_name("pool metrics", tests, NULL, NULL);

@@ -111,6 +111,8 @@ static void every_pool_option_reaches_its_field(void **state)
 	set("pool", "log", "file:/l");
 	set("pool", "log-level", "debug");
 	set("pool", "log-format", "json");
+	set("pool", "metrics-file", "/m-%p.prom");
+	set("pool", "metrics-interval", "3s");
 	set("pool", "audit", "/a");
 	set("pool", "audit-records", "management");
 	set("pool", "audit-failure", "refuse");
@@ -151,6 +153,8 @@ static void every_pool_option_reaches_its_field(void **state)
 	assert_string_equal(pool.log, "file:/l");
 	assert_int_equal(pool.log_level, HSMPOOL_LOG_DEBUG);
 	assert_true(pool.log_json);
+	assert_string_equal(pool.metrics_file, "/m-%p.prom");
+	assert_true(pool.metrics_interval == 3 * HP_SECOND);
 	hp_pool_options_clear(&pool);
 }
 
@@ -194,6 +198,11 @@ static void a_value_of_the_wrong_kind_is_refused_with_what_is_right(void **state
 	refused("pool", "module-env", "=x", "not of the form");
 	refused("pool", "module-env", "1A=x", "not of the form");
 	refused("pool", "state-dir", "here", "not an absolute path");
+	refused("pool", "metrics-file", "m.prom", "not the absolute path of a file");
+	refused("pool", "metrics-file", "/m/", "not the absolute path of a file");
+	refused("pool", "metrics-file", "/%p/m.prom", "%p elsewhere");
+	refused("pool", "metrics-file", "/m-%p-%p.prom", "%p elsewhere");
+	set("pool", "metrics-file", "/m.prom");
 	refused("pool", "module", "", "the value is missing");
 	refused("pool", "module", "\"/usr/lib/m.so\"", "without");
 	refused("proxy", "journal-limit", "64kb", "is not a size");
