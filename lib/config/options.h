@@ -61,6 +61,7 @@ struct hp_pool_options {
 	bool offload_public;
 	enum hp_session_mode session_mode;
 	bool keeper;     /* no: upkeep happens on borrow and return */
+	bool control;    /* yes: with a keeper the process has a control socket */
 	bool hsm_iv;     /* the module makes GCM IVs itself */
 	char *rv_class;  /* "0x80000001=device CKR_ARGUMENTS_BAD=capacity" */
 	char *state_dir; /* NULL: no home folder to put it in */

@@ -12,7 +12,7 @@
 #include <hsmpool/status.h>
 #include "config/options.h"
 
-#define HP_OPTION_COUNT 61 /* options.c asserts it */
+#define HP_OPTION_COUNT 62 /* options.c asserts it */
 
 /* The index, or HP_OPTION_COUNT. kind is a section's: "pool", "key" ... */
 size_t hp_option_find(const char *kind, const char *key);

@@ -12,6 +12,7 @@
 #include "config/options.h"
 #include "crypto/canary.h"
 #include "crypto/checkpoint.h"
+#include "control/control.h"
 #include "crypto/attachment.h"
 #include "observe/log.h"
 #include "pool/pool.h"
@@ -53,7 +54,9 @@ static hsmpool_status open_with(hsmpool **out, const hsmpool_config *config,
 				options->log_json ? HP_LOG_JSON : HP_LOG_TEXT, err));
 	HP_TRY(hp_pool_open(&pool, options, deadline, err));
 	hsmpool_status status = furnish(pool, config, deadline, err);
-	if (status != HSMPOOL_OK)
+	if (status == HSMPOOL_OK)
+		hp_control_join(pool, "library");
+	else
 		hsmpool_close(&pool);
 	*out = pool;
 	return status;

@@ -195,6 +195,8 @@ struct hsmpool {
 	uint32_t inside;  /* threads between hp_pool_enter and _leave */
 	uint32_t closers; /* of them, those of drain.c */
 	unsigned holds;   /* HP_HOLD_*: no session is lent */
+	/* Paused by who does not wait: upkeep closes the idle ones. */
+	bool is_pause_unattended;
 	bool is_closed;
 	bool is_kept;      /* constant after open: the keeper knows it */
 	bool must_resolve; /* the slot may have moved */

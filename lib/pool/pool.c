@@ -53,6 +53,19 @@ int64_t hp_pool_deadline(const hsmpool *pool, hsmpool_deadline deadline)
 	return hp_deadline_resolve(deadline, pool->options.borrow_timeout);
 }
 
+const char *hp_pool_login_word(hsmpool *pool)
+{
+	static const char *const words[] = {
+		[HP_LOGIN_NONE] = "none",       [HP_LOGIN_OUT] = "out",
+		[HP_LOGIN_RUNNING] = "running", [HP_LOGIN_IN] = "in",
+		[HP_LOGIN_LATCHED] = "latched",
+	};
+	pthread_mutex_lock(&pool->lock);
+	const char *word = words[pool->login];
+	pthread_mutex_unlock(&pool->lock);
+	return word;
+}
+
 void hp_pool_set_canary(hsmpool *pool, hp_canary_fn fn, void *user,
 			void (*release)(void *))
 {
@@ -386,6 +399,17 @@ static hsmpool_status quiesce(hsmpool *pool, int64_t until, hsmpool_error *err)
 		       "some sessions did not come back in time: %s", figures);
 }
 
+void hp_pool_begin_pause(hsmpool *pool)
+{
+	pthread_mutex_lock(&pool->lock);
+	pool->holds |= HP_HOLD_PAUSE;
+	pool->is_pause_unattended = true;
+	pthread_mutex_unlock(&pool->lock);
+	HP_LOG(NOTICE, "pool-paused", "no session is lent until resume");
+	if (pool->is_kept)
+		hp_keeper_wake();
+}
+
 hsmpool_status hsmpool_pause(hsmpool *pool, hsmpool_deadline deadline, hsmpool_error *err)
 {
 	hp_error_clear(err);
@@ -410,6 +434,7 @@ void hsmpool_resume(hsmpool *pool)
 		return;
 	pthread_mutex_lock(&pool->lock);
 	pool->holds &= ~HP_HOLD_PAUSE;
+	pool->is_pause_unattended = false;
 	hp_waiters_wake_all_locked(pool);
 	pthread_cond_broadcast(&pool->quiet);
 	pthread_mutex_unlock(&pool->lock);

@@ -137,6 +137,13 @@ void hp_pool_token(hsmpool *pool, struct hp_token *out);
 /* The token may not be in its slot any more: find where it is. True: it is elsewhere. */
 bool hp_pool_follow_token(hsmpool *pool);
 
+/* "none", "out", "running", "in", "latched": whether its sessions are logged in. */
+const char *hp_pool_login_word(hsmpool *pool);
+
+/* No session is lent until hsmpool_resume(); the keeper closes the idle ones. Does not
+ * wait. */
+void hp_pool_begin_pause(hsmpool *pool);
+
 /* The absolute deadline that the caller's stands for. */
 int64_t hp_pool_deadline(const hsmpool *pool, hsmpool_deadline deadline);
 

@@ -74,7 +74,8 @@ static bool is_past_its_time(const struct hsmpool_session *e, int64_t now,
 	if (may_retire(e) && now >= e->retire_ns && now >= pool->next_retire_ns)
 		return true;
 	*reason = HP_CLOSE_OTHER;
-	if (may_retire(e) && open > hp_pool_limit_locked(pool))
+	if (may_retire(e) &&
+	    (open > hp_pool_limit_locked(pool) || pool->is_pause_unattended))
 		return true;
 	*reason = HP_CLOSE_IDLE;
 	return may_retire(e) && pool->options.idle_timeout &&

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/error.h"
+#include "control/control.h"
 #include "crypto/checkpoint.h"
 #include "observe/log.h"
 #include "p11/slot.h"
@@ -239,7 +240,9 @@ static hsmpool_status make_pool(struct hp_vslot *slot, hsmpool **pool, hsmpool_e
 	hsmpool_status status = look_at_session(slot, *pool, err);
 	if (status == HSMPOOL_OK)
 		status = hp_checkpoint_start(*pool, hp_choice_keeper(options), err);
-	if (status != HSMPOOL_OK)
+	if (status == HSMPOOL_OK)
+		hp_control_join(*pool, "proxy");
+	else
 		hsmpool_close(pool);
 	return status;
 }

@@ -71,6 +71,7 @@ static void defaults_are_those_of_the_manual(void **state)
 	assert_false(pool.offload_public);
 	assert_int_equal(pool.session_mode, HP_SESSIONS_ON_DEMAND);
 	assert_true(pool.keeper);
+	assert_true(pool.control);
 	assert_false(pool.hsm_iv);
 	assert_null(pool.rv_class);
 	assert_null(pool.log);
@@ -105,6 +106,7 @@ static void every_pool_option_reaches_its_field(void **state)
 	set("pool", "offload-public", "yes");
 	set("pool", "sessions", "read-write");
 	set("pool", "keeper", "no");
+	set("pool", "control", "no");
 	set("pool", "hsm-iv", "yes");
 	set("pool", "rv-class", "0x80000001=device");
 	set("pool", "state-dir", "/s");
@@ -147,6 +149,7 @@ static void every_pool_option_reaches_its_field(void **state)
 	assert_true(pool.offload_public);
 	assert_int_equal(pool.session_mode, HP_SESSIONS_READ_WRITE);
 	assert_false(pool.keeper);
+	assert_false(pool.control);
 	assert_true(pool.hsm_iv);
 	assert_string_equal(pool.rv_class, "0x80000001=device");
 	assert_string_equal(pool.state_dir, "/s");

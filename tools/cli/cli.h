@@ -184,6 +184,7 @@ int verb_pin_release(struct cli *cli, int argc, char **argv);
 int verb_audit_show(struct cli *cli, int argc, char **argv);
 int verb_exporter(struct cli *cli, int argc, char **argv);
 int verb_doctor(struct cli *cli, int argc, char **argv);
+int verb_ctl(struct cli *cli, int argc, char **argv);
 int verb_config_check(struct cli *cli, int argc, char **argv);
 int verb_bench(struct cli *cli, int argc, char **argv);
 int verb_version(struct cli *cli, int argc, char **argv);

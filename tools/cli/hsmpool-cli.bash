@@ -5,8 +5,8 @@
 # touched, by pressing a key. test/cli compares them with `hsmpool-cli help`.
 
 _hsmpool_cli_verbs="dev keygen keys key encrypt decrypt inspect rewrap pseudonymize
-	depseudonymize sign verify mac random wrap unwrap status pin audit exporter doctor config
-	bench version help"
+	depseudonymize sign verify mac random wrap unwrap status pin audit exporter doctor ctl
+	config bench version help"
 
 declare -A _hsmpool_cli_subverbs=(
 	[dev]="init"
@@ -51,10 +51,13 @@ declare -A _hsmpool_cli_options=(
 	["audit show"]="--key --user --since --until --result --function"
 	["exporter"]="--listen"
 	["doctor"]="--processes --key"
+	["ctl"]="--pid --all"
 	["config check"]=""
 	["bench"]="--pairs --seconds --keep-keys"
 	["version"]=""
 )
+
+_hsmpool_cli_commands="list status pause resume validate log-level"
 
 _hsmpool_cli_schemes="rsa-pkcs1-sha256 rsa-pkcs1-sha384 rsa-pkcs1-sha512 rsa-pss-sha256
 	rsa-pss-sha384 rsa-pss-sha512 ecdsa-sha256 ecdsa-sha384 ecdsa-sha512 ed25519"
@@ -100,7 +103,7 @@ _hsmpool_cli_values()
 		;;
 	--key | --add | --remove | --target | --token | --pool | --timeout | --chunk-size | \
 		--max-size | --max-ratio | --threads | --context | --label | --id | \
-		--secret-fd | --processes | --verify | --column | --since | --until | --result | \
+		--secret-fd | --processes | --pid | --verify | --column | --since | --until | --result | \
 		--function | --listen)
 		COMPREPLY=()
 		return
@@ -152,6 +155,8 @@ _hsmpool_cli()
 		words="${_hsmpool_cli_options[${verb:-none}]} $_hsmpool_cli_global"
 	elif [[ -z $verb || $verb == help ]]; then
 		words=$_hsmpool_cli_verbs
+	elif [[ $verb == ctl ]]; then
+		words=$_hsmpool_cli_commands
 	else
 		words=${_hsmpool_cli_subverbs[$verb]}
 	fi

@@ -49,6 +49,7 @@ static const struct verb verbs[] = {
 	{ "audit show", verb_audit_show, "print the records of the audit trail" },
 	{ "exporter", verb_exporter, "serve the processes' metrics to Prometheus" },
 	{ "doctor", verb_doctor, "check module, token, PIN, sessions, speed" },
+	{ "ctl", verb_ctl, "ask or control running processes" },
 	{ "config check", verb_config_check, "check and print the configuration" },
 	{ "bench", verb_bench, "measure the pool against the same calls without it" },
 	{ "version", verb_version, "print the version" },

@@ -7,6 +7,7 @@
 #include "peers.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -119,4 +120,18 @@ void peers_free(struct peers *peers)
 {
 	free(peers->list);
 	*peers = (struct peers){ 0 };
+}
+
+bool peer_is_there(const struct peer *peer)
+{
+	char name[64];
+	HP_AUTO_FD int dir = hp_control_open_dir(peer->dir, peer->uid, false);
+	if (dir < 0)
+		return false;
+	hp_control_make_name(name, sizeof(name), peer->pid, peer->copy);
+	HP_AUTO_FD int fd = hp_control_connect(dir, name, peer->uid);
+	bool is_there = fd >= 0 || errno == EAGAIN;
+	if (!is_there)
+		hp_control_remove_stale(dir, name);
+	return is_there;
 }

@@ -33,6 +33,9 @@ struct peers {
 hsmpool_status peers_find(struct peers *peers, hsmpool_error *err);
 void peers_free(struct peers *peers);
 
+/* Does somebody listen there? If not, its socket is removed. */
+bool peer_is_there(const struct peer *peer);
+
 /* A reply; text is NUL-terminated too, and freed by the caller. */
 struct peer_reply {
 	char *text;

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * See status.h. Names are those of hsmpool_stats and of hsmpool-cli status.
+ */
+#include "control/status.h"
+
+#include <stddef.h>
+#include <string.h>
+#include "base/memory.h"
+#include "p11/rv.h"
+#include "pool/pool.h"
+
+/* A row of figures: what it is called, and where it is. */
+struct figure {
+	const char *name;
+	size_t offset;
+	bool is_wide; /* uint64_t, else uint32_t */
+};
+#define NARROW(name, member)                                 \
+	{                                                    \
+		name, offsetof(hsmpool_stats, member), false \
+	}
+#define WIDE(name, member)                                  \
+	{                                                   \
+		name, offsetof(hsmpool_stats, member), true \
+	}
+
+static const struct figure sessions[] = {
+	NARROW("open", open),       NARROW("idle", idle),
+	NARROW("used", used),       NARROW("attached", attached),
+	NARROW("testing", testing), NARROW("opening", opening),
+	NARROW("closing", closing), NARROW("stuck", stuck),
+	NARROW("limit", limit),     NARROW("peak", peak),
+};
+
+static const struct figure totals[] = {
+	WIDE("borrowed-direct", borrowed_direct),
+	WIDE("borrowed-waited", borrowed_waited),
+	WIDE("borrow-timeouts", borrow_timeouts),
+	WIDE("borrow-rejected", borrow_rejected),
+	WIDE("returned", returned),
+	WIDE("opened", opened),
+	WIDE("open-failures", open_failures),
+	WIDE("closed-idle", closed_idle),
+	WIDE("closed-lifetime", closed_lifetime),
+	WIDE("closed-broken", closed_broken),
+	WIDE("closed-other", closed_other),
+	WIDE("validated", validated),
+	WIDE("validation-failures", validation_failures),
+	WIDE("logins", logins),
+	WIDE("login-failures", login_failures),
+	WIDE("leaks-suspected", leaks_suspected),
+	WIDE("retries", retries),
+	WIDE("hung-calls", hung_calls),
+	WIDE("breaker-opened", breaker_opened),
+	WIDE("lost-sessions", lost_sessions),
+	WIDE("lost-logins", lost_logins),
+	WIDE("lost-tokens", lost_tokens),
+	WIDE("module-restarts", module_restarts),
+};
+
+static void add_figures(struct hp_reply *reply, const char *name,
+			const hsmpool_stats *stats, const struct figure *figures,
+			size_t count)
+{
+	hp_json_begin(reply, name, '{');
+	for (size_t i = 0; i < count; i++) {
+		const char *at = (const char *)stats + figures[i].offset;
+		uint64_t wide = 0;
+		uint32_t narrow = 0;
+		if (figures[i].is_wide)
+			memcpy(&wide, at, sizeof(wide));
+		else
+			memcpy(&narrow, at, sizeof(narrow));
+		hp_json_number(reply, figures[i].name, wide + narrow);
+	}
+	hp_json_end(reply, '}');
+}
+
+/* The upper bound of the bucket that the share of all falls into. */
+static uint64_t quantile_ns(const uint64_t *buckets, uint64_t all, unsigned percent)
+{
+	uint64_t wanted = (all * percent + 99) / 100, seen = 0;
+	for (unsigned i = 0; i < HSMPOOL_HISTOGRAM_BUCKETS; i++) {
+		seen += buckets[i];
+		if (seen >= wanted)
+			return UINT64_C(1000) << i;
+	}
+	return 0;
+}
+
+/* How long something took: seconds that half of all, and so on, took at most. */
+static void add_times(struct hp_reply *reply, const char *name, const uint64_t *buckets)
+{
+	uint64_t all = 0;
+	for (unsigned i = 0; i < HSMPOOL_HISTOGRAM_BUCKETS; i++)
+		all += buckets[i];
+	hp_json_begin(reply, name, '{');
+	hp_json_number(reply, "count", all);
+	if (all > 0) {
+		hp_json_seconds(reply, "p50", quantile_ns(buckets, all, 50));
+		hp_json_seconds(reply, "p90", quantile_ns(buckets, all, 90));
+		hp_json_seconds(reply, "p99", quantile_ns(buckets, all, 99));
+	}
+	hp_json_end(reply, '}');
+}
+
+static void add_token(struct hp_reply *reply, hsmpool *pool)
+{
+	struct hp_token token;
+	char text[33];
+	hp_pool_token(pool, &token);
+	hp_json_begin(reply, "token", '{');
+	hp_token_text(token.info.label, sizeof(token.info.label), text);
+	hp_json_text(reply, "label", text);
+	hp_token_text(token.info.serialNumber, sizeof(token.info.serialNumber), text);
+	hp_json_text(reply, "serial", text);
+	hp_token_text(token.info.model, sizeof(token.info.model), text);
+	hp_json_text(reply, "model", text);
+	hp_json_number(reply, "slot", token.slot);
+	hp_json_text(reply, "module", token.module->path);
+	hp_json_end(reply, '}');
+}
+
+static void add_last_error(struct hp_reply *reply, const hsmpool_stats *stats)
+{
+	char name[32];
+	if (!stats->last_error) {
+		hp_json_null(reply, "last-error");
+		return;
+	}
+	hp_json_begin(reply, "last-error", '{');
+	hp_json_text(reply, "name", hp_rv_name(stats->last_error, name));
+	hp_json_seconds(reply, "age", stats->last_error_age_ns);
+	hp_json_end(reply, '}');
+}
+
+const char *hp_control_pool_name(const hsmpool *pool)
+{
+	const char *name = hp_pool_options(pool)->name;
+	return name && *name ? name : HP_CONTROL_UNNAMED;
+}
+
+void hp_control_add_pool(struct hp_reply *reply, hsmpool *pool)
+{
+	static const char *const breakers[] = { "closed", "open", "half-open" };
+	hsmpool_stats stats = { .size = sizeof(stats) };
+	hsmpool_get_stats(pool, &stats);
+	hp_json_begin(reply, NULL, '{');
+	hp_json_text(reply, "name", hp_control_pool_name(pool));
+	add_token(reply, pool);
+	hp_json_text(reply, "login", hp_pool_login_word(pool));
+	hp_json_text(reply, "breaker",
+		     stats.breaker < HP_ARRAY_LEN(breakers) ? breakers[stats.breaker]
+							    : "?");
+	hp_json_bool(reply, "paused", stats.paused != 0);
+	hp_json_number(reply, "generation", stats.generation);
+	add_figures(reply, "sessions", &stats, sessions, HP_ARRAY_LEN(sessions));
+	hp_json_number(reply, "waiters", stats.waiters);
+	hp_json_seconds(reply, "oldest-wait", stats.oldest_wait_ns);
+	add_figures(reply, "totals", &stats, totals, HP_ARRAY_LEN(totals));
+	add_times(reply, "wait", stats.wait_ns);
+	add_times(reply, "held", stats.held_ns);
+	add_last_error(reply, &stats);
+	hp_json_end(reply, '}');
+}
