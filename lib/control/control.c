@@ -16,7 +16,6 @@
 #include <unistd.h>
 #include "base/error.h"
 #include "base/memory.h"
-#include "base/process.h"
 #include "config/value.h"
 #include "control/place.h"
 #include "control/server.h"
@@ -25,13 +24,12 @@
 #include "pool/keeper.h"
 #include "pool/pool.h"
 
-/* Set before the first request can come; once in a process. */
+/* Set by who claimed the server, before the first request can come. */
 static struct {
 	char face[16];
 	char program[64];
 	char since[32];
 } facts;
-static _Atomic uint64_t joined_epoch;
 
 /* The level's word in the option's list. */
 static const char levels[] = "error|warning|notice|info|debug";
@@ -202,23 +200,15 @@ static hsmpool_status run(const char *request, struct hp_reply *reply, hsmpool_e
 	return command->run(*argument ? argument : NULL, reply, err);
 }
 
-/* A text of one line, whatever was asked for. */
-static void add_refusal(struct hp_reply *reply, hsmpool_status status, char *text)
-{
-	for (char *at = text; *at; at++)
-		if ((unsigned char)*at < 0x20)
-			*at = ' ';
-	hp_reply_clear(reply);
-	hp_reply_add(reply, "error %d %s\n", hsmpool_status_exit_code(status), text);
-}
-
 void hp_control_answer_request(const char *request, struct hp_reply *reply)
 {
 	hsmpool_error err = { 0 };
 	hp_reply_add(reply, "ok\n");
 	hsmpool_status status = run(request, reply, &err);
-	if (status != HSMPOOL_OK)
-		add_refusal(reply, status, err.text);
+	if (status == HSMPOOL_OK)
+		return;
+	hp_reply_clear(reply);
+	hp_reply_add(reply, "error %d %s\n", hsmpool_status_exit_code(status), err.text);
 }
 
 /* --- joining -------------------------------------------------------------------------
@@ -238,10 +228,9 @@ static void learn_facts(const char *face)
 void hp_control_join(hsmpool *pool, const char *face)
 {
 	const struct hp_pool_options *options = hp_pool_options(pool);
-	uint64_t epoch = hp_process_epoch();
 	char dir[PATH_MAX];
 	if (!options->control || !options->keeper || !hp_control_dir(dir, sizeof(dir)) ||
-	    atomic_exchange(&joined_epoch, epoch) == epoch)
+	    !hp_control_claim())
 		return;
 	learn_facts(face);
 	hp_control_begin(dir, hp_control_answer_request);

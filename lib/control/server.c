@@ -69,7 +69,9 @@ static struct {
 	struct peer peers[MOST_PEERS];
 } server = { .alarm = { { .fd = -1 }, { .fd = -1 } }, .listener = { .fd = -1 } };
 
-static _Atomic int64_t delay_ns = DEFAULT_DELAY;
+static _Atomic bool is_claimed;
+static _Atomic int64_t delay_ns = HP_SECOND;
+static _Atomic int64_t patience_ns = 3 * HP_SECOND; /* with a peer */
 
 /* --- peers -------------------------------------------------------------------------- */
 
@@ -114,7 +116,7 @@ static void admit(int64_t now)
 		*peer = (struct peer){
 			.state = PEER_ASKING,
 			.socket = socket,
-			.deadline_ns = now + PEER_PATIENCE,
+			.deadline_ns = now + atomic_load(&patience_ns),
 		};
 	}
 }
@@ -146,7 +148,7 @@ static void answer_peer(struct peer *peer)
 			     hsmpool_status_exit_code(HSMPOOL_ERR_SYSTEM));
 	}
 	peer->state = PEER_TAKING;
-	peer->deadline_ns = hp_now_ns() + PEER_PATIENCE;
+	peer->deadline_ns = hp_now_ns() + atomic_load(&patience_ns);
 	give(peer);
 }
 
@@ -435,6 +437,8 @@ static void leave(void)
 {
 	remove_file();
 	close_all();
+	atomic_store(&server.answer, NULL);
+	atomic_store(&is_claimed, false);
 }
 
 /* The file is the parent's. What a peer was to be told is not freed: another thread of
@@ -444,8 +448,9 @@ static void abandon(void)
 	for (size_t i = 0; i < MOST_PEERS; i++)
 		server.peers[i].reply = (struct hp_reply){ 0 };
 	server.name[0] = '\0';
-	atomic_store(&server.answer, NULL);
 	close_all();
+	atomic_store(&server.answer, NULL);
+	atomic_store(&is_claimed, false);
 }
 
 static const struct hp_keeper_guest guest = {
@@ -456,6 +461,11 @@ static const struct hp_keeper_guest guest = {
 	.abandon = abandon,
 };
 
+bool hp_control_claim(void)
+{
+	return !atomic_exchange(&is_claimed, true);
+}
+
 void hp_control_begin(const char *dir, hp_control_answer answer)
 {
 	snprintf(server.dir, sizeof(server.dir), "%s", dir);
@@ -463,7 +473,8 @@ void hp_control_begin(const char *dir, hp_control_answer answer)
 	hp_keeper_invite(&guest);
 }
 
-void hp_control_set_delay(int64_t ns)
+void hp_control_hurry(int64_t delay, int64_t patience)
 {
-	atomic_store(&delay_ns, ns);
+	atomic_store(&delay_ns, delay);
+	atomic_store(&patience_ns, patience);
 }

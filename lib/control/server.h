@@ -12,16 +12,21 @@
 #ifndef HP_CONTROL_SERVER_H
 #define HP_CONTROL_SERVER_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include "control/reply.h"
 
 /* Answer one request: what is in reply when it returns is the whole reply. */
 typedef void (*hp_control_answer)(const char *request, struct hp_reply *reply);
 
-/* From now on, in the folder dir. Once in a process: a forked child begins anew. */
+/* Is it for the caller to begin? True for one, until no pool is kept any more; for a
+ * forked child anew. Whoever asks has a pool that is kept. */
+bool hp_control_claim(void);
+/* Who claimed it: from now on, in the folder dir. */
 void hp_control_begin(const char *dir, hp_control_answer answer);
 
-/* How long after the keeper has begun the socket is made: for tests. */
-void hp_control_set_delay(int64_t ns);
+/* For tests: how long after the keeper has begun the socket is made, and how long a peer
+ * may take. */
+void hp_control_hurry(int64_t delay_ns, int64_t patience_ns);
 
 #endif
