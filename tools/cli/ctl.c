@@ -63,15 +63,6 @@ static bool is_meant(const struct request *request, const struct peer *peer)
 	       strcmp(request->pid, peer->name) == 0;
 }
 
-static size_t count_meant(const struct request *request)
-{
-	size_t count = 0;
-
-	for (size_t i = 0; i < request->peers.count; i++)
-		count += is_meant(request, &request->peers.list[i]);
-	return count;
-}
-
 /* "; there are 17, 42": those that there are to choose from. */
 static void list_peers(const struct request *request, char *list, size_t cap)
 {
@@ -83,16 +74,23 @@ static void list_peers(const struct request *request, char *list, size_t cap)
 					request->peers.list[i].name);
 }
 
-/* A process that is gone is none. */
-static void forget_gone(struct request *request)
+/* Keep those that pass. */
+static void keep(struct request *request,
+		 bool (*passes)(const struct request *, const struct peer *))
 {
 	struct peers *peers = &request->peers;
 	size_t kept = 0;
 
 	for (size_t i = 0; i < peers->count; i++)
-		if (peer_is_there(&peers->list[i]))
+		if (passes(request, &peers->list[i]))
 			peers->list[kept++] = peers->list[i];
 	peers->count = kept;
+}
+
+static bool is_there(const struct request *request, const struct peer *peer)
+{
+	(void)request;
+	return peer_is_there(peer);
 }
 
 static hsmpool_status choose(struct request *request, hsmpool_error *err)
@@ -100,17 +98,18 @@ static hsmpool_status choose(struct request *request, hsmpool_error *err)
 	char list[200];
 
 	HP_TRY(peers_find(&request->peers, err));
-	forget_gone(request);
+	keep(request, is_there);
 	if (request->is_all)
 		return HSMPOOL_OK;
 	list_peers(request, list, sizeof(list));
 	HP_CHECK(request->peers.count > 0, err, HSMPOOL_ERR_DOWN,
 		 "no process with a control socket is there; one has it a second after "
 		 "its first use of the token");
-	HP_CHECK(count_meant(request) > 0, err, HSMPOOL_ERR_DOWN,
-		 "process %s has no control socket; there are %s", request->pid, list);
 	HP_CHECK(request->pid || request->peers.count == 1, err, HSMPOOL_ERR_USAGE,
 		 "which process? say --pid PID, or --all; there are %s", list);
+	keep(request, is_meant);
+	HP_CHECK(request->peers.count > 0, err, HSMPOOL_ERR_DOWN,
+		 "process %s has no control socket; there are %s", request->pid, list);
 	return HSMPOOL_OK;
 }
 
@@ -167,13 +166,13 @@ static void print_reply(const struct request *request, const struct peer *peer,
 	struct json_object *value;
 
 	if (request->is_all)
-		printf("process %s\n", peer->name);
+		printf("process %s: ", peer->name);
 	value = json_tokener_parse(reply->text);
 	if (value)
 		cli_print_json(value);
 	else if (reply->len > 0)
 		print_foreign(reply->text);
-	else if (!request->is_all)
+	else
 		puts("OK");
 }
 
@@ -250,36 +249,52 @@ static void show(const struct cli *cli, const struct request *request, bool is_l
 		print_reply(request, peer, reply);
 }
 
-/* All are asked; the first failure is the result. */
-static hsmpool_status ask_all(const struct cli *cli, const struct request *request,
-			      bool is_list, hsmpool_error *err)
+/* Where all were asked one that ended meanwhile is none. */
+static bool is_failure(const struct request *request, const struct peer_answer *answer)
 {
-	hsmpool_status worst = HSMPOOL_OK;
+	return answer->status != HSMPOOL_OK && !(answer->is_gone && request->is_all);
+}
+
+/* Each answer, or what became of it; the first failure is the result. */
+static hsmpool_status show_all(const struct cli *cli, const struct request *request,
+			       bool is_list, const struct peer_answer *answers,
+			       hsmpool_error *err)
+{
+	hsmpool_status first = HSMPOOL_OK;
 
 	for (size_t i = 0; i < request->peers.count; i++) {
 		const struct peer *peer = &request->peers.list[i];
-		hsmpool_error failure = { 0 };
-		struct peer_reply reply;
-		hsmpool_status status;
+		const struct peer_answer *answer = &answers[i];
 
-		if (!is_meant(request, peer))
+		if (answer->status == HSMPOOL_OK)
+			show(cli, request, is_list, peer, &answer->reply);
+		if (!is_failure(request, answer))
 			continue;
-		status = peer_ask(peer, is_list ? "status" : request->line,
-				  hp_time_add(hp_now_ns(), request->patience_ns), &reply,
-				  &failure);
-		if (status == HSMPOOL_OK)
-			show(cli, request, is_list, peer, &reply);
-		else if (cli->is_json)
-			keep_failure(request, peer, &failure);
-		else if (request->is_all && worst != HSMPOOL_OK)
-			cli_message(cli, "%s", failure.text);
-		if (status != HSMPOOL_OK && worst == HSMPOOL_OK) {
-			worst = status;
-			*err = failure;
+		if (cli->is_json)
+			keep_failure(request, peer, &answer->err);
+		else if (first != HSMPOOL_OK)
+			cli_message(cli, "%s", answer->err.text);
+		if (first == HSMPOOL_OK) {
+			first = answer->status;
+			*err = answer->err;
 		}
-		free(reply.text);
 	}
-	return worst;
+	return first;
+}
+
+static hsmpool_status ask_all(const struct cli *cli, const struct request *request,
+			      bool is_list, hsmpool_error *err)
+{
+	int64_t deadline = hp_time_add(hp_now_ns(), request->patience_ns);
+	struct peer_answer *answers = NULL;
+	hsmpool_status status =
+		peers_ask(&request->peers, is_list ? "status" : request->line, deadline,
+			  &answers, err);
+
+	if (status == HSMPOOL_OK)
+		status = show_all(cli, request, is_list, answers, err);
+	peer_answers_free(&answers, request->peers.count);
+	return status;
 }
 
 static hsmpool_status run(struct cli *cli, struct request *request, hsmpool_error *err)
