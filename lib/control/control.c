@@ -8,6 +8,7 @@
 #include "control/control.h"
 
 #include <errno.h>
+#include <hsmpool/metrics.h>
 #include <limits.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -158,6 +159,17 @@ static hsmpool_status run_status(const char *none, struct hp_reply *reply,
 	return HSMPOOL_OK;
 }
 
+static hsmpool_status run_metrics(const char *none, struct hp_reply *reply,
+				  hsmpool_error *err)
+{
+	(void)none;
+	HP_AUTO_FREE char *text = NULL;
+	size_t len;
+	HP_TRY(hsmpool_metrics_text(&text, &len, err));
+	hp_reply_add_bytes(reply, text, len);
+	return HSMPOOL_OK;
+}
+
 /* What a command's argument is. */
 enum argument {
 	TAKES_NONE,
@@ -172,6 +184,7 @@ static const struct command {
 			      hsmpool_error *err);
 } commands[] = {
 	{ "status", TAKES_NONE, run_status },
+	{ "metrics", TAKES_NONE, run_metrics },
 	{ "pause", TAKES_POOL, run_pause },
 	{ "resume", TAKES_POOL, run_resume },
 	{ "validate", TAKES_POOL, run_validate },

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/time.h"
+#include "observe/utf8.h"
 
 #define FIRST_CAP 4096u
 #define MOST      (16u << 20)
@@ -74,14 +75,16 @@ static bool is_first(const struct hp_reply *reply)
 static void add_string(struct hp_reply *reply, const char *text)
 {
 	hp_reply_add_bytes(reply, "\"", 1);
-	for (const char *at = text; *at; at++) {
+	for (const char *at = text; *at;) {
 		unsigned char byte = (unsigned char)*at;
+		size_t len = hp_utf8_length(at);
 		if (byte == '"' || byte == '\\')
 			hp_reply_add(reply, "\\%c", byte);
-		else if (byte < 0x20 || byte >= 0x7f)
+		else if (len == 0 || byte < 0x20 || byte == 0x7f)
 			hp_reply_add(reply, "\\u%04x", byte);
 		else
-			hp_reply_add_bytes(reply, at, 1);
+			hp_reply_add_bytes(reply, at, len);
+		at += len ? len : 1;
 	}
 	hp_reply_add_bytes(reply, "\"", 1);
 }
