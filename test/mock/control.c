@@ -269,6 +269,17 @@ static void the_state_of_process_and_pools_is_told(void **state)
 	assert_contains(reply, "\"limit\":16");
 }
 
+static void the_figures_are_told_as_openmetrics(void **state)
+{
+	const char *reply;
+
+	open_pool(*state);
+	reply = ask("metrics\n");
+	assert_begins(reply, "ok\n# ");
+	assert_contains(reply, "\nhsmpool_sessions_limit{");
+	assert_string_equal(reply + strlen(reply) - 6, "# EOF\n");
+}
+
 static void what_is_no_request_is_refused(void **state)
 {
 	char long_line[2000];
@@ -454,6 +465,7 @@ int main(void)
 		GROUND_TEST(silent_peers_are_left_and_those_behind_them_served),
 		GROUND_TEST(a_peer_may_speak_slowly_or_leave),
 		GROUND_TEST(the_state_of_process_and_pools_is_told),
+		GROUND_TEST(the_figures_are_told_as_openmetrics),
 		GROUND_TEST(what_is_no_request_is_refused),
 		GROUND_TEST(a_pool_is_paused_and_resumed),
 		GROUND_TEST(a_pause_does_not_wait_for_sessions_that_are_lent),
