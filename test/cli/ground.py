@@ -31,8 +31,8 @@ atexit.register(shutil.rmtree, ROOT, ignore_errors=True)
 
 # Exit codes, by the names of the statuses; test/cli/interface.py compares them with the
 # header.
-OK, USAGE, DATA, KEY, DOWN, UNSUPPORTED, SYSTEM, TIMEOUT, EXISTS, AUTH, CONFIG = (
-    0, 64, 65, 67, 69, 70, 71, 72, 73, 77, 78)
+OK, USAGE, DATA, KEY, DOWN, UNSUPPORTED, SYSTEM, TIMEOUT, EXISTS, AUTH, CONFIG, DENIED = (
+    0, 64, 65, 67, 69, 70, 71, 72, 73, 77, 78, 81)
 
 
 class Result:

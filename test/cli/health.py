@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """status, doctor, config check: what they find, and what they leave alone."""
 import ground
-from ground import AUTH, CONFIG, DOWN, KEY, OK, USAGE, equal, expect
+from ground import AUTH, CONFIG, DENIED, DOWN, KEY, OK, USAGE, equal, expect
 
 PLACE = ground.with_token('health')
 
@@ -252,6 +252,31 @@ def wrong_values_are_told():
         expect('1234' not in result.err, 'the PIN is in the message')
 
 
+def policies_are_printed_and_checked():
+    """config check prints policies, and looks at their URIs as a pool does."""
+    text = PLACE.config.read_text()
+    section = '[policy payments]\nkey = pkcs11:object=a%20b !pkcs11:id=%01\nfunctions = sign\n'
+    PLACE.file('policy.conf', text + section)
+    shown = PLACE.ok('--config', 'policy.conf', 'config', 'check', '--json').json['policy payments']
+    equal(shown['functions'], {'value': 'sign', 'default': False})
+    equal(shown['mechanisms'], {'value': 'all', 'default': True})
+    PLACE.file('wrong.conf', text + section.replace('%01', '%0'))
+    PLACE.fails(CONFIG, r'\[policy payments\] key', '--config', 'wrong.conf', 'config', 'check')
+
+
+def a_policy_refuses_with_its_own_exit_code():
+    """What a policy refuses ends with 81, and the message names key, section and reason."""
+    place = ground.with_token('policy')
+    text = place.config.read_text()
+    place.config.write_text(text + '[policy no-digests]\nfunctions = !digest !random\n')
+    result = place.fails(DENIED, r'\[policy no-digests\]', 'random', '8')
+    expect("do not include 'random'" in result.err, result.err)
+    place.config.write_text(text + '[policy no-digests]\nmode = dry-run\nfunctions = none\n')
+    result = place.run('random', '8')
+    equal(result.code, OK)
+    expect('would refuse C_GenerateRandom' in result.err, result.err)
+
+
 def config_check_touches_nothing():
     """config check loads no module and reads no PIN."""
     place = ground.with_mock('untouched')
@@ -282,5 +307,7 @@ if __name__ == '__main__':
         another_pool_is_used,
         log_lines_are_let_through,
         wrong_values_are_told,
+        policies_are_printed_and_checked,
+        a_policy_refuses_with_its_own_exit_code,
         config_check_touches_nothing,
     ])

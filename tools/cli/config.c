@@ -9,6 +9,7 @@
 #include <json.h>
 #include "base/error.h"
 #include "cli.h"
+#include "base/memory.h"
 #include "config/options.h"
 #include "p11/pin.h"
 #include "p11/rv.h"
@@ -18,6 +19,14 @@ static const struct cli_usage usage = {
 	.synopsis = "",
 	.about = "Check the configuration and print the options in force; defaults are "
 		 "marked.",
+};
+
+/* The sections that have names. */
+struct named {
+	struct hp_key_options *keys;
+	size_t key_count;
+	struct hp_policy_options *policies;
+	size_t policy_count;
 };
 
 /* --- checks that loading alone does not make -------------------------------------------
@@ -65,17 +74,40 @@ static hsmpool_status check_pool(struct cli *cli, const char *section, hsmpool_e
 	return status;
 }
 
-static hsmpool_status check_keys(const struct hp_key_options *keys, size_t count,
-				 hsmpool_error *err)
+static hsmpool_status check_keys(const struct named *named, hsmpool_error *err)
 {
 	char section[256];
 
-	for (size_t i = 0; i < count; i++) {
-		snprintf(section, sizeof(section), "key %s", keys[i].name);
-		HP_CHECK(keys[i].uri, err, HSMPOOL_ERR_CONFIG, "[%s] uri is missing",
+	for (size_t i = 0; i < named->key_count; i++) {
+		const struct hp_key_options *key = &named->keys[i];
+		snprintf(section, sizeof(section), "key %s", key->name);
+		HP_CHECK(key->uri, err, HSMPOOL_ERR_CONFIG, "[%s] uri is missing",
 			 section);
-		HP_TRY(check_uri(section, "uri", keys[i].uri, err));
+		HP_TRY(check_uri(section, "uri", key->uri, err));
 	}
+	return HSMPOOL_OK;
+}
+
+/* As the pools will read them. */
+static hsmpool_status check_selectors(const struct hp_policy_options *policy,
+				      hsmpool_error *err)
+{
+	HP_AUTO_FREE char *copy = hp_strdup(policy->keys);
+	char *rest = copy;
+	char section[64];
+	bool is_excepted;
+
+	HP_CHECK(copy || !policy->keys, err, HSMPOOL_ERR_SYSTEM, "no memory");
+	snprintf(section, sizeof(section), "policy %s", policy->name);
+	for (char *uri; rest && (uri = hp_word_take(&rest, &is_excepted));)
+		HP_TRY(check_uri(section, "key", uri, err));
+	return HSMPOOL_OK;
+}
+
+static hsmpool_status check_policies(const struct named *named, hsmpool_error *err)
+{
+	for (size_t i = 0; i < named->policy_count; i++)
+		HP_TRY(check_selectors(&named->policies[i], err));
 	return HSMPOOL_OK;
 }
 
@@ -108,8 +140,8 @@ static void print_value(struct json_object *object, const struct hp_option_info 
 	json_object_object_add(object, option->key, entry);
 }
 
-/* All options of a kind ("pool", "key", "proxy"), as they are in section. object NULL:
- * as text. */
+/* All options of a kind ("pool", "key" ...), as they are in section. object NULL: as
+ * text. */
 static void print_section(const struct cli *cli, struct json_object *root,
 			  const char *kind, const char *section)
 {
@@ -128,7 +160,7 @@ static void print_section(const struct cli *cli, struct json_object *root,
 }
 
 static void print_config(const struct cli *cli, const char *pool_section,
-			 const struct hp_key_options *keys, size_t count)
+			 const struct named *named)
 {
 	struct json_object *root = cli->is_json ? json_object_new_object() : NULL;
 	char section[256];
@@ -140,30 +172,47 @@ static void print_config(const struct cli *cli, const char *pool_section,
 	else
 		printf("; %s is valid\n", hsmpool_config_path(cli->config));
 	print_section(cli, root, "pool", pool_section);
-	for (size_t i = 0; i < count; i++) {
-		snprintf(section, sizeof(section), "key %s", keys[i].name);
+	for (size_t i = 0; i < named->key_count; i++) {
+		snprintf(section, sizeof(section), "key %s", named->keys[i].name);
 		print_section(cli, root, "key", section);
+	}
+	for (size_t i = 0; i < named->policy_count; i++) {
+		snprintf(section, sizeof(section), "policy %s", named->policies[i].name);
+		print_section(cli, root, "policy", section);
 	}
 	print_section(cli, root, "proxy", "proxy");
 	if (root)
 		cli_print_json(root);
 }
 
+static hsmpool_status read_named(struct cli *cli, struct named *named, hsmpool_error *err)
+{
+	HP_TRY(hp_config_keys(cli->config, &named->keys, &named->key_count, err));
+	return hp_config_policies(cli->config, &named->policies, &named->policy_count,
+				  err);
+}
+
+static hsmpool_status check_named(struct cli *cli, const char *pool_section,
+				  struct named *named, hsmpool_error *err)
+{
+	HP_TRY(read_named(cli, named, err));
+	HP_TRY(check_keys(named, err));
+	HP_TRY(check_policies(named, err));
+	print_config(cli, pool_section, named);
+	return HSMPOOL_OK;
+}
+
 static hsmpool_status check(struct cli *cli, hsmpool_error *err)
 {
-	struct hp_key_options *keys = NULL;
-	size_t count = 0;
+	struct named named = { 0 };
 	char section[256];
-	hsmpool_status status;
 
 	HP_TRY(cli_open_config(cli, err));
 	cli_pool_section(cli, section, sizeof(section));
 	HP_TRY(check_pool(cli, section, err));
-	HP_TRY(hp_config_keys(cli->config, &keys, &count, err));
-	status = check_keys(keys, count, err);
-	if (status == HSMPOOL_OK)
-		print_config(cli, section, keys, count);
-	hp_key_options_free(keys, count);
+	hsmpool_status status = check_named(cli, section, &named, err);
+	hp_key_options_free(named.keys, named.key_count);
+	hp_policy_options_free(named.policies, named.policy_count);
 	return status;
 }
 
