@@ -24,7 +24,7 @@ packages=(
 test_packages=(
 	g++ mandoc openssl python3-cryptography python3-zstandard
 	opensc libengine-pkcs11-openssl gnutls-bin openssh-client libnss3-tools nginx
-	p11-kit-modules postgresql prometheus
+	p11-kit-modules postgresql prometheus prometheus-node-exporter
 )
 
 policy_file=/usr/sbin/policy-rc.d
@@ -103,7 +103,7 @@ apt_install() {
 # What their packages enable would start with the machine.
 keep_services_off() {
 	local service
-	for service in nginx postgresql prometheus; do
+	for service in nginx postgresql prometheus prometheus-node-exporter; do
 		case " $* " in
 		*" $service "*)
 			! command -v systemctl >/dev/null ||
