@@ -38,7 +38,8 @@ def metrics(pool='default', waiters=0):
 
 class Speaker:
     """A process (a sleep, unless its number is given) with a socket; answer is what it
-    says to every request, None: nothing, and it keeps the connection."""
+    says to every request, or a function that says it for the n-th one, from 0 on. None:
+    nothing, and it keeps the connection."""
 
     def __init__(self, place, answer, pid=None, copy=1):
         self.answer = answer
@@ -67,8 +68,11 @@ class Speaker:
             if self.answer is None:
                 self.held.append(connection)
                 continue
+            answer = self.answer
+            if callable(answer):
+                answer = answer(len(self.requests) - 1)
             try:
-                connection.sendall(self.answer.encode())
+                connection.sendall(answer.encode())
             except OSError:
                 pass
             connection.close()

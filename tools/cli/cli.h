@@ -182,6 +182,7 @@ int verb_status(struct cli *cli, int argc, char **argv);
 int verb_pin_status(struct cli *cli, int argc, char **argv);
 int verb_pin_release(struct cli *cli, int argc, char **argv);
 int verb_audit_show(struct cli *cli, int argc, char **argv);
+int verb_top(struct cli *cli, int argc, char **argv);
 int verb_exporter(struct cli *cli, int argc, char **argv);
 int verb_doctor(struct cli *cli, int argc, char **argv);
 int verb_ctl(struct cli *cli, int argc, char **argv);

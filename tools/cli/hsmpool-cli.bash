@@ -5,8 +5,8 @@
 # touched, by pressing a key. test/cli compares them with `hsmpool-cli help`.
 
 _hsmpool_cli_verbs="dev keygen keys key encrypt decrypt inspect rewrap pseudonymize
-	depseudonymize sign verify mac random wrap unwrap status pin audit exporter doctor ctl
-	config bench version help"
+	depseudonymize sign verify mac random wrap unwrap status pin audit top exporter doctor
+	ctl config bench version help"
 
 declare -A _hsmpool_cli_subverbs=(
 	[dev]="init"
@@ -49,6 +49,7 @@ declare -A _hsmpool_cli_options=(
 	["pin status"]="--token --all"
 	["pin release"]="--token --all"
 	["audit show"]="--key --user --since --until --result --function"
+	["top"]="--interval --once"
 	["exporter"]="--listen"
 	["doctor"]="--processes --key"
 	["ctl"]="--pid --all"
@@ -104,7 +105,7 @@ _hsmpool_cli_values()
 	--key | --add | --remove | --target | --token | --pool | --timeout | --chunk-size | \
 		--max-size | --max-ratio | --threads | --context | --label | --id | \
 		--secret-fd | --processes | --pid | --verify | --column | --since | --until | --result | \
-		--function | --listen)
+		--function | --listen | --interval)
 		COMPREPLY=()
 		return
 		;;

@@ -47,6 +47,7 @@ static const struct verb verbs[] = {
 	{ "pin status", verb_pin_status, "show the PINs that are not tried any more" },
 	{ "pin release", verb_pin_release, "let a refused PIN be tried again" },
 	{ "audit show", verb_audit_show, "print the records of the audit trail" },
+	{ "top", verb_top, "show what all processes do, as it happens" },
 	{ "exporter", verb_exporter, "serve the processes' metrics to Prometheus" },
 	{ "doctor", verb_doctor, "check module, token, PIN, sessions, speed" },
 	{ "ctl", verb_ctl, "ask or control running processes" },

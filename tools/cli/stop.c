@@ -16,6 +16,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <termios.h>
 #include <unistd.h>
 #include "base/error.h"
 #include "base/time.h"
@@ -31,6 +32,11 @@ static struct {
 } stop_unfinished[STOP_FILES];
 static _Atomic int stop_farewell_fd = -1;
 static _Atomic char stop_farewell;
+static struct {
+	const char *text; /* written with the signals blocked; NULL: nothing to do */
+	bool has_settings;
+	struct termios settings;
+} stop_terminal;
 static sigset_t stop_signals;
 static sigset_t stop_saved_mask;
 
@@ -51,12 +57,24 @@ static void say_farewell(void)
 	fcntl(fd, F_SETFL, flags);
 }
 
+static void give_terminal_back(void)
+{
+	if (!stop_terminal.text)
+		return;
+	if (write(STDOUT_FILENO, stop_terminal.text, strlen(stop_terminal.text)) < 0) {
+		/* It is gone, or stopped. */
+	}
+	if (stop_terminal.has_settings)
+		tcsetattr(STDIN_FILENO, TCSANOW, &stop_terminal.settings);
+}
+
 static void end_now(void)
 {
 	for (int i = 0; i < STOP_FILES; i++)
 		if (stop_unfinished[i].is_there)
 			unlink(stop_unfinished[i].path);
 	say_farewell();
+	give_terminal_back();
 	_exit(128 + stop_number);
 }
 
@@ -197,4 +215,12 @@ void stop_set_farewell(int fd, char byte)
 	stop_farewell_fd = -1;
 	stop_farewell = byte;
 	stop_farewell_fd = fd;
+}
+
+void stop_set_terminal(const struct termios *settings, const char *text)
+{
+	stop_terminal.text = text;
+	stop_terminal.has_settings = settings != NULL;
+	if (settings)
+		stop_terminal.settings = *settings;
 }

@@ -45,4 +45,10 @@ void stop_forget_unfinished(const char *path);
  * is written without waiting. fd -1: none. */
 void stop_set_farewell(int fd, char byte);
 
+/* A terminal to be given back if the handler ends the process: settings of standard input
+ * (copied; NULL: leave them) and text for standard output. text NULL: none any more. To
+ * be called between _hold and _release. */
+struct termios;
+void stop_set_terminal(const struct termios *settings, const char *text);
+
 #endif
