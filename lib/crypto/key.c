@@ -35,6 +35,14 @@ const struct hp_key_identity *hp_key_identity(const hsmpool_key *key,
 	return &key->slot[role].identity;
 }
 
+const struct hp_key_identity *hp_key_known_as(hsmpool_key *key, enum hp_key_role role)
+{
+	pthread_mutex_lock(&key->lock);
+	bool is_found = key->slot[role].has_facts;
+	pthread_mutex_unlock(&key->lock);
+	return is_found ? &key->slot[role].identity : &key->selected;
+}
+
 const struct hp_key_identity *hp_key_selected(const hsmpool_key *key)
 {
 	return &key->selected;

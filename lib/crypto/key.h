@@ -58,6 +58,8 @@ bool hp_key_may_be_copy(const hsmpool_key *key);
 /* Who it is, in that role: after hp_key_handle() succeeded, as long as the key. */
 const struct hp_key_identity *hp_key_identity(const hsmpool_key *key,
 					      enum hp_key_role role);
+/* The same at any time: what it was asked for by, as long as it was not found. */
+const struct hp_key_identity *hp_key_known_as(hsmpool_key *key, enum hp_key_role role);
 /* What it was asked for by: label and id of the URI, no fingerprint. */
 const struct hp_key_identity *hp_key_selected(const hsmpool_key *key);
 

@@ -47,7 +47,7 @@ static CK_MECHANISM_TYPE mechanism_of(const hsmpool_multipart *op)
 
 static void begin_call(hsmpool_multipart *op, enum call call, size_t input_len)
 {
-	hp_use_resume(&op->use);
+	hp_use_enter(&op->use);
 	op->use.function = functions[op->kind][call];
 	op->use.input_len += input_len;
 }
@@ -362,7 +362,7 @@ hsmpool_status hsmpool_multipart_update(hsmpool_multipart *op, hsmpool_bytes in,
 	hsmpool_status status = update(op, in, out, err);
 	if (status == HSMPOOL_ERR_SPACE)
 		op->use.input_len -= in.len; /* to be given again */
-	hp_use_pause(&op->use);
+	hp_use_leave(&op->use);
 	return status;
 }
 

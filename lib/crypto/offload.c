@@ -61,6 +61,26 @@ static hsmpool_status open_public(hsmpool *pool, hsmpool_key *key,
 	return HSMPOOL_OK;
 }
 
+/* --- as uses of the HSM's key ------------------------------------------------------- */
+
+hsmpool_status hp_offload_begin(struct hp_use *use, hsmpool *pool, hsmpool_key *key,
+				hsmpool_error *err)
+{
+	use->pool = pool;
+	use->key = hp_key_known_as(key, HP_KEY_FOR_PUBLIC_USE);
+	hp_pool_hold(pool);
+	hsmpool_status status = hp_use_begin(use, err);
+	if (status != HSMPOOL_OK)
+		hp_pool_let_go(pool);
+	return status;
+}
+
+void hp_offload_end(struct hp_use *use, hsmpool_status status, size_t output_len)
+{
+	hp_use_end(use, CKR_OK, status, output_len);
+	hp_pool_let_go(use->pool);
+}
+
 /* --- verification ------------------------------------------------------------------ */
 
 static bool set_rsa_padding(EVP_PKEY_CTX *ctx, const struct hp_signing *signing)
@@ -115,21 +135,34 @@ static bool verifies(EVP_PKEY *pkey, const struct hp_signing *signing, hsmpool_b
 	}
 }
 
+static hsmpool_status verify_here(hsmpool_key *key, EVP_PKEY *pkey,
+				  const struct hp_key_facts *facts,
+				  const struct hp_signing *signing,
+				  hsmpool_bytes signature, hsmpool_error *err)
+{
+	uint8_t buffer[2 * HP_ECDSA_NUMBER_MAX];
+	hsmpool_bytes raw;
+	HP_TRY(hp_signing_check_key(signing, key, HP_KEY_FOR_PUBLIC_USE, facts, err));
+	if (hp_signing_read(signing, facts, signature, buffer, &raw) &&
+	    verifies(pkey, signing, raw))
+		return HSMPOOL_OK;
+	return hp_fail_data(err, "verify", key);
+}
+
 hsmpool_status hp_offload_verify(hsmpool *pool, hsmpool_key *key,
-				 const struct hp_signing *signing,
+				 const struct hp_signing *signing, size_t message_len,
 				 hsmpool_bytes signature, hsmpool_deadline deadline,
 				 hsmpool_error *err)
 {
 	AUTO_PKEY *pkey = NULL;
 	struct hp_key_facts facts;
-	uint8_t buffer[2 * HP_ECDSA_NUMBER_MAX];
-	hsmpool_bytes raw;
+	struct hp_use use =
+		hp_use_of("C_Verify", hp_signing_mechanism(signing), message_len);
 	HP_TRY(open_public(pool, key, deadline, &pkey, &facts, err));
-	HP_TRY(hp_signing_check_key(signing, key, HP_KEY_FOR_PUBLIC_USE, &facts, err));
-	if (hp_signing_read(signing, &facts, signature, buffer, &raw) &&
-	    verifies(pkey, signing, raw))
-		return HSMPOOL_OK;
-	return hp_fail_data(err, "verify", key);
+	HP_TRY(hp_offload_begin(&use, pool, key, err));
+	hsmpool_status status = verify_here(key, pkey, &facts, signing, signature, err);
+	hp_offload_end(&use, status, 0);
+	return status;
 }
 
 /* --- RSA encryption ------------------------------------------------------------------
@@ -158,20 +191,22 @@ static bool set_padding(EVP_PKEY_CTX *ctx, const struct hp_cipher *cipher)
 	       EVP_PKEY_CTX_set_rsa_mgf1_md(ctx, md) > 0 && set_label(ctx, cipher->label);
 }
 
-static hsmpool_status encrypt_here(hsmpool *pool, hsmpool_key *key,
+static hsmpool_status check_encryption(hsmpool_key *key, const struct hp_cipher *cipher,
+				       const struct hp_key_facts *facts, size_t len,
+				       hsmpool_buf *out, hsmpool_error *err)
+{
+	struct hp_cipher_sizes sizes;
+	HP_TRY(hp_mechanism_check_key(&cipher->scheme, key, HP_KEY_FOR_PUBLIC_USE, facts,
+				      err));
+	HP_TRY(hp_cipher_sizes(cipher, facts, len, &sizes, err));
+	return hp_buf_need(out, sizes.most, err);
+}
+
+static hsmpool_status encrypt_with(EVP_PKEY *pkey, const hsmpool_key *key,
 				   const struct hp_cipher *cipher,
 				   hsmpool_bytes plaintext, hsmpool_buf *out,
-				   hsmpool_deadline deadline, hsmpool_error *err)
+				   hsmpool_error *err)
 {
-	AUTO_PKEY *pkey = NULL;
-	struct hp_key_facts facts;
-	struct hp_cipher_sizes sizes;
-	HP_TRY(open_public(pool, key, deadline, &pkey, &facts, err));
-	HP_TRY(hp_mechanism_check_key(&cipher->scheme, key, HP_KEY_FOR_PUBLIC_USE, &facts,
-				      err));
-	HP_TRY(hp_cipher_sizes(cipher, &facts, plaintext.len, &sizes, err));
-	HP_TRY(hp_buf_need(out, sizes.most, err));
-
 	AUTO_PKEY_CTX *ctx = EVP_PKEY_CTX_new(pkey, NULL);
 	uint8_t result[HP_SIGNATURE_MAX];
 	size_t len = sizeof(result);
@@ -183,6 +218,23 @@ static hsmpool_status encrypt_here(hsmpool *pool, hsmpool_key *key,
 	memcpy(out->data, result, len);
 	out->len = len;
 	return HSMPOOL_OK;
+}
+
+static hsmpool_status encrypt_here(hsmpool *pool, hsmpool_key *key,
+				   const struct hp_cipher *cipher,
+				   hsmpool_bytes plaintext, hsmpool_buf *out,
+				   hsmpool_deadline deadline, hsmpool_error *err)
+{
+	AUTO_PKEY *pkey = NULL;
+	struct hp_key_facts facts;
+	struct hp_use use =
+		hp_use_of("C_Encrypt", hp_cipher_mechanism_type(cipher), plaintext.len);
+	HP_TRY(open_public(pool, key, deadline, &pkey, &facts, err));
+	HP_TRY(check_encryption(key, cipher, &facts, plaintext.len, out, err));
+	HP_TRY(hp_offload_begin(&use, pool, key, err));
+	hsmpool_status status = encrypt_with(pkey, key, cipher, plaintext, out, err);
+	hp_offload_end(&use, status, out->len);
+	return status;
 }
 
 hsmpool_status hp_offload_encrypt(hsmpool *pool, hsmpool_key *key,

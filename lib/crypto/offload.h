@@ -12,7 +12,7 @@
 #include "crypto/signing.h"
 
 hsmpool_status hp_offload_verify(hsmpool *pool, hsmpool_key *key,
-				 const struct hp_signing *signing,
+				 const struct hp_signing *signing, size_t message_len,
 				 hsmpool_bytes signature, hsmpool_deadline deadline,
 				 hsmpool_error *err);
 
@@ -20,5 +20,11 @@ hsmpool_status hp_offload_encrypt(hsmpool *pool, hsmpool_key *key,
 				  const struct hp_cipher *cipher, hsmpool_bytes plaintext,
 				  hsmpool_buf *out, hsmpool_deadline deadline,
 				  hsmpool_error *err);
+
+/* A use of the key that the token does not see, once its public half is here. The pool
+ * is held in between. */
+hsmpool_status hp_offload_begin(struct hp_use *use, hsmpool *pool, hsmpool_key *key,
+				hsmpool_error *err);
+void hp_offload_end(struct hp_use *use, hsmpool_status status, size_t output_len);
 
 #endif

@@ -209,7 +209,7 @@ hsmpool_status hp_operation_begin_use(struct hp_operation *op,
 				      hsmpool_error *err)
 {
 	if (op->use.state != HP_USE_NEW)
-		return HSMPOOL_OK; /* begun again after a loss */
+		return HSMPOOL_OK; /* run again after a loss */
 	op->use.key = key;
 	return hp_use_begin(&op->use, err);
 }
@@ -270,7 +270,11 @@ static void end_use(struct hp_operation *op, const struct outcome *o)
 
 	if (!op->use.key && key)
 		op->use.key = hp_key_selected(key);
-	hp_use_end(&op->use, o->rv, o->status, op->output_len ? *op->output_len : 0);
+	if (o->status == HSMPOOL_ERR_SPACE && o->stage == HP_STAGE_NOTHING_RAN)
+		hp_use_drop(&op->use); /* it is asked for again, with room */
+	else
+		hp_use_end(&op->use, o->rv, o->status,
+			   op->output_len ? *op->output_len : 0);
 }
 
 /* A session, or nothing but a hold on the pool. */
@@ -302,7 +306,7 @@ static bool attempt(struct hp_operation *op, struct outcome *o, hsmpool_error *e
 	bool is_done = o->rv == CKR_OK && o->status == HSMPOOL_OK;
 	if (is_done && op->keep_session) {
 		*op->keep_session = s;
-		hp_use_pause(&op->use);
+		hp_use_leave(&op->use);
 		return true;
 	}
 	if (is_done)

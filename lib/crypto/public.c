@@ -22,6 +22,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "crypto/operation.h"
+#include "observe/log.h"
 
 #define FIELD_CAP 2048 /* a modulus of 16384 bits */
 
@@ -182,6 +183,19 @@ static CK_RV read_public(struct hp_session *s, const struct hp_object *object,
 	return CKR_OK;
 }
 
+/* For those who want to know whose public half it is, while there is a session. */
+static void identify(hsmpool_key *key, struct hp_session *s, int64_t deadline_ns)
+{
+	CK_OBJECT_HANDLE handle;
+	hsmpool_error err;
+	CK_RV rv;
+
+	if (hp_use_wants_keys(key->pool) &&
+	    hp_key_handle(key, s, HP_KEY_FOR_PUBLIC_USE, deadline_ns, &handle, NULL, &rv,
+			  &err) != HSMPOOL_OK)
+		HP_LOG(INFO, "key-unnamed", "%s", err.text);
+}
+
 static CK_RV run_public(struct hp_operation *op, struct hp_session *s,
 			CK_OBJECT_HANDLE handle, const struct hp_key_facts *facts,
 			enum hp_stage *stage, hsmpool_status *own, hsmpool_error *err)
@@ -210,6 +224,8 @@ static CK_RV run_public(struct hp_operation *op, struct hp_session *s,
 			       objects.own.class == CKO_SECRET_KEY
 				       ? "a secret key has no public half"
 				       : "its public half is not on the token");
+	if (rv == CKR_OK && *own == HSMPOOL_OK)
+		identify(request->key, s, op->deadline_ns);
 	return rv;
 }
 

@@ -122,7 +122,8 @@ hsmpool_status hsmpool_verify(hsmpool *pool, hsmpool_key *key, const char *schem
 				  offloads ? HP_SIGNING_OFFLOAD : HP_SIGNING_VERIFY,
 				  scheme, message, err));
 	if (offloads)
-		return hp_offload_verify(pool, key, &r.signing, signature, deadline, err);
+		return hp_offload_verify(pool, key, &r.signing, message.len, signature,
+					 deadline, err);
 	r.signature = signature;
 	struct hp_operation op = {
 		.verb = "verify",

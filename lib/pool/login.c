@@ -20,6 +20,7 @@
 #include "base/memory.h"
 #include "observe/log.h"
 #include "p11/pin.h"
+#include "pool/use.h"
 
 #define LATCH_RECHECK_EVERY (10 * HP_SECOND)
 
@@ -277,6 +278,20 @@ static hsmpool_status end_try(struct hsmpool_session *e, const char *label,
 	return status;
 }
 
+/* A use of its own, of the request that needs the login. A failure: it was not tried. */
+static hsmpool_status log_in_as_use(struct hp_session *s, CK_USER_TYPE user,
+				    const struct hp_secret *pin, CK_RV *rv,
+				    hsmpool_error *err)
+{
+	struct hp_use use = { .pool = hp_pool_of(s),
+			      .function = "C_Login",
+			      .kind = HP_USE_LOGIN };
+	HP_TRY(hp_use_begin(&use, err));
+	*rv = hp_session_login(s, user, pin);
+	hp_use_end(&use, *rv, HSMPOOL_OK, 0);
+	return HSMPOOL_OK;
+}
+
 /* With the turn among the processes: what the token says of its tries is read in it. A
  * try that is given up keeps the turn until its answer comes to hp_pool_settle_login().
  */
@@ -287,11 +302,12 @@ static hsmpool_status try_pin_in_turn(struct hsmpool_session *e, const char *lab
 	hsmpool_status status = check_token_flags(e, label, &try->flags, rv, err);
 	if (status == HSMPOOL_OK)
 		status = hp_latch_begin(&try->turn, try->flags, err);
+	if (status == HSMPOOL_OK)
+		status = log_in_as_use(&e->session, e->pool->user, *pin, rv, err);
 	if (status != HSMPOOL_OK) {
 		hp_latch_end(&try->turn, HP_LATCH_TRY_NOT_MADE, *rv);
 		return status;
 	}
-	*rv = hp_session_login(&e->session, e->pool->user, *pin);
 	if (!e->session.hangs_in_login)
 		return end_try(e, label, try, pin, rv, err);
 	e->login_try = *try;
@@ -515,7 +531,8 @@ static hsmpool_status try_context_pin(struct hp_session *session,
 	*is_on_file = hp_latch_look(pool->latch, pin, err) == HP_LATCH_SAYS_REFUSED;
 	if (*is_on_file)
 		return HSMPOOL_ERR_AUTH;
-	*rv = hp_session_login(session, CKU_CONTEXT_SPECIFIC, pin);
+	*rv = CKR_OK;
+	HP_TRY(log_in_as_use(session, CKU_CONTEXT_SPECIFIC, pin, rv, err));
 	return *rv == CKR_OK ? HSMPOOL_OK
 			     : hp_rv_fail(err, *rv, "log in for one use of the key");
 }

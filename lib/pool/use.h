@@ -23,10 +23,10 @@ enum hp_use_kind {
 };
 
 enum hp_use_state {
-	HP_USE_NEW,     /* described, not begun */
-	HP_USE_RUNNING, /* begun; a call for it is under way */
-	HP_USE_PAUSED,  /* begun; between two calls of an operation in parts */
-	HP_USE_OVER,    /* ended, or refused at its beginning */
+	HP_USE_NEW,       /* described */
+	HP_USE_PERMITTED, /* by the policy */
+	HP_USE_BEGUN,     /* its record is reserved */
+	HP_USE_OVER,      /* ended, or refused */
 };
 
 struct hp_use {
@@ -42,12 +42,14 @@ struct hp_use {
 	const struct hp_key_identity *target; /* the one that is wrapped or made by it */
 	uint64_t vsession; /* the application's session handle; 0: the library */
 	uint64_t input_len;
+	uint64_t output_len; /* so far; hp_use_end() adds what came last */
 
 	/* use.c's own */
 	enum hp_use_state state;
+	bool is_inside;         /* a call for it is under way */
 	uint64_t request;       /* its id */
 	uint64_t outer_request; /* what the thread worked on before this call */
-	int64_t since_ns;       /* RUNNING: when this call began */
+	int64_t since_ns;       /* when this call began */
 	int64_t spent_ns;       /* in the calls before it */
 };
 
@@ -60,22 +62,38 @@ static inline struct hp_use hp_use_of(const char *function, CK_MECHANISM_TYPE me
 				.input_len = input_len };
 }
 
+/* May anything come of it that names the keys? If not nobody needs to know them. */
+bool hp_use_wants_keys(const hsmpool *pool);
+
 /*
- * Before anything is submitted: may it be done, and can it be recorded? Failures: nothing
- * ran and nothing is to be ended; use->state is OVER.
+ * Each call that works for a use is between these two, whichever threads make them: its
+ * clock runs, and what the thread logs is of its request. Entering twice is once.
+ */
+void hp_use_enter(struct hp_use *use);
+void hp_use_leave(struct hp_use *use);
+
+/* Does the policy allow it? Asked once. A failure ends the use, with its record. */
+hsmpool_status hp_use_permit(struct hp_use *use, hsmpool_error *err);
+
+/*
+ * Before anything is submitted that something may come of: is it permitted, and can it be
+ * recorded? Enters. Begun already: nothing happens. A failure ends the use: nothing ran.
  */
 hsmpool_status hp_use_begin(struct hp_use *use, hsmpool_error *err);
 
-/* Between the calls of an operation in parts, whichever threads make them. */
-void hp_use_pause(struct hp_use *use);
-void hp_use_resume(struct hp_use *use);
+/* What a failure of these two is to an application that calls PKCS#11. */
+CK_RV hp_use_refusal(hsmpool_status status, const hsmpool_error *err);
 
 /*
- * It is over: the module answered rv; or, where rv is CKR_OK, we made status of it. A
- * use that never began (no session was had) is recorded too; one that is OVER is not
- * recorded again.
+ * It is over, and the call is left: the module answered rv; or, where rv is CKR_OK, we
+ * made status of it. A use that never began (no session was had, the Init failed) is
+ * recorded too; one that is over is not recorded again.
  */
 void hp_use_end(struct hp_use *use, CK_RV rv, hsmpool_status status, uint64_t output_len);
+
+/* Nothing came of it, and nothing went wrong (no room was given for the result): as if
+ * it had not been. */
+void hp_use_drop(struct hp_use *use);
 
 /* use_policy.c, for use.c. DENIED: see policy.h. */
 hsmpool_status hp_use_ask_policy(const struct hp_use *use, hsmpool_error *err);

@@ -84,6 +84,20 @@ static CK_RV run_set_pin(struct hp_session *s, void *user)
 					    pins->new_pin, pins->new_len));
 }
 
+/* Whatever comes of it. */
+static CK_RV run_as_use(struct hp_vsession *vs, const char *function, struct pins *pins,
+			CK_RV (*run)(struct hp_vsession *vs, struct pins *pins))
+{
+	struct hp_use use = hp_use_describe(vs, function, NULL);
+	use.kind = HP_USE_MANAGEMENT;
+	CK_RV rv = hp_use_begin_for(&use);
+	if (rv != CKR_OK)
+		return rv;
+	rv = run(vs, pins);
+	hp_use_end(&use, rv, HSMPOOL_OK, 0);
+	return rv;
+}
+
 static CK_RV init_pin(struct hp_vsession *vs, struct pins *pins)
 {
 	if (!hp_login_allows_admin())
@@ -104,7 +118,7 @@ CK_RV hp_C_InitPIN(CK_SESSION_HANDLE session, CK_BYTE *pin, CK_ULONG pin_len)
 		struct hp_session none = hp_vsession_none();
 		return run_init_pin(&none, &pins);
 	}
-	CK_RV rv = init_pin(vs, &pins);
+	CK_RV rv = run_as_use(vs, "C_InitPIN", &pins, init_pin);
 	hp_vsession_give_changed(vs);
 	return rv;
 }
@@ -154,7 +168,7 @@ CK_RV hp_C_SetPIN(CK_SESSION_HANDLE session, CK_BYTE *old_pin, CK_ULONG old_len,
 		struct hp_session none = hp_vsession_none();
 		return run_set_pin(&none, &pins);
 	}
-	CK_RV rv = set_pin(vs, &pins);
+	CK_RV rv = run_as_use(vs, "C_SetPIN", &pins, set_pin);
 	hp_vsession_give_changed(vs);
 	return rv;
 }

@@ -24,12 +24,15 @@ static CK_RV look_first(struct hp_session *s, const struct hp_aside *aside)
 	return hp_rv_is_loss(class) ? rv : CKR_OK;
 }
 
-static CK_RV look_and_run(struct hp_session *s, const struct hp_aside *aside,
+static CK_RV look_and_run(struct hp_vsession *vs, struct hp_session *s,
+			  const struct hp_aside *aside, struct hp_aside_run *used,
 			  struct hp_failure *failure)
 {
 	CK_RV rv = look_first(s, aside);
+	if (rv == CKR_OK)
+		rv = hp_aside_use_begin(used, vs, s);
 	failure->rv = rv;
-	if (rv != CKR_OK)
+	if (rv != CKR_OK || used->refusal != CKR_OK)
 		return rv;
 	failure->rv = rv = aside->run(s, aside->user);
 	failure->is_submitted = aside->is_submitted ? *aside->is_submitted : true;
@@ -38,11 +41,12 @@ static CK_RV look_and_run(struct hp_session *s, const struct hp_aside *aside,
 
 /* On the attached session: what is active on it goes on, unless the session is lost. */
 static CK_RV run_attached(struct hp_vsession *vs, struct hp_session *s,
-			  const struct hp_aside *aside, struct hp_failure *failure)
+			  const struct hp_aside *aside, struct hp_aside_run *used,
+			  struct hp_failure *failure)
 {
 	bool was_unsure = s->is_unsure;
 	uint64_t generation = s->generation;
-	CK_RV rv = look_and_run(s, aside, failure);
+	CK_RV rv = look_and_run(vs, s, aside, used, failure);
 	s->is_unsure = was_unsure;
 	failure->class = hp_rv_class(&s->module->overrides, rv);
 	/* That an operation is active, or is not, is about those of vs. */
@@ -63,12 +67,13 @@ static CK_RV run_attached(struct hp_vsession *vs, struct hp_session *s,
 
 /* Beside what another may have active there, on which this is no verdict. */
 static CK_RV run_borrowed(struct hp_vsession *vs, struct hp_session *s,
-			  const struct hp_aside *aside, struct hp_failure *failure)
+			  const struct hp_aside *aside, struct hp_aside_run *used,
+			  struct hp_failure *failure)
 {
 	uint64_t generation = s->generation;
 	bool is_visit = s->active != 0;
 	bool was_unsure = s->is_unsure;
-	CK_RV rv = look_and_run(s, aside, failure);
+	CK_RV rv = look_and_run(vs, s, aside, used, failure);
 	if (is_visit)
 		s->is_unsure = was_unsure;
 	failure->class =
@@ -92,7 +97,8 @@ static enum hp_want clean(enum hp_want want)
 }
 
 static CK_RV run_once(struct hp_attempt *attempt, const struct hp_aside *aside,
-		      enum hp_want want, struct hp_failure *failure)
+		      struct hp_aside_run *used, enum hp_want want,
+		      struct hp_failure *failure)
 {
 	struct hp_vsession *vs = attempt->vs;
 	struct hp_session *s = hp_operations_take_up(attempt);
@@ -104,20 +110,23 @@ static CK_RV run_once(struct hp_attempt *attempt, const struct hp_aside *aside,
 		rv = hp_attempt_borrow(attempt, want, &s);
 	if (rv != CKR_OK)
 		return rv;
-	return is_attached ? run_attached(vs, s, aside, failure)
-			   : run_borrowed(vs, s, aside, failure);
+	return is_attached ? run_attached(vs, s, aside, used, failure)
+			   : run_borrowed(vs, s, aside, used, failure);
 }
 
-CK_RV hp_operation_aside(struct hp_vsession *vs, const struct hp_aside *aside)
+static CK_RV run_aside(struct hp_vsession *vs, const struct hp_aside *aside,
+		       struct hp_aside_run *used)
 {
 	struct hp_attempt attempt = { .vs = vs,
 				      .tag = hp_function_name(aside->function) };
 	enum hp_want want = aside->want;
 	for (;;) {
 		struct hp_failure failure = { .function = aside->function };
-		CK_RV rv = run_once(&attempt, aside, want, &failure);
+		CK_RV rv = run_once(&attempt, aside, used, want, &failure);
+		if (used->refusal != CKR_OK)
+			return used->refusal;
 		if (rv == CKR_OK)
-			return rv;
+			return aside->own ? *aside->own : CKR_OK;
 		bool repeats = attempt.tries < HP_MOST_TRIES &&
 			       hp_retry_is_allowed(&failure) &&
 			       (!aside->restore || aside->restore(aside->user));
@@ -127,6 +136,23 @@ CK_RV hp_operation_aside(struct hp_vsession *vs, const struct hp_aside *aside)
 			want = clean(want); /* others may have leftovers too */
 		hp_pool_count_retry(vs->pool);
 	}
+}
+
+CK_RV hp_operation_aside(struct hp_vsession *vs, const struct hp_aside *aside)
+{
+	struct hp_aside_run used;
+	used.aside = aside->use;
+	used.refusal = CKR_OK;
+	if (aside->use) {
+		used.use = hp_use_describe(vs, hp_function_name(aside->function),
+					   aside->use->mechanism);
+		used.use.kind = aside->use->kind;
+		used.use.input_len = aside->use->input_len;
+		hp_use_enter(&used.use);
+	}
+	CK_RV rv = run_aside(vs, aside, &used);
+	hp_aside_use_end(&used, rv);
+	return rv;
 }
 
 /* --- calls about what is active ------------------------------------------------------
@@ -236,11 +262,18 @@ CK_RV hp_operation_restore(struct hp_vsession *vs, const CK_BYTE *state,
 	};
 	if (!hp_operations_of(vs))
 		return CKR_HOST_MEMORY;
+	/* What follows is known to the module alone, so this names the keys. */
+	struct hp_aside_use use = { .key = encryption_key, .input_len = state_len };
+	if (encryption_key == CK_INVALID_HANDLE)
+		use.key = authentication_key;
+	else
+		use.target = authentication_key;
 	return hp_operation_aside(
 		vs, &(struct hp_aside){ .function = HP_FN_C_SetOperationState,
 					.run = run_restore,
 					.user = &r,
-					.needs_operations = true });
+					.needs_operations = true,
+					.use = &use });
 }
 
 /* --- the end ------------------------------------------------------------------------ */
@@ -268,6 +301,7 @@ void hp_operations_abandon(struct hp_vsession *vs)
 		hp_pool_return(s, CKR_OK);
 	}
 	hp_operations_end(ops, HP_KINDS_ALL);
+	hp_uses_free(ops);
 	for (unsigned kind = 0; kind < HP_KIND_COUNT; kind++)
 		free(ops->of[kind]);
 	free(ops);

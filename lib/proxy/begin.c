@@ -10,6 +10,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include "base/error.h"
 #include "proxy/key_rules.h"
 
 static struct hp_operation *operation_of(struct hp_operations *ops, enum hp_kind kind)
@@ -36,6 +37,7 @@ struct beginning {
 	CK_OBJECT_HANDLE key;
 	bool leaves_nonce;
 	uint64_t generation;
+	struct hp_use use;
 };
 
 /* Which operations must be live for the module to know whether one more may be begun. */
@@ -47,6 +49,16 @@ static uint32_t rivals(const struct hp_vsession *vs, enum hp_kind kind)
 static bool is_unknown_key(struct hp_session *s, CK_RV rv)
 {
 	return hp_rv_class(&s->module->overrides, rv) == HP_RV_STALE_HANDLE;
+}
+
+/* That nothing comes of an Init alone lets it do without room for a record. */
+static CK_RV permit(struct hp_vsession *vs, struct beginning *b)
+{
+	hsmpool_error err;
+	hp_error_clear(&err);
+	b->use.key = hp_use_key_of_init(vs, vs->operations->of[b->kind], b->key);
+	hsmpool_status status = hp_use_permit(&b->use, &err);
+	return status == HSMPOOL_OK ? CKR_OK : hp_use_refusal(status, &err);
 }
 
 static CK_RV init_on(struct hp_vsession *vs, struct hp_session *s, struct beginning *b)
@@ -61,6 +73,9 @@ static CK_RV init_on(struct hp_vsession *vs, struct hp_session *s, struct beginn
 	b->generation = s->generation;
 	if (rv == CKR_OK)
 		rv = hp_mechanism_real(vs, s, b->mechanism, &call, &mechanism);
+	if (rv != CKR_OK)
+		return rv;
+	rv = permit(vs, b);
 	if (rv != CKR_OK)
 		return rv;
 	b->leaves_nonce =
@@ -84,15 +99,16 @@ static bool is_stateless(CK_MECHANISM_TYPE mechanism)
 }
 
 /* The module began it. */
-static void record(struct hp_vsession *vs, struct hp_session *s,
-		   const struct beginning *b)
+static void record(struct hp_vsession *vs, struct hp_session *s, struct beginning *b)
 {
 	struct hp_operations *ops = vs->operations;
 	struct hp_operation *op = ops->of[b->kind];
 	uint32_t bit = HP_KIND_BIT(b->kind);
+	hp_use_leave(&b->use); /* until the next call */
 	/* Where one operation is all there can be, this is it. */
 	hp_operations_end(ops, vs->slot->is_exclusive ? HP_KINDS_ALL : bit);
 	op->key = b->key;
+	hp_use_keep(ops, op, &b->use);
 	hp_mechanism_copy(&op->mechanism, b->mechanism);
 	bool makes_nonce = b->kind == HP_KIND_ENCRYPT &&
 			   b->mechanism->mechanism == CKM_AES_GCM &&
@@ -175,16 +191,16 @@ static bool is_kept_by_search(const struct hp_vsession *vs, enum hp_kind kind,
 	return vs->search && vs->slot->is_exclusive && (mechanism || is_recovery);
 }
 
-CK_RV hp_operation_begin(struct hp_vsession *vs, enum hp_kind kind,
-			 CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key)
+static CK_RV begin(struct hp_vsession *vs, struct beginning *b)
 {
 	struct hp_operations *ops = hp_operations_of(vs);
+	enum hp_kind kind = b->kind;
+	CK_MECHANISM *mechanism = b->mechanism;
 	if (!ops || !operation_of(ops, kind))
 		return CKR_HOST_MEMORY;
 	if (is_kept_by_search(vs, kind, mechanism))
 		return CKR_OPERATION_ACTIVE;
 	struct hp_attempt attempt = { .vs = vs, .tag = hp_kind_name(kind) };
-	struct beginning b = { .kind = kind, .mechanism = mechanism, .key = key };
 	struct hp_mechanism_before as_given;
 	hp_mechanism_save(&as_given, mechanism);
 	ops->lost &= ~HP_KIND_BIT(kind);
@@ -198,19 +214,38 @@ CK_RV hp_operation_begin(struct hp_vsession *vs, enum hp_kind kind,
 			continue; /* what could not be begun again is over, not this */
 		if (rv != CKR_OK)
 			return rv;
-		rv = init_on(vs, s, &b);
+		rv = init_on(vs, s, b);
 		if (rv == CKR_OK) {
 			if (mechanism)
-				record(vs, s, &b);
+				record(vs, s, b);
 			else
 				note_cancelled(ops, s, kind);
 			hp_operations_leave(vs, s);
 			return CKR_OK;
 		}
-		if (!settle_refusal(vs, s, &b, &rv) || attempt.tries >= HP_MOST_TRIES)
+		if (!settle_refusal(vs, s, b, &rv) || attempt.tries >= HP_MOST_TRIES)
 			return rv;
 		want = HP_WANT_CLEAN; /* others may have leftovers too, and keep them */
 		hp_mechanism_restore(&as_given, mechanism);
 		hp_pool_count_retry(vs->pool);
 	}
+}
+
+/* One that fails is a use of its own; one that does not is the beginning of one. */
+CK_RV hp_operation_begin(struct hp_vsession *vs, enum hp_kind kind,
+			 CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key)
+{
+	struct beginning b = {
+		.kind = kind,
+		.mechanism = mechanism,
+		.key = key,
+		.use = hp_use_describe(vs, hp_function_name(functions[kind]), mechanism),
+	};
+	hp_use_enter(&b.use);
+	CK_RV rv = begin(vs, &b);
+	if (rv != CKR_OK)
+		hp_use_end(&b.use, rv, HSMPOOL_OK, 0);
+	else
+		hp_use_leave(&b.use);
+	return rv;
 }

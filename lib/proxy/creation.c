@@ -265,11 +265,23 @@ static CK_RV run_creation(struct hp_session *s, void *user)
 
 CK_RV hp_creation_run(struct hp_creation *c)
 {
-	CK_RV rv = hp_operation_aside(
-		c->vs, &(struct hp_aside){ .function = c->function,
-					   .want = HP_WANT_BESIDE,
-					   .run = run_creation,
-					   .user = c,
-					   .is_submitted = &c->is_submitted });
-	return rv == CKR_OK ? c->rv : rv;
+	/* Of a pair it is the private key that counts. */
+	const struct hp_derived_key *made = &c->want[c->is_pair ? 1 : 0];
+	struct hp_aside_use use = {
+		.kind = HP_USE_MANAGEMENT,
+		.mechanism = c->mechanism,
+		.key = c->has_base ? c->base : CK_INVALID_HANDLE,
+		.made = made->template,
+		.made_count = made->count,
+		.is_copy = c->inherits_token,
+		.input_len = c->wrapped_len,
+	};
+	return hp_operation_aside(c->vs,
+				  &(struct hp_aside){ .function = c->function,
+						      .want = HP_WANT_BESIDE,
+						      .run = run_creation,
+						      .user = c,
+						      .is_submitted = &c->is_submitted,
+						      .use = &use,
+						      .own = &c->rv });
 }

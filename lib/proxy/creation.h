@@ -21,6 +21,7 @@ struct hp_creation {
 	struct hp_vsession *vs;
 	enum hp_function function;
 	unsigned objects; /* 1, 2 of a pair, more of a derivation */
+	bool is_pair;
 	/* The application's templates, and where its handles go. */
 	struct hp_derived_key want[HP_OBJECTS_MOST];
 	CK_MECHANISM *mechanism; /* the application's, or NULL */

@@ -124,6 +124,7 @@ CK_RV hp_C_GenerateKeyPair(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism,
 		.vs = vs,
 		.function = HP_FN_C_GenerateKeyPair,
 		.objects = 2,
+		.is_pair = true,
 		.want = { { public_template, public_count, public_key },
 			  { private_template, private_count, private_key } },
 		.mechanism = mechanism,
@@ -334,11 +335,21 @@ CK_RV hp_C_WrapKey(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism,
 		.given_len = wrapped_len ? *wrapped_len : 0,
 	};
 	hp_mechanism_save(&call.before, mechanism);
-	CK_RV rv = hp_operation_aside(vs, &(struct hp_aside){ .function = HP_FN_C_WrapKey,
-							      .want = HP_WANT_BESIDE,
-							      .run = run_wrap,
-							      .user = &call,
-							      .restore = restore_wrap });
+	struct hp_aside_use use = {
+		.kind = HP_USE_MANAGEMENT,
+		.mechanism = mechanism,
+		.key = wrapping_key,
+		.target = key,
+		.output_len = wrapped_len,
+	};
+	/* Who asks for the size gets nothing. */
+	CK_RV rv = hp_operation_aside(vs,
+				      &(struct hp_aside){ .function = HP_FN_C_WrapKey,
+							  .want = HP_WANT_BESIDE,
+							  .run = run_wrap,
+							  .user = &call,
+							  .restore = restore_wrap,
+							  .use = wrapped ? &use : NULL });
 	hp_vsession_give(vs);
 	return rv;
 }

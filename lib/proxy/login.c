@@ -101,6 +101,19 @@ static CK_RV log_in_again(struct hp_vsession *vs)
 							  .run = run_login_again });
 }
 
+/* A use, though the application did not ask for it by name. No logout is kept from
+ * happening because it cannot be recorded. */
+static CK_RV run_last_logout(struct hp_session *s, void *user)
+{
+	struct hp_use use = { .pool = hp_pool_of(s),
+			      .function = "C_Logout",
+			      .kind = HP_USE_LOGIN };
+	hp_use_begin_for(&use);
+	CK_RV rv = run_logout(s, user);
+	hp_use_end(&use, rv, HSMPOOL_OK, 0);
+	return rv;
+}
+
 /* Without a virtual session. */
 static CK_RV on_any_session(hsmpool *pool, const char *tag,
 			    CK_RV (*run)(struct hp_session *, void *))
@@ -194,7 +207,22 @@ static CK_RV log_in_as_configured(struct hp_vsession *vs, struct login *login)
 	return log_in_for_real(vs, login); /* no such user: the module says so */
 }
 
-static CK_RV log_in_for_one_use(CK_SESSION_HANDLE session, const struct login *login)
+/* The application's call, whatever it takes, as one use. */
+static CK_RV log_in_as_use(struct hp_vsession *vs, struct login *login)
+{
+	struct hp_use use = hp_use_describe(vs, "C_Login", NULL);
+	use.kind = HP_USE_LOGIN;
+	CK_RV rv = hp_use_begin_for(&use);
+	if (rv != CKR_OK)
+		return rv;
+	rv = login->user == CKU_CONTEXT_SPECIFIC
+		     ? hp_operation_context_login(vs, login->pin, login->pin_len)
+		     : log_in_as_configured(vs, login);
+	hp_use_end(&use, rv, HSMPOOL_OK, 0);
+	return rv;
+}
+
+static CK_RV log_in_for_one_use(CK_SESSION_HANDLE session, struct login *login)
 {
 	struct hp_vsession *vs = hp_vsession_take(session);
 	if (!vs) {
@@ -202,7 +230,7 @@ static CK_RV log_in_for_one_use(CK_SESSION_HANDLE session, const struct login *l
 		return hp_session_login_bytes(&none, login->user, login->pin,
 					      login->pin_len);
 	}
-	CK_RV rv = hp_operation_context_login(vs, login->pin, login->pin_len);
+	CK_RV rv = log_in_as_use(vs, login);
 	hp_vsession_give(vs);
 	return rv;
 }
@@ -218,7 +246,7 @@ CK_RV hp_C_Login(CK_SESSION_HANDLE session, CK_USER_TYPE user, CK_BYTE *pin,
 		struct hp_session none = hp_vsession_none();
 		return hp_session_login_bytes(&none, user, pin, pin_len);
 	}
-	CK_RV rv = log_in_as_configured(vs, &login);
+	CK_RV rv = log_in_as_use(vs, &login);
 	hp_vsession_give_changed(vs);
 	return rv;
 }
@@ -241,6 +269,16 @@ static CK_RV log_out(struct hp_vsession *vs)
 	return rv;
 }
 
+static CK_RV log_out_as_use(struct hp_vsession *vs)
+{
+	struct hp_use use = hp_use_describe(vs, "C_Logout", NULL);
+	use.kind = HP_USE_LOGIN;
+	hp_use_begin_for(&use);
+	CK_RV rv = log_out(vs);
+	hp_use_end(&use, rv, HSMPOOL_OK, 0);
+	return rv;
+}
+
 CK_RV hp_C_Logout(CK_SESSION_HANDLE session)
 {
 	struct hp_vsession *vs = hp_vsession_take_to_change(session);
@@ -248,7 +286,7 @@ CK_RV hp_C_Logout(CK_SESSION_HANDLE session)
 		struct hp_session none = hp_vsession_none();
 		return hp_session_logout(&none);
 	}
-	CK_RV rv = log_out(vs);
+	CK_RV rv = log_out_as_use(vs);
 	hp_vsession_give_changed(vs);
 	return rv;
 }
@@ -273,7 +311,7 @@ void hp_login_end(struct hp_vslot *slot, hsmpool *pool)
 		       (hp_proxy_logs_in_automatically() && login == HP_VLOGIN_USER);
 	if (is_kept)
 		return;
-	CK_RV rv = on_any_session(pool, "last C_CloseSession", run_logout);
+	CK_RV rv = on_any_session(pool, "last C_CloseSession", run_last_logout);
 	bool has_failed = rv != CKR_OK && rv != CKR_USER_NOT_LOGGED_IN;
 	if (has_failed && !hp_proxy_is_ending()) { /* C_Finalize logs out, too */
 		HP_LOG(WARNING, "logout-failed",

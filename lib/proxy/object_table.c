@@ -109,6 +109,16 @@ bool hp_table_look_up(const struct hp_vslot *slot, uint64_t generation,
 	       atomic_load_explicit(&e->sequence, memory_order_relaxed) == sequence;
 }
 
+uint32_t hp_table_stamp(CK_OBJECT_HANDLE handle)
+{
+	struct hp_vobject *e = entry_of(handle);
+	if (!e)
+		return 0;
+	uint32_t sequence = atomic_load_explicit(&e->sequence, memory_order_acquire);
+	bool is_good = atomic_load_explicit(&e->handle, memory_order_acquire) == handle;
+	return is_good && !(sequence & 1) ? sequence + 1 : 0;
+}
+
 static void begin_write(struct hp_vobject *e)
 {
 	atomic_fetch_add_explicit(&e->sequence, 1, memory_order_relaxed);
@@ -383,9 +393,9 @@ void hp_table_unsettle(CK_OBJECT_HANDLE handle)
 	pthread_mutex_lock(&table.lock);
 	struct hp_vobject *e = find_locked(handle);
 	if (e) {
-		set_settled(e, false);
 		free(e->names);
 		e->names = NULL;
+		set_settled(e, false);
 	}
 	pthread_mutex_unlock(&table.lock);
 }

@@ -46,6 +46,10 @@ struct hp_vobject_place {
 bool hp_table_look_up(const struct hp_vslot *slot, uint64_t generation,
 		      CK_OBJECT_HANDLE handle, CK_OBJECT_HANDLE *real);
 
+/* Another number whenever the object may be another, or something else is known of it.
+ * 0: no such handle. Takes no lock. */
+uint32_t hp_table_stamp(CK_OBJECT_HANDLE handle);
+
 /* False: no such handle. names may be NULL. */
 bool hp_table_view(CK_OBJECT_HANDLE handle, struct hp_vobject_view *view,
 		   struct hp_vobject_names *names);

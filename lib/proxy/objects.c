@@ -270,13 +270,15 @@ static CK_RV run_destroy(struct hp_session *s, void *user)
 static CK_RV run_change(struct object_call *call, enum hp_function function,
 			CK_RV (*run)(struct hp_session *s, void *user))
 {
-	CK_RV rv = hp_operation_aside(
-		call->vs, &(struct hp_aside){ .function = function,
-					      .want = HP_WANT_BESIDE,
-					      .run = run,
-					      .user = call,
-					      .is_submitted = &call->is_submitted });
-	return rv == CKR_OK ? call->rv : rv;
+	struct hp_aside_use use = { .kind = HP_USE_MANAGEMENT, .key = call->object };
+	return hp_operation_aside(call->vs,
+				  &(struct hp_aside){ .function = function,
+						      .want = HP_WANT_BESIDE,
+						      .run = run,
+						      .user = call,
+						      .is_submitted = &call->is_submitted,
+						      .use = &use,
+						      .own = &call->rv });
 }
 
 CK_RV hp_C_SetAttributeValue(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object,

@@ -39,6 +39,17 @@ void hp_operation_mark(const struct hp_operation *op, struct hp_session *s,
 		s->may_finish_signature = op->may_be_finished;
 }
 
+/* Not by a call of its own, which tells what came of it itself. */
+static void end_unfinished(struct hp_use *use)
+{
+	if (use->is_inside)
+		return;
+	if (use->state == HP_USE_BEGUN)
+		hp_use_end(use, CKR_FUNCTION_CANCELED, HSMPOOL_OK, 0);
+	else
+		hp_use_drop(use);
+}
+
 void hp_operations_end(struct hp_operations *ops, uint32_t kinds)
 {
 	kinds &= ops->active;
@@ -46,6 +57,7 @@ void hp_operations_end(struct hp_operations *ops, uint32_t kinds)
 		if (!(kinds & HP_KIND_BIT(kind)))
 			continue;
 		struct hp_operation *op = ops->of[kind];
+		end_unfinished(&op->use);
 		hp_mechanism_copy_wipe(&op->mechanism);
 		if (op->journal.data)
 			hp_journal_drop(&op->journal);
@@ -520,13 +532,102 @@ static CK_RV run_steps(struct hp_vsession *vs, struct step *step)
 	}
 }
 
+/* --- going on: as a use ------------------------------------------------------------- */
+
+/* The use that the i-th kind's operation is; NULL: none is active. */
+static struct hp_use *use_of(const struct hp_vsession *vs, const struct step *step,
+			     unsigned i)
+{
+	return hp_operation_is_active(vs, step->kinds[i])
+		       ? &vs->operations->of[step->kinds[i]]->use
+		       : NULL;
+}
+
+/* May something come out of it, for the i-th kind? */
+static bool gives_result(const struct step *step, unsigned i)
+{
+	bool is_cipher =
+		step->kinds[i] == HP_KIND_ENCRYPT || step->kinds[i] == HP_KIND_DECRYPT;
+	return ends_operation(step) ||
+	       (step->part == HP_PART_STREAM && is_cipher && !is_question(step));
+}
+
+/* uses[i]: what the step is for. An operation that is not there, or that the module alone
+ * knows, has one for this call. */
+static CK_RV begin_uses(const struct hp_vsession *vs, const struct step *step,
+			struct hp_use **uses, struct hp_use *unknown)
+{
+	const char *function = hp_function_name(step->call->function);
+	CK_RV rv = CKR_OK;
+	*unknown = hp_use_describe(vs, function, NULL);
+	unknown->state = HP_USE_PERMITTED; /* when the operation began */
+	for (unsigned i = 0; i < step->count; i++) {
+		struct hp_use *use = use_of(vs, step, i);
+		uses[i] = use ? use : unknown;
+		hp_use_enter(uses[i]);
+		uses[i]->function = function;
+		if (rv == CKR_OK && gives_result(step, i))
+			rv = hp_use_begin_for(uses[i]);
+	}
+	return rv;
+}
+
+static void end_use(const struct hp_vsession *vs, const struct step *step, unsigned i,
+		    struct hp_use *use, CK_RV rv)
+{
+	struct hp_call *call = step->call;
+	bool is_taken = rv == CKR_OK && !is_question(step);
+	bool has_output = is_taken && i == 0 && call->out && call->out_len;
+	bool is_own = use_of(vs, step, i) != use;
+	if (is_taken)
+		use->input_len += call->in_len;
+	if (has_output)
+		use->output_len += *call->out_len;
+	if (!is_own)
+		hp_use_leave(use); /* it goes on */
+	else if (is_taken || (rv != CKR_OK && rv != CKR_BUFFER_TOO_SMALL))
+		hp_use_end(use, rv, HSMPOOL_OK, 0);
+	else
+		hp_use_drop(use);
+}
+
+/* By the standard an error ends the operation, a refusal of ours too. */
+static void end_refused(struct hp_vsession *vs, const struct step *step,
+			struct hp_use **uses)
+{
+	for (unsigned i = 0; i < step->count; i++)
+		hp_use_leave(uses[i]);
+	if (!vs->operations)
+		return;
+	struct hp_attempt attempt = { .vs = vs, .tag = "refused" };
+	struct hp_session *s = hp_operations_take_up(&attempt);
+	hp_operations_end(vs->operations, step->mask);
+	if (s)
+		hp_operations_leave(vs, s);
+}
+
+static CK_RV run_used(struct hp_vsession *vs, struct step *step)
+{
+	struct hp_use *uses[2];
+	struct hp_use unknown;
+	CK_RV rv = begin_uses(vs, step, uses, &unknown);
+	if (rv != CKR_OK) {
+		end_refused(vs, step, uses);
+		return rv;
+	}
+	rv = run_steps(vs, step);
+	for (unsigned i = 0; i < step->count; i++)
+		end_use(vs, step, i, uses[i], rv);
+	return rv;
+}
+
 CK_RV hp_operation_step(struct hp_vsession *vs, const enum hp_kind *kinds, unsigned count,
 			enum hp_part part, struct hp_call *call)
 {
 	struct step step = { .kinds = kinds, .count = count, .part = part, .call = call };
 	for (unsigned i = 0; i < count; i++)
 		step.mask |= HP_KIND_BIT(kinds[i]);
-	CK_RV rv = run_steps(vs, &step);
+	CK_RV rv = run_used(vs, &step);
 	if (step.has_kept)
 		hp_journal_drop(&step.kept);
 	return rv;

@@ -16,6 +16,7 @@
 
 #include "p11/session.h"
 #include "proxy/retry.h"
+#include "proxy/uses.h"
 #include "proxy/vsession.h"
 
 enum hp_kind {
@@ -86,6 +87,11 @@ struct hp_aside {
 	bool (*restore)(void *user);
 	/* It is about what is active, which is made live first. */
 	bool needs_operations;
+	/* As a use of the HSM; NULL: it is none. */
+	const struct hp_aside_use *use;
+	/* The answer that run has of its own, where CKR_OK is its verdict on the session;
+	 * NULL: none. */
+	const CK_RV *own;
 };
 CK_RV hp_operation_aside(struct hp_vsession *vs, const struct hp_aside *aside);
 

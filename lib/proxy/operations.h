@@ -17,6 +17,7 @@
 #include "proxy/journal.h"
 #include "proxy/mechanism.h"
 #include "proxy/operation.h"
+#include "proxy/uses.h"
 
 #define HP_OUTPUT_KEPT 16
 
@@ -30,6 +31,8 @@ struct hp_operation {
 	 * it: its key counts nothing. */
 	bool may_be_finished;
 	enum hp_sign_retry sign_retry; /* of its key */
+	struct hp_use use;             /* from Init to the end */
+	struct hp_known_key *known;    /* the key of use; kept for the next one */
 	/* What was handed out, to compare a replay with. */
 	uint64_t output_len;
 	CK_BYTE output_end[HP_OUTPUT_KEPT];
@@ -49,6 +52,7 @@ struct hp_operations {
 	uint32_t lost;
 	/* A restored state: the module alone knows what is active. */
 	bool is_restored;
+	struct hp_known_key *spare; /* for the key of an Init that may yet fail */
 	/* Made at the first Init of the kind, and kept. */
 	struct hp_operation *of[HP_KIND_COUNT];
 };

@@ -25,11 +25,13 @@ CK_RV hp_C_SeedRandom(CK_SESSION_HANDLE session, CK_BYTE *seed, CK_ULONG len)
 		return hp_seed_random(&none, seed, len);
 	}
 	struct random_call call = { seed, len };
+	struct hp_aside_use use = { .input_len = len };
 	CK_RV rv =
 		hp_operation_aside(vs, &(struct hp_aside){ .function = HP_FN_C_SeedRandom,
 							   .want = HP_WANT_BESIDE,
 							   .run = run_seed,
-							   .user = &call });
+							   .user = &call,
+							   .use = &use });
 	hp_vsession_give(vs);
 	return rv;
 }
@@ -48,11 +50,13 @@ CK_RV hp_C_GenerateRandom(CK_SESSION_HANDLE session, CK_BYTE *out, CK_ULONG len)
 		return hp_generate_random(&none, out, len);
 	}
 	struct random_call call = { out, len };
+	struct hp_aside_use use = { .output_len = &len };
 	CK_RV rv = hp_operation_aside(
 		vs, &(struct hp_aside){ .function = HP_FN_C_GenerateRandom,
 					.want = HP_WANT_BESIDE,
 					.run = run_generate,
-					.user = &call });
+					.user = &call,
+					.use = &use });
 	hp_vsession_give(vs);
 	return rv;
 }

@@ -15,6 +15,7 @@
 #include <hsmpool/crypto.h>
 #include "base/error.h"
 #include "base/memory.h"
+#include "crypto/offload.h"
 #include "crypto/operation.h"
 #include "p11/uri.h"
 #include "stream/schedule.h"
@@ -327,9 +328,14 @@ static hsmpool_status wrap_oaep_here(hsmpool_key *key, const uint8_t *data_key,
 				     hsmpool_error *err)
 {
 	EVP_PKEY *public_key = NULL;
+	struct hp_use use = hp_use_of("C_Encrypt", CKM_RSA_PKCS_OAEP, HP_DATA_KEY_LEN);
 	HP_TRY(hp_key_public(key, deadline, &public_key, err));
-	bool is_ok = encrypt_oaep_sha1(public_key, data_key, out);
+	hsmpool_status status = hp_offload_begin(&use, hp_key_pool(key), key, err);
+	bool is_ok = status == HSMPOOL_OK && encrypt_oaep_sha1(public_key, data_key, out);
 	EVP_PKEY_free(public_key);
+	HP_TRY(status);
+	hp_offload_end(&use, is_ok ? HSMPOOL_OK : HSMPOOL_ERR_UNSUPPORTED,
+		       is_ok ? out->view.wrapped.len : 0);
 	HP_CHECK(is_ok, err, HSMPOOL_ERR_UNSUPPORTED,
 		 "OpenSSL cannot encrypt to key '%s' with RSA-OAEP", hp_key_name(key));
 	return HSMPOOL_OK;
