@@ -109,7 +109,7 @@ static int make_sure_of_file(struct hp_audit_chain *chain)
 		failure = 0;
 	if (failure)
 		return failure;
-	if (chain->is_torn && hp_audit_truncate(chain->file, (off_t)chain->size) != 0)
+	if (chain->is_torn && ftruncate(chain->file, (off_t)chain->size) != 0)
 		return errno;
 	chain->is_torn = false;
 	return 0;

@@ -22,7 +22,6 @@
 #include "base/state_dir.h"
 #include "base/time.h"
 #include "observe/audit_list.h"
-#include "observe/audit_write.h"
 
 /* --- who we are --------------------------------------------------------------------- */
 
@@ -313,21 +312,28 @@ static void add_open(struct hp_audit_chain *chain)
 	hp_audit_chain_end_line(chain, &line);
 }
 
-static bool list_taken(struct hp_audit_chain *chain)
+static hsmpool_status list_taken(struct hp_audit_chain *chain, hsmpool_error *err)
 {
 	struct hp_audit_list list;
 	HP_AUTO_FD int folder = -1;
-	if (chain->is_listed)
-		return true;
-	if (hp_owned_dir_open("audit", chain->folder, false, &folder, NULL) ||
-	    folder < 0 || hp_audit_list_open(&list, folder, NULL))
-		return false;
+	HP_TRY(hp_owned_dir_open("audit", chain->folder, true, &folder, err));
+	HP_TRY(hp_audit_list_open(&list, folder, err));
 	struct hp_list_entry entry = { "taken",          chain->number, chain->name,
 				       chain->file_name, &chain->head,  NULL };
 	hp_audit_list_add(&list, &entry);
-	chain->is_listed = hp_audit_list_write(&list, NULL) == HSMPOOL_OK;
+	hsmpool_status status = hp_audit_list_write(&list, err);
 	chain->list_head = list.head;
 	hp_audit_list_close(&list);
+	return status;
+}
+
+static bool make_sure_it_is_listed(struct hp_audit_chain *chain)
+{
+	hsmpool_error err = { 0 };
+	if (!chain->is_listed)
+		chain->is_listed = list_taken(chain, &err) == HSMPOOL_OK;
+	if (!chain->is_listed)
+		chain->failure = err.sys_errno ? err.sys_errno : EIO;
 	return chain->is_listed;
 }
 
@@ -336,10 +342,8 @@ bool hp_audit_chain_announce(struct hp_audit_chain *chain)
 {
 	if (chain->is_announced)
 		return true;
-	if (!list_taken(chain)) {
-		chain->failure = EIO;
+	if (!make_sure_it_is_listed(chain))
 		return false;
-	}
 	if (!write_leftovers(chain))
 		return false;
 	add_recovered(chain);

@@ -11,13 +11,10 @@
 #include <time.h>
 #include <unistd.h>
 
-ssize_t (*hp_audit_pwrite)(int, const void *, size_t, off_t) = pwrite;
-int (*hp_audit_truncate)(int, off_t) = ftruncate;
-
 static int write_all(int file, const char *lines, size_t len, uint64_t at)
 {
 	while (len > 0) {
-		ssize_t written = hp_audit_pwrite(file, lines, len, (off_t)at);
+		ssize_t written = pwrite(file, lines, len, (off_t)at);
 		if (written < 0 && errno == EINTR)
 			continue;
 		if (written <= 0)
@@ -54,6 +51,6 @@ int hp_audit_append(int file, const char *lines, size_t len, uint64_t size, bool
 {
 	int failure = write_without_signal(file, lines, len, size);
 	if (failure)
-		*is_torn = hp_audit_truncate(file, (off_t)size) != 0;
+		*is_torn = ftruncate(file, (off_t)size) != 0;
 	return failure;
 }

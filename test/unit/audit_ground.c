@@ -79,6 +79,24 @@ bool ground_use(struct hp_audit *audit, const char *function)
 	return is_recorded;
 }
 
+/* --- a disk that does as it is told ------------------------------------------------- */
+
+_Atomic(ground_pwrite_fn *) ground_pwrite;
+
+ground_pwrite_fn __wrap_pwrite64, __real_pwrite64;
+
+ssize_t ground_real_pwrite(int file, const void *bytes, size_t len, off_t at)
+{
+	return __real_pwrite64(file, bytes, len, at);
+}
+
+ssize_t __wrap_pwrite64(int file, const void *bytes, size_t len, off_t at)
+{
+	ground_pwrite_fn *chosen = ground_pwrite;
+	return chosen ? chosen(file, bytes, len, at)
+		      : __real_pwrite64(file, bytes, len, at);
+}
+
 /* --- looking ------------------------------------------------------------------------ */
 
 static char *read_whole(const char *path)

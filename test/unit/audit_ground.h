@@ -8,7 +8,9 @@
 
 #include "support/fixture.h"
 
+#include <stdatomic.h>
 #include <string.h>
+#include <sys/types.h>
 #include "base/time.h"
 #include "observe/audit.h"
 
@@ -22,6 +24,11 @@ bool ground_use(struct hp_audit *audit, const char *function);
 bool ground_begin(struct hp_audit *audit, const char *function,
 		  struct hp_audit_entry *entry);
 void ground_end(struct hp_audit_entry *entry, const char *result);
+
+/* What pwrite() does from now on, in all threads; NULL: what it always did. */
+typedef ssize_t ground_pwrite_fn(int, const void *, size_t, off_t);
+extern _Atomic(ground_pwrite_fn *) ground_pwrite;
+ground_pwrite_fn ground_real_pwrite;
 
 /* A file of the folder as a text that the caller frees; "" if it is not there. */
 char *ground_read(const char *name);
