@@ -171,8 +171,8 @@ struct hsmpool {
 	struct hp_latch *latch;          /* what other processes know of the user's PIN */
 	struct hp_audit *audit;          /* NULL: uses are not recorded */
 
-	/* What is in force; NULL: everything is allowed. Replaced under lock, read by
-	 * anyone. */
+	/* What is in force; NULL: everything is allowed. Replaced by one thread at a time,
+	 * read by anyone. */
 	struct hp_policy_set *_Atomic policies;
 
 	pthread_mutex_t lock;

@@ -3,12 +3,10 @@
  * A set of policies: compiled, asked, counted.
  *
  * Owns: how sections combine, and the text of a refusal. Must not: lock, allocate or
- * call a module while it is asked. A set is constant but for its counters, which are
- * relaxed atomics.
+ * call a module while it is asked. A set is constant.
  */
 #include "pool/policy.h"
 
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +15,7 @@
 #include "config/mechanisms.h"
 #include "observe/log.h"
 #include "p11/uri.h"
+#include "pool/policy_counts.h"
 
 #define LABEL_SHOWN 64 /* bytes of a label or id that a text repeats */
 
@@ -27,17 +26,12 @@ struct selector {
 	bool is_excepted;
 };
 
-struct counters {
-	_Atomic uint64_t denied[HP_ACTION_COUNT];
-	_Atomic uint64_t would_deny[HP_ACTION_COUNT];
-};
-
 /* One section. */
 struct rule {
 	char *name;
 	uint32_t actions; /* 1 << enum hp_action */
 	bool is_read_only;
-	bool is_dry_run;
+	enum hp_policy_mode mode;
 
 	bool is_about_some; /* of the objects: "key" is set */
 	bool names_objects; /* and not only exceptions */
@@ -49,8 +43,7 @@ struct rule {
 	size_t excepted_count;
 	unsigned long *mechanisms; /* the allowed ones, then the excepted ones */
 
-	struct counters *counters; /* shared with the rule of that name before */
-	bool owns_counters;
+	struct hp_policy_counts *counts; /* the process's */
 };
 
 struct hp_policy_set {
@@ -153,37 +146,22 @@ static hsmpool_status compile_mechanisms(struct rule *rule, const char *list,
 	return HSMPOOL_OK;
 }
 
-/* The counters of that name, of whenever there was one. */
-static struct counters *find_counters(const struct hp_policy_set *set, const char *name)
-{
-	for (; set; set = set->before)
-		for (size_t i = 0; i < set->count; i++)
-			if (strcmp(set->rules[i].name, name) == 0)
-				return set->rules[i].counters;
-	return NULL;
-}
-
-static hsmpool_status compile_rule(struct rule *rule,
+static hsmpool_status compile_rule(struct rule *rule, const char *pool,
 				   const struct hp_policy_options *options,
-				   const struct hp_token *token,
-				   const struct hp_policy_set *before, hsmpool_error *err)
+				   const struct hp_token *token, hsmpool_error *err)
 {
 	rule->actions = options->actions;
 	rule->is_read_only = options->is_read_only;
-	rule->is_dry_run = options->mode == HP_POLICY_DRY_RUN;
+	rule->mode = options->mode;
 	rule->name = strdup(options->name);
-	rule->counters = find_counters(before, options->name);
-	if (!rule->counters) {
-		rule->counters = calloc(1, sizeof(*rule->counters));
-		rule->owns_counters = true;
-	}
-	if (!rule->name || !rule->counters)
+	rule->counts = hp_policy_counts_of(pool, options->name);
+	if (!rule->name || !rule->counts)
 		return refuse_memory(err);
 	HP_TRY(compile_selectors(rule, options->keys, token, err));
 	return compile_mechanisms(rule, options->mechanisms, err);
 }
 
-hsmpool_status hp_policy_compile(struct hp_policy_set **out,
+hsmpool_status hp_policy_compile(struct hp_policy_set **out, const char *pool,
 				 const struct hp_policy_options *options, size_t count,
 				 const struct hp_token *token,
 				 struct hp_policy_set *before, hsmpool_error *err)
@@ -196,8 +174,8 @@ hsmpool_status hp_policy_compile(struct hp_policy_set **out,
 	if (!set)
 		return refuse_memory(err);
 	for (size_t i = 0; i < count; i++) {
-		hsmpool_status status = compile_rule(&set->rules[set->count++],
-						     &options[i], token, before, err);
+		hsmpool_status status = compile_rule(&set->rules[set->count++], pool,
+						     &options[i], token, err);
 		if (status != HSMPOOL_OK) {
 			hp_policy_free(set);
 			return status;
@@ -215,8 +193,6 @@ static void clear_rule(struct rule *rule)
 	free(rule->selectors);
 	free(rule->mechanisms);
 	free(rule->name);
-	if (rule->owns_counters)
-		free(rule->counters);
 }
 
 void hp_policy_free(struct hp_policy_set *set)
@@ -238,19 +214,23 @@ static bool is_equal(const void *a, size_t a_len, const void *b, size_t b_len)
 	return a_len == b_len && memcmp(a, b, a_len) == 0;
 }
 
-static bool is_class(const struct hp_uri_object *wanted,
-		     const struct hp_policy_question *q)
+/* A template need not say what class is made; a pair is of two. A section is rather about
+ * too much than about too little. */
+static bool is_class(const struct selector *selector, const struct hp_policy_question *q)
 {
-	return wanted->class == q->object->class ||
-	       (q->is_pair &&
-		(wanted->class == CKO_PRIVATE_KEY || wanted->class == CKO_PUBLIC_KEY));
+	CK_OBJECT_CLASS wanted = selector->object.class;
+	CK_OBJECT_CLASS class = q->object->class;
+	if (wanted == class || selector->is_excepted)
+		return wanted == class;
+	return class == CK_UNAVAILABLE_INFORMATION ||
+	       (q->is_pair && (wanted == CKO_PRIVATE_KEY || wanted == CKO_PUBLIC_KEY));
 }
 
-static bool selects(const struct hp_uri_object *wanted,
-		    const struct hp_policy_question *q)
+static bool selects(const struct selector *selector, const struct hp_policy_question *q)
 {
+	const struct hp_uri_object *wanted = &selector->object;
 	const struct hp_key_identity *object = q->object;
-	return (!wanted->has_class || is_class(wanted, q)) &&
+	return (!wanted->has_class || is_class(selector, q)) &&
 	       (!wanted->has_label || is_equal(wanted->label, wanted->label_len,
 					       object->label, object->label_len)) &&
 	       (!wanted->has_id ||
@@ -262,10 +242,10 @@ static bool is_about(const struct rule *rule, const struct hp_policy_question *q
 	if (!rule->is_about_some)
 		return true;
 	if (!q->object)
-		return false;
+		return q->is_unknown;
 	bool is_meant = !rule->names_objects;
 	for (size_t i = 0; i < rule->selector_count; i++) {
-		if (!selects(&rule->selectors[i].object, q))
+		if (!selects(&rule->selectors[i], q))
 			continue;
 		if (rule->selectors[i].is_excepted)
 			return false;
@@ -314,10 +294,11 @@ static const char *name_kind(const struct hp_key_identity *object)
 }
 
 /* " with key 'payments'", " with key of id 0102", or "". */
-static void name_object(const struct hp_key_identity *object, char *text, size_t size)
+static void name_object(const struct hp_policy_question *q, char *text, size_t size)
 {
+	const struct hp_key_identity *object = q->object;
 	char shown[2 * LABEL_SHOWN + 1];
-	text[0] = '\0';
+	snprintf(text, size, "%s", q->is_unknown ? " with an unknown object" : "");
 	if (!object)
 		return;
 	size_t len = object->label_len ? object->label_len : object->id_len;
@@ -370,25 +351,19 @@ static CK_RV rv_of(const struct hp_policy_question *q, enum hp_policy_reason rea
 		       : CKR_ACTION_PROHIBITED;
 }
 
-static void count(const struct rule *rule, const struct hp_policy_question *q)
-{
-	_Atomic uint64_t *counters =
-		rule->is_dry_run ? rule->counters->would_deny : rule->counters->denied;
-	atomic_fetch_add_explicit(&counters[q->action], 1, memory_order_relaxed);
-}
-
 /* Log, count, and fill err unless an earlier section did. */
 static void refuse(const struct rule *rule, const struct hp_policy_question *q,
 		   enum hp_policy_reason reason, bool is_first, hsmpool_error *err)
 {
 	char object[2 * LABEL_SHOWN + 40];
 	char why[80];
-	name_object(q->object, object, sizeof(object));
+	name_object(q, object, sizeof(object));
 	name_reason(q, reason, why, sizeof(why));
-	count(rule, q);
+	hp_policy_count(rule->counts, q->action, rule->mode);
 	HP_LOG(WARNING, "policy-denied", "[policy %s] %s %s%s: %s", rule->name,
-	       rule->is_dry_run ? "would refuse" : "refuses", q->call, object, why);
-	if (rule->is_dry_run || !is_first)
+	       rule->mode == HP_POLICY_DRY_RUN ? "would refuse" : "refuses", q->call,
+	       object, why);
+	if (rule->mode == HP_POLICY_DRY_RUN || !is_first)
 		return;
 	hp_fail(err, HSMPOOL_ERR_DENIED,
 		"%s%s is not allowed by [policy %s]: %s; use another key, or have the "
@@ -409,27 +384,8 @@ hsmpool_status hp_policy_ask(const struct hp_policy_set *set,
 		if (!refuses(rule, question, &reason))
 			continue;
 		refuse(rule, question, reason, status == HSMPOOL_OK, err);
-		if (!rule->is_dry_run)
+		if (rule->mode == HP_POLICY_ENFORCE)
 			status = HSMPOOL_ERR_DENIED;
 	}
 	return status;
-}
-
-/* --- figures -------------------------------------------------------------------------
- */
-
-bool hp_policy_get_figures(const struct hp_policy_set *set, size_t index,
-			   struct hp_policy_figures *figures)
-{
-	if (!set || index >= set->count)
-		return false;
-	const struct rule *rule = &set->rules[index];
-	figures->policy = rule->name;
-	for (size_t i = 0; i < HP_ACTION_COUNT; i++) {
-		figures->denied[i] = atomic_load_explicit(&rule->counters->denied[i],
-							  memory_order_relaxed);
-		figures->would_deny[i] = atomic_load_explicit(
-			&rule->counters->would_deny[i], memory_order_relaxed);
-	}
-	return true;
 }

@@ -21,7 +21,9 @@
 struct hp_policy_question {
 	const char *call; /* "C_Sign": for texts */
 	enum hp_action action;
-	const struct hp_key_identity *object; /* NULL: it is done without any */
+	const struct hp_key_identity *object; /* NULL: it is done without any, or */
+	bool is_unknown; /* with one that nothing is known of: every section is about it
+			  */
 	bool is_pair; /* the object is one half of a key pair, of which both are meant */
 	bool has_mechanism;
 	unsigned long mechanism;
@@ -36,19 +38,13 @@ enum hp_policy_reason {
 
 struct hp_policy_set;
 
-/* What one section did. Kept for as long as the pool, over changes of the section. */
-struct hp_policy_figures {
-	const char *policy;
-	uint64_t denied[HP_ACTION_COUNT];
-	uint64_t would_deny[HP_ACTION_COUNT]; /* dry-run */
-};
-
 /*
- * *out is NULL without sections. before: what was in force until now, or NULL; it is kept
- * inside *out (somebody may still be asking it), freed with it, and counts go on.
- * CONFIG: a URI is wrong. After a failure before is untouched.
+ * For the pool of that name, on that token. *out is NULL without sections. before: what
+ * was in force until now, or NULL; it is kept inside *out, because somebody may still be
+ * asking it, and freed with it. CONFIG: a URI is wrong. After a failure before is
+ * untouched.
  */
-hsmpool_status hp_policy_compile(struct hp_policy_set **out,
+hsmpool_status hp_policy_compile(struct hp_policy_set **out, const char *pool,
 				 const struct hp_policy_options *options, size_t count,
 				 const struct hp_token *token,
 				 struct hp_policy_set *before, hsmpool_error *err);
@@ -62,9 +58,5 @@ void hp_policy_free(struct hp_policy_set *set);
 hsmpool_status hp_policy_ask(const struct hp_policy_set *set,
 			     const struct hp_policy_question *question,
 			     hsmpool_error *err);
-
-/* Of the section with that index. False: past the end. */
-bool hp_policy_get_figures(const struct hp_policy_set *set, size_t index,
-			   struct hp_policy_figures *figures);
 
 #endif

@@ -97,11 +97,20 @@ static struct hp_policy_question ask_of(const struct hp_use *use, enum hp_action
 	};
 }
 
+static bool works_on_object(enum hp_action action)
+{
+	static const uint32_t without = 1u << HP_ACTION_DIGEST | 1u << HP_ACTION_RANDOM |
+					1u << HP_ACTION_GENERATE |
+					1u << HP_ACTION_CREATE | 1u << HP_ACTION_ADMIN;
+	return !(without >> action & 1);
+}
+
 static hsmpool_status ask_about_key(const struct hp_policy_set *set,
 				    const struct hp_use *use, enum hp_action action,
 				    hsmpool_error *err)
 {
 	struct hp_policy_question q = ask_of(use, action, use->key);
+	q.is_unknown = !use->key && works_on_object(action);
 	if (action == HP_ACTION_DESTROY || action == HP_ACTION_MODIFY)
 		q.changes_token = !use->key || use->key->is_token;
 	else
@@ -128,7 +137,7 @@ hsmpool_status hp_use_ask_policy(const struct hp_use *use, hsmpool_error *err)
 	enum hp_action action;
 	if (!set || !find_function(use->function, &action))
 		return HSMPOOL_OK;
-	if (use->key || !use->target)
+	if (use->key || !use->target || works_on_object(action))
 		HP_TRY(ask_about_key(set, use, action, err));
 	return use->target ? ask_about_target(set, use, action, err) : HSMPOOL_OK;
 }

@@ -3,10 +3,13 @@
 #include "support/fixture.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <hsmpool/log.h>
+#include <hsmpool/metrics.h>
 #include "base/memory.h"
 #include "pool/policy.h"
+#include "pool/policy_counts.h"
 
 static struct hp_policy_options sections[8];
 static size_t section_count;
@@ -72,7 +75,8 @@ static void compile(void)
 {
 	struct hp_token token = bank();
 	struct hp_policy_set *next;
-	assert_ok(hp_policy_compile(&next, sections, section_count, &token, set, &err),
+	assert_ok(hp_policy_compile(&next, "tested", sections, section_count, &token, set,
+				    &err),
 		  &err);
 	set = next;
 }
@@ -126,6 +130,12 @@ static bool allows_change(enum hp_action action, const struct hp_key_identity *o
 					.object = object,
 					.changes_token = !object || object->is_token };
 	return hp_policy_ask(set, &q, &err) == HSMPOOL_OK;
+}
+
+static uint64_t counted(const char *policy, enum hp_action action,
+			enum hp_policy_mode mode)
+{
+	return hp_policy_counted(hp_policy_counts_of("tested", policy), action, mode);
 }
 
 /* --- one section -----------------------------------------------------------------------
@@ -238,6 +248,20 @@ static void a_section_is_about_the_objects_that_any_of_its_uris_selects(void **s
 	}
 }
 
+static void what_is_not_known_of_an_object_is_held_against_it(void **state)
+{
+	(void)state;
+	struct hp_key_identity classless = *payments();
+	struct hp_policy_question unknown = { .call = "C_Sign", .is_unknown = true };
+	classless.class = CK_UNAVAILABLE_INFORMATION;
+	add("p", "pkcs11:object=payments;type=secret-key", "none", NULL);
+	compile();
+	assert_false(allows(HP_ACTION_GENERATE, &classless));
+	assert_status(hp_policy_ask(set, &unknown, &err), HSMPOOL_ERR_DENIED);
+	assert_non_null(strstr(err.text, "C_Sign with an unknown object is not allowed"));
+	assert_true(allows(HP_ACTION_RANDOM, NULL));
+}
+
 static void of_a_new_key_pair_both_halves_are_meant(void **state)
 {
 	(void)state;
@@ -249,6 +273,9 @@ static void of_a_new_key_pair_both_halves_are_meant(void **state)
 	assert_ok(hp_policy_ask(set, &q, &err), &err);
 	q.is_pair = true;
 	assert_status(hp_policy_ask(set, &q, &err), HSMPOOL_ERR_DENIED);
+	sections[0].keys = (char *)(uintptr_t) "!pkcs11:type=public";
+	compile();
+	assert_status(hp_policy_ask(set, &q, &err), HSMPOOL_ERR_DENIED);
 }
 
 static void a_uri_that_is_none_is_refused_with_its_section(void **state)
@@ -257,9 +284,9 @@ static void a_uri_that_is_none_is_refused_with_its_section(void **state)
 	struct hp_token token = bank();
 	struct hp_policy_set *next;
 	add("broken", "pkcs11:object=a;pin-value=1234", NULL, NULL);
-	assert_status(
-		hp_policy_compile(&next, sections, section_count, &token, NULL, &err),
-		HSMPOOL_ERR_CONFIG);
+	assert_status(hp_policy_compile(&next, "tested", sections, section_count, &token,
+					NULL, &err),
+		      HSMPOOL_ERR_CONFIG);
 	assert_null(next);
 	assert_non_null(strstr(err.text, "[policy broken] key: URI"));
 }
@@ -296,15 +323,10 @@ static void a_dry_run_refuses_nothing_and_hides_no_refusal(void **state)
 	assert_false(allows(HP_ACTION_DECRYPT, payments()));
 	assert_int_equal(lines, 3);
 	assert_non_null(strstr(err.text, "[policy in-force]"));
-	struct hp_policy_figures tried;
-	struct hp_policy_figures in_force;
-	assert_true(hp_policy_get_figures(set, 0, &tried));
-	assert_true(hp_policy_get_figures(set, 1, &in_force));
-	assert_int_equal(tried.would_deny[HP_ACTION_DECRYPT], 2);
-	assert_int_equal(tried.denied[HP_ACTION_DECRYPT], 0);
-	assert_int_equal(in_force.denied[HP_ACTION_DECRYPT], 1);
-	assert_int_equal(in_force.would_deny[HP_ACTION_DECRYPT], 0);
-	assert_false(hp_policy_get_figures(set, 2, &tried));
+	assert_int_equal(counted("tried", HP_ACTION_DECRYPT, HP_POLICY_DRY_RUN), 2);
+	assert_int_equal(counted("tried", HP_ACTION_DECRYPT, HP_POLICY_ENFORCE), 0);
+	assert_int_equal(counted("in-force", HP_ACTION_DECRYPT, HP_POLICY_ENFORCE), 1);
+	assert_int_equal(counted("in-force", HP_ACTION_DECRYPT, HP_POLICY_DRY_RUN), 0);
 }
 
 /* --- what is said ----------------------------------------------------------------------
@@ -375,21 +397,37 @@ static void a_program_gets_the_code_that_fits_the_reason(void **state)
 static void counts_go_on_when_a_section_is_changed_or_comes_back(void **state)
 {
 	(void)state;
-	add("p", NULL, "none", NULL);
+	add("counted", NULL, "none", NULL);
 	compile();
 	assert_false(allows(HP_ACTION_SIGN, payments()));
 	section_count = 0;
 	compile(); /* no sections any more */
 	assert_non_null(set);
 	assert_true(allows(HP_ACTION_SIGN, payments()));
-	add("q", NULL, NULL, NULL);
-	add("p", NULL, "verify", NULL);
+	add("counted", NULL, "verify", NULL);
 	compile();
 	assert_false(allows(HP_ACTION_SIGN, payments()));
-	struct hp_policy_figures figures;
-	assert_true(hp_policy_get_figures(set, 1, &figures));
-	assert_string_equal(figures.policy, "p");
-	assert_int_equal(figures.denied[HP_ACTION_SIGN], 2);
+	assert_int_equal(counted("counted", HP_ACTION_SIGN, HP_POLICY_ENFORCE), 2);
+}
+
+static void refusals_are_metrics(void **state)
+{
+	(void)state;
+	char *text;
+	size_t len;
+	add("measured", NULL, "none", NULL);
+	compile();
+	assert_false(allows(HP_ACTION_SIGN, payments()));
+	sections[0].mode = HP_POLICY_DRY_RUN;
+	compile();
+	assert_true(allows(HP_ACTION_DESTROY, payments()));
+	assert_ok(hsmpool_metrics_text(&text, &len, &err), &err);
+	assert_non_null(strstr(text,
+			       "\nhsmpool_policy_denied_total{pool=\"tested\",policy="
+			       "\"measured\",function=\"sign\"} 1\n"));
+	assert_non_null(strstr(text, "\nhsmpool_policy_would_deny_total{pool=\"tested\","
+				     "policy=\"measured\",function=\"destroy\"} 1\n"));
+	free(text);
 }
 
 int main(void)
@@ -406,6 +444,7 @@ int main(void)
 		TEST(a_mechanism_that_is_named_and_excepted_is_not_allowed),
 		TEST(a_read_only_section_keeps_objects_of_the_token_as_they_are),
 		TEST(a_section_is_about_the_objects_that_any_of_its_uris_selects),
+		TEST(what_is_not_known_of_an_object_is_held_against_it),
 		TEST(of_a_new_key_pair_both_halves_are_meant),
 		TEST(a_uri_that_is_none_is_refused_with_its_section),
 		TEST(all_sections_that_are_about_an_object_must_allow),
@@ -413,6 +452,7 @@ int main(void)
 		TEST(a_hostile_label_stays_within_its_quotes_and_bounds),
 		TEST(a_program_gets_the_code_that_fits_the_reason),
 		TEST(counts_go_on_when_a_section_is_changed_or_comes_back),
+		TEST(refusals_are_metrics),
 	};
 	hsmpool_log_set_callback(take_line, NULL);
 	return cmocka_run_group_tests(tests, NULL, NULL);
