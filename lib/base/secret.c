@@ -161,6 +161,31 @@ void hp_wipe_and_free(void *memory)
 	free(memory);
 }
 
+/* To the end of the last page: it may have a small piece of somebody else's on it, never
+ * the beginning of another bulk. */
+static void advise_bulk(void *bulk, size_t len, int advice)
+{
+	madvise(bulk, (len + page_size() - 1) & ~(page_size() - 1), advice);
+}
+
+void *hp_bulk_new(size_t len)
+{
+	void *bulk = NULL;
+	if (len > SIZE_MAX / 2 || posix_memalign(&bulk, page_size(), len) != 0)
+		return NULL;
+	advise_bulk(bulk, len, MADV_DONTDUMP);
+	return bulk;
+}
+
+void hp_bulk_free(void *bulk, size_t touched)
+{
+	if (!bulk)
+		return;
+	hp_wipe(bulk, touched);
+	advise_bulk(bulk, malloc_usable_size(bulk), MADV_DODUMP);
+	free(bulk);
+}
+
 bool hp_equal_secret(const void *a, const void *b, size_t len)
 {
 	return len == 0 || CRYPTO_memcmp(a, b, len) == 0;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* See text.h. */
 #include "pseudonym/text.h"
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include "base/error.h"
@@ -8,11 +9,18 @@
 #include "base/secret.h"
 
 #define CAP_MIN ((size_t)64)
+/* From here on it is left out of core dumps: the rows that are worked on. */
+#define BULK_MIN ((size_t)16 << 10)
+
+static bool is_bulk(size_t cap)
+{
+	return cap >= BULK_MIN;
+}
 
 /* Not realloc(): it would leave the old bytes behind. */
 static hsmpool_status move_to(struct hp_text *text, size_t cap, hsmpool_error *err)
 {
-	uint8_t *data = malloc(cap);
+	uint8_t *data = is_bulk(cap) ? hp_bulk_new(cap) : malloc(cap);
 	HP_CHECK(data, err, HSMPOOL_ERR_SYSTEM, "no memory for a text of %zu bytes", cap);
 	if (text->len > 0)
 		memcpy(data, text->data, text->len);
@@ -47,7 +55,9 @@ hsmpool_status hp_text_append(struct hp_text *text, const void *data, size_t len
 
 void hp_text_clear(struct hp_text *text)
 {
-	hp_wipe(text->data, text->cap);
-	free(text->data);
+	if (is_bulk(text->cap))
+		hp_bulk_free(text->data, text->cap);
+	else
+		hp_wipe_and_free(text->data);
 	*text = (struct hp_text){ 0 };
 }

@@ -5,8 +5,8 @@
  */
 #include "stream/compress.h"
 #include <inttypes.h>
+#include <malloc.h>
 #include <stdbool.h>
-#include <stdlib.h>
 #include <string.h>
 /* For memory of our own, which the stable interface does not offer: functions that have
  * been the same since libzstd 1.0. */
@@ -32,13 +32,14 @@ enum {
 static void *allocate(void *unused, size_t len)
 {
 	(void)unused;
-	return malloc(len);
+	return hp_bulk_new(len);
 }
 
 static void wipe_and_free(void *unused, void *memory)
 {
 	(void)unused;
-	hp_wipe_and_free(memory);
+	if (memory)
+		hp_bulk_free(memory, malloc_usable_size(memory));
 }
 
 static const ZSTD_customMem wiped_memory = { allocate, wipe_and_free, NULL };

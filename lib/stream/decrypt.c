@@ -217,14 +217,11 @@ static void free_chunk(void *job, void *slot)
 {
 	const struct decryption *d = job;
 	struct chunk *chunk = slot;
-	if (chunk->body)
-		hp_wipe(chunk->body, chunk->touched);
-	if (chunk->unpacked)
-		hp_wipe(chunk->unpacked, chunk->touched);
+	size_t in_frame = is_direct(d) ? 0 : HP_CHUNK_HEAD_LEN + chunk->touched;
 	if (is_direct(d))
-		free(chunk->body);
-	free(chunk->unpacked);
-	free(chunk->frame);
+		hp_bulk_free(chunk->body, chunk->touched);
+	hp_bulk_free(chunk->unpacked, chunk->touched);
+	hp_bulk_free(chunk->frame, in_frame);
 	free(chunk);
 }
 
@@ -232,13 +229,13 @@ static void free_chunk(void *job, void *slot)
 static bool make_room(const struct decryption *d, struct chunk *chunk)
 {
 	const struct hp_fixed_part *fixed = &d->container->fixed;
-	chunk->frame = malloc(hp_chunk_frame_len(fixed->mode, fixed->chunk_size));
+	chunk->frame = hp_bulk_new(hp_chunk_frame_len(fixed->mode, fixed->chunk_size));
 	if (!chunk->frame)
 		return false;
-	chunk->body =
-		is_direct(d) ? malloc(own_body_cap(d)) : chunk->frame + HP_CHUNK_HEAD_LEN;
+	chunk->body = is_direct(d) ? hp_bulk_new(own_body_cap(d))
+				   : chunk->frame + HP_CHUNK_HEAD_LEN;
 	if (is_compressed(d))
-		chunk->unpacked = malloc(fixed->chunk_size);
+		chunk->unpacked = hp_bulk_new(fixed->chunk_size);
 	return chunk->body && (chunk->unpacked || !is_compressed(d));
 }
 

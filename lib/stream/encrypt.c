@@ -203,16 +203,16 @@ static hsmpool_status new_chunk(void *job, void **out, hsmpool_error *err)
 	size_t plain_len = chunk_size(e);
 	struct chunk *chunk = calloc(1, sizeof(*chunk));
 	if (chunk)
-		chunk->frame =
-			malloc(hp_chunk_frame_len(e->container->fixed.mode, plain_len));
+		chunk->frame = hp_bulk_new(
+			hp_chunk_frame_len(e->container->fixed.mode, plain_len));
 	if (chunk && chunk->frame)
-		chunk->plain = has_own_plain(e) ? malloc(plain_len)
+		chunk->plain = has_own_plain(e) ? hp_bulk_new(plain_len)
 						: chunk->frame + HP_CHUNK_HEAD_LEN;
 	*out = chunk;
 	if (chunk && chunk->plain)
 		return HSMPOOL_OK;
 	if (chunk)
-		free(chunk->frame);
+		hp_bulk_free(chunk->frame, 0);
 	free(chunk);
 	return hp_fail(err, HSMPOOL_ERR_SYSTEM, "no memory for chunks of %zu bytes",
 		       plain_len);
@@ -222,10 +222,10 @@ static void free_chunk(void *job, void *slot)
 {
 	const struct encryption *e = job;
 	struct chunk *chunk = slot;
-	hp_wipe(chunk->plain, chunk->plain_touched);
+	/* In the frame there may be plaintext too, if it was not sealed in the end. */
 	if (has_own_plain(e))
-		free(chunk->plain);
-	free(chunk->frame);
+		hp_bulk_free(chunk->plain, chunk->plain_touched);
+	hp_bulk_free(chunk->frame, HP_CHUNK_HEAD_LEN + chunk->plain_touched);
 	free(chunk);
 }
 
@@ -307,9 +307,7 @@ static void free_worker(void *job, void *worker)
 	struct worker *own = worker;
 	hp_chunk_worker_clear(&own->sealing);
 	hp_compressor_clear(&own->compressor);
-	if (own->packed)
-		hp_wipe(own->packed, chunk_size(e));
-	free(own->packed);
+	hp_bulk_free(own->packed, chunk_size(e));
 	free(own);
 }
 
@@ -320,7 +318,7 @@ static hsmpool_status init_compression(const struct encryption *e, struct worker
 				  chunk_size(e), err));
 	if (!is_direct(e))
 		return HSMPOOL_OK;
-	own->packed = malloc(chunk_size(e));
+	own->packed = hp_bulk_new(chunk_size(e));
 	HP_CHECK(own->packed, err, HSMPOOL_ERR_SYSTEM, "no memory to compress in");
 	return HSMPOOL_OK;
 }

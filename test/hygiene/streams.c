@@ -16,23 +16,29 @@
 
 /* --- from function to function ----------------------------------------------------- */
 
-/* The keys of a container, found as decryption finds them. */
-static void tell_keys(const char *name, hsmpool_key *key, hsmpool_bytes sealed)
+static void tell_key(const char *name, const char *which, const uint8_t key[32])
+{
+	char label[48];
+	snprintf(label, sizeof(label), "%s:%s", name, which);
+	child_tell(label, key, 32);
+}
+
+/* The keys of a container, found as decryption finds them. That of the chunks is in
+ * OpenSSL's context while they are worked on. */
+static void tell_keys(const char *name, hsmpool_key *key, hsmpool_bytes sealed,
+		      bool is_in_work)
 {
 	struct ends ends = { .in = sealed };
 	struct hp_source source = { .read = give, .user = &ends };
 	struct hp_container *container = calloc(1, sizeof(*container));
 	struct hp_secret *secret = hp_keys_new();
 	struct hp_keys *keys = hp_keys_in(secret);
-	char label[48];
 	CHILD_OK(hp_container_read(&source, container, err));
 	CHILD_OK(hp_unlock(subject.pool, key, container, keys, HSMPOOL_DEFAULT, err));
-	snprintf(label, sizeof(label), "%s:data-key", name);
-	child_tell(label, keys->data, sizeof(keys->data));
-	snprintf(label, sizeof(label), "%s:payload-key", name);
-	child_tell(label, keys->payload, sizeof(keys->payload));
-	snprintf(label, sizeof(label), "%s:header-key", name);
-	child_tell(label, keys->header, sizeof(keys->header));
+	tell_key(name, "data-key", keys->data);
+	tell_key(name, "header-key", keys->header);
+	if (!is_in_work)
+		tell_key(name, "payload-key", keys->payload);
 	hp_secret_free(&secret);
 	free(container);
 }
@@ -59,7 +65,8 @@ static hsmpool_buf seal_stream(const char *name, hsmpool_key *key,
 	CHILD_OK(hsmpool_stream_encrypt(subject.pool, &key, 1, options, give, &ends, take,
 					&ends, HSMPOOL_DEFAULT, err));
 	if (options->mode == HSMPOOL_STREAM_ENVELOPE)
-		tell_keys(name, key, BYTES(ends.out.data, ends.out.len));
+		tell_keys(name, key, BYTES(ends.out.data, ends.out.len),
+			  strcmp(name, "in-work") == 0);
 	return ends.out;
 }
 
@@ -171,6 +178,57 @@ static void rewrap(void)
 					  &ends, NULL, HSMPOOL_DEFAULT, err));
 }
 
+/* --- a crash in the middle -----------------------------------------------------------
+ */
+
+static hsmpool_status crash(void *user, const uint8_t *data, size_t len,
+			    hsmpool_error *err)
+{
+	struct ends *ends = user;
+	if (ends->out.len > STREAM / 3)
+		child_crash("in the middle of a stream");
+	return take(user, data, len, err);
+}
+
+/* One thread: the others' registers have what they work on. */
+static void crash_in(hsmpool_stream_mode mode, bool is_compressed)
+{
+	hsmpool_stream_options options = options_of(mode, is_compressed);
+	options.threads = 1;
+	open_pool();
+	hsmpool_buf sealed = seal_stream("in-work", subject.aes, &options);
+	struct ends ends = { .in = BYTES(sealed.data, sealed.len),
+			     .out = room(STREAM + 8000) };
+	CHILD_OK(hsmpool_stream_decrypt(subject.pool, subject.aes, &options, give, &ends,
+					crash, &ends, HSMPOOL_DEFAULT, err));
+}
+
+static void crashes_in_a_stream(void)
+{
+	crash_in(HSMPOOL_STREAM_ENVELOPE, false);
+}
+
+static void crashes_in_direct_mode(void)
+{
+	crash_in(HSMPOOL_STREAM_DIRECT, false);
+}
+
+static void crashes_in_decompression(void)
+{
+	crash_in(HSMPOOL_STREAM_ENVELOPE, true);
+}
+
+static void crashes_in_compression(void)
+{
+	hsmpool_stream_options options = options_of(HSMPOOL_STREAM_ENVELOPE, true);
+	options.threads = 1;
+	open_pool();
+	struct ends ends = { .in = BYTES(child_canary("in-work", STREAM), STREAM),
+			     .out = { child_room(STREAM), STREAM, STREAM / 3 } };
+	CHILD_OK(hsmpool_stream_encrypt(subject.pool, &subject.aes, 1, &options, give,
+					&ends, crash, &ends, HSMPOOL_DEFAULT, err));
+}
+
 /* --- scenarios --------------------------------------------------------------------- */
 
 static void streams(void)
@@ -211,6 +269,10 @@ static const struct scenario scenarios[] = {
 	{ "streams", streams },
 	{ "recipients", recipients },
 	{ "compresses", compresses },
+	{ "crashes_in_a_stream", crashes_in_a_stream },
+	{ "crashes_in_direct_mode", crashes_in_direct_mode },
+	{ "crashes_in_decompression", crashes_in_decompression },
+	{ "crashes_in_compression", crashes_in_compression },
 };
 
 static void nothing_is_left_of_a_stream(void **state)
@@ -233,6 +295,22 @@ static void nothing_is_left_of_compression(void **state)
 	hygiene_check("compresses", &on_mock);
 }
 
+static void a_core_dump_in_the_middle_has_no_chunks(void **state)
+{
+	static const char *const crashes[] = { "crashes_in_a_stream",
+					       "crashes_in_direct_mode",
+					       "crashes_in_decompression",
+					       "crashes_in_compression" };
+	(void)state;
+	for (size_t i = 0; i < sizeof(crashes) / sizeof(crashes[0]); i++) {
+		struct findings found = hygiene_run(crashes[i], &on_mock);
+		assert_int_equal(found.leaked, 0);
+		assert_true(found.allowed > 1);
+		if (!found.has_core)
+			skip();
+	}
+}
+
 int main(int argc, char **argv)
 {
 	child_main(scenarios, sizeof(scenarios) / sizeof(scenarios[0]), argc, argv);
@@ -240,6 +318,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(nothing_is_left_of_a_stream),
 		cmocka_unit_test(nothing_is_left_of_a_data_key),
 		cmocka_unit_test(nothing_is_left_of_compression),
+		cmocka_unit_test(a_core_dump_in_the_middle_has_no_chunks),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
