@@ -496,6 +496,7 @@ static void put_facts(struct hp_audit_slot *slot, const struct hp_audit_facts *f
 	if (facts->key_id)
 		hp_audit_slot_add(slot, HP_TEXT_ID, facts->key_id, facts->key_id_len);
 	add_text(slot, HP_TEXT_FINGERPRINT, facts->key_fingerprint);
+	add_text(slot, HP_TEXT_TARGET, facts->target);
 }
 
 static bool go_on_without(struct hp_audit *audit)
@@ -566,6 +567,15 @@ void hp_audit_end(struct hp_audit_entry *entry, const struct hp_audit_result *re
 		wake_if_needed(audit);
 	else
 		drain_unless_another_does(audit);
+}
+
+void hp_audit_drop(struct hp_audit_entry *entry)
+{
+	struct hp_audit *audit = entry->audit;
+	entry->audit = NULL;
+	if (audit && audit->epoch == hp_process_epoch())
+		hp_audit_ring_free(&audit->chain.ring,
+				   &audit->chain.ring.slots[entry->slot]);
 }
 
 /* --- heads, checkpoints, figures ---------------------------------------------------- */

@@ -52,6 +52,7 @@ struct hp_audit_facts {
 	const void *key_id; /* bytes */
 	size_t key_id_len;
 	const char *key_fingerprint; /* hex */
+	const char *target;          /* label of the key that is wrapped or made by key */
 };
 
 /* What is known afterwards. */
@@ -91,8 +92,8 @@ void hp_audit_close(struct hp_audit **audit);
 /*
  * Make room for a record before anything is submitted to the token. False: there is none
  * or nothing can be written, and audit-failure is `refuse`: the use must not happen.
- * Otherwise the caller must call hp_audit_end() with the entry. audit NULL: true.
- * A trail of the parent process refuses or does nothing, by the same option.
+ * Otherwise the caller must call hp_audit_end() or _drop() with the entry. audit NULL:
+ * true. A trail of the parent process refuses or does nothing, by the same option.
  */
 bool hp_audit_begin(struct hp_audit *audit, const struct hp_audit_facts *facts,
 		    struct hp_audit_entry *entry);
@@ -100,6 +101,9 @@ bool hp_audit_begin(struct hp_audit *audit, const struct hp_audit_facts *facts,
 /* Complete the record. Once this returned, the record survives the process being killed.
  * A zeroed entry is allowed; entry is zeroed. */
 void hp_audit_end(struct hp_audit_entry *entry, const struct hp_audit_result *result);
+
+/* Nothing came of it after all: there is no record. */
+void hp_audit_drop(struct hp_audit_entry *entry);
 
 /* Write what is finished now. False: it cannot be written. */
 bool hp_audit_sync(struct hp_audit *audit);

@@ -99,6 +99,7 @@ static void put_facts(struct hp_audit_line *line, const struct hp_audit_slot *sl
 	PUT_TEXT(line, slot, "function", HP_TEXT_FUNCTION);
 	PUT_TEXT(line, slot, "mechanism", HP_TEXT_MECHANISM);
 	put_key(line, slot);
+	PUT_TEXT(line, slot, "target", HP_TEXT_TARGET);
 }
 
 /* The number goes to the slot before the line goes to the file: whoever finds the slot

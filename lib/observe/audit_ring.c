@@ -279,10 +279,10 @@ void hp_audit_ring_set_head(struct hp_ring_header *header,
 
 static const uint8_t bounds[HP_TEXT_COUNT] = {
 	[HP_TEXT_POOL] = 48,        [HP_TEXT_TOKEN] = 32,  [HP_TEXT_FUNCTION] = 32,
-	[HP_TEXT_MECHANISM] = 56,   [HP_TEXT_LABEL] = 64,  [HP_TEXT_ID] = 48,
-	[HP_TEXT_FINGERPRINT] = 64, [HP_TEXT_RESULT] = 56,
+	[HP_TEXT_MECHANISM] = 48,   [HP_TEXT_LABEL] = 64,  [HP_TEXT_ID] = 32,
+	[HP_TEXT_FINGERPRINT] = 64, [HP_TEXT_TARGET] = 64, [HP_TEXT_RESULT] = 46,
 };
-_Static_assert(48 + 32 + 32 + 56 + 64 + 48 + 64 + 56 <= 431, "all texts fit a slot");
+_Static_assert(48 + 32 + 32 + 48 + 64 + 32 + 64 + 64 + 46 <= 430, "all texts fit a slot");
 
 /* Lengths may be anything in a ring that others wrote: nothing is read outside text[]. */
 static size_t length_of(const struct hp_audit_slot *slot, size_t which)

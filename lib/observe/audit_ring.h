@@ -36,6 +36,7 @@ enum hp_slot_text {
 	HP_TEXT_LABEL,
 	HP_TEXT_ID, /* bytes */
 	HP_TEXT_FINGERPRINT,
+	HP_TEXT_TARGET,
 	HP_TEXT_RESULT,
 	HP_TEXT_COUNT
 };
@@ -54,7 +55,7 @@ struct hp_audit_slot {
 	uint64_t output_len;
 	uint8_t event; /* enum hp_audit_event */
 	uint8_t lengths[HP_TEXT_COUNT];
-	char text[431];
+	char text[430];
 };
 _Static_assert(sizeof(struct hp_audit_slot) == 512, "slots are 512 bytes");
 

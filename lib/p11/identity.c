@@ -26,6 +26,7 @@ void hp_key_identify(struct hp_key_identity *out, const struct hp_object *object
 	out->label_len = object->label_len;
 	out->id_len = object->id_len;
 	memcpy(out->label, object->label, object->label_len);
+	out->label[object->label_len] = '\0';
 	memcpy(out->id, object->id, object->id_len);
 	out->fingerprint[0] = '\0';
 	if (fingerprint)

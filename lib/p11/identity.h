@@ -13,10 +13,10 @@ struct hp_key_identity {
 	CK_OBJECT_CLASS class;
 	CK_KEY_TYPE type;
 	bool is_token;    /* not of a session */
-	size_t label_len; /* bytes as the token has them, not ended by a zero */
+	size_t label_len; /* bytes as the token has them, and a zero */
 	size_t id_len;
 	char fingerprint[2 * HP_FINGERPRINT_LEN + 1]; /* hex; "" if it is not known */
-	uint8_t label[HP_LABEL_CAP];
+	uint8_t label[HP_LABEL_CAP + 1];
 	uint8_t id[HP_ID_CAP];
 };
 

@@ -170,6 +170,7 @@ struct hsmpool {
 	int64_t tick_ns;                 /* how often upkeep looks */
 	struct hp_latch *latch;          /* what other processes know of the user's PIN */
 	struct hp_audit *audit;          /* NULL: uses are not recorded */
+	char audit_token[33];            /* the token's label, in its records */
 
 	/* What is in force; NULL: everything is allowed. Replaced by one thread at a time,
 	 * read by anyone. */

@@ -300,6 +300,8 @@ static hsmpool_status open_audit(hsmpool *pool, hsmpool_error *err)
 		.keep_size = options->audit_keep_size,
 		.has_thread = options->keeper,
 	};
+	hp_token_text(pool->token.info.label, sizeof pool->token.info.label,
+		      pool->audit_token);
 	return options->audit ? hp_audit_open(&pool->audit, &audit, err) : HSMPOOL_OK;
 }
 

@@ -41,15 +41,8 @@ void hp_use_leave(struct hp_use *use)
 
 bool hp_use_wants_keys(const hsmpool *pool)
 {
-	return atomic_load_explicit(&pool->policies, memory_order_relaxed) != NULL;
-}
-
-/* Room in the audit trail. */
-static hsmpool_status reserve_record(struct hp_use *use, hsmpool_error *err)
-{
-	(void)use;
-	(void)err;
-	return HSMPOOL_OK;
+	return pool->audit ||
+	       atomic_load_explicit(&pool->policies, memory_order_relaxed) != NULL;
 }
 
 hsmpool_status hp_use_permit(struct hp_use *use, hsmpool_error *err)
@@ -70,11 +63,16 @@ hsmpool_status hp_use_begin(struct hp_use *use, hsmpool_error *err)
 		return HSMPOOL_OK;
 	hp_use_enter(use);
 	HP_TRY(hp_use_permit(use, err));
-	hsmpool_status status = reserve_record(use, err);
-	use->state = status == HSMPOOL_OK ? HP_USE_BEGUN : HP_USE_OVER;
-	if (status != HSMPOOL_OK)
-		hp_use_leave(use);
-	return status;
+	if (hp_use_reserve_record(use)) {
+		use->state = HP_USE_BEGUN;
+		return HSMPOOL_OK;
+	}
+	hp_use_leave(use);
+	use->state = HP_USE_OVER;
+	return hp_fail(err, HSMPOOL_ERR_SYSTEM,
+		       "the audit trail in %s cannot be written, and audit-failure = "
+		       "refuse: nothing was done; make room there",
+		       use->pool->options.audit);
 }
 
 CK_RV hp_use_refusal(hsmpool_status status, const hsmpool_error *err)
@@ -86,9 +84,10 @@ CK_RV hp_use_refusal(hsmpool_status status, const hsmpool_error *err)
 /* --- the end ----------------------------------------------------------------------- */
 
 /* Who wants to know: the audit trail, then the metrics. */
-static void tell(const struct hp_use *use, bool has_entered, CK_RV rv,
-		 hsmpool_status status)
+static void tell(struct hp_use *use, bool has_entered, CK_RV rv, hsmpool_status status)
 {
+	if (use->pool->audit)
+		hp_use_write_record(use, rv, status);
 	hp_metrics_count_use(use->pool, use->function, has_entered ? use->spent_ns : -1,
 			     rv, status);
 }
@@ -109,4 +108,5 @@ void hp_use_drop(struct hp_use *use)
 {
 	hp_use_leave(use);
 	use->state = HP_USE_OVER;
+	hp_audit_drop(&use->entry);
 }

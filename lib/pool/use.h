@@ -51,6 +51,8 @@ struct hp_use {
 	uint64_t outer_request; /* what the thread worked on before this call */
 	int64_t since_ns;       /* when this call began */
 	int64_t spent_ns;       /* in the calls before it */
+	struct hp_audit_entry entry;
+	const char *first_function; /* what the entry was begun as; NULL: it was not */
 };
 
 static inline struct hp_use hp_use_of(const char *function, CK_MECHANISM_TYPE mechanism,
@@ -94,6 +96,11 @@ void hp_use_end(struct hp_use *use, CK_RV rv, hsmpool_status status, uint64_t ou
 /* Nothing came of it, and nothing went wrong (no room was given for the result): as if
  * it had not been. */
 void hp_use_drop(struct hp_use *use);
+
+/* use_audit.c, for use.c. False: there is no room for a record, which must be. */
+bool hp_use_reserve_record(struct hp_use *use);
+/* rv and status as in hp_use_end(). */
+void hp_use_write_record(struct hp_use *use, CK_RV rv, hsmpool_status status);
 
 /* use_policy.c, for use.c. DENIED: see policy.h. */
 hsmpool_status hp_use_ask_policy(const struct hp_use *use, hsmpool_error *err);

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A use as the audit trail records it.
+ *
+ * Must not: know more of a use than struct hp_use has, which holds no data and no PIN.
+ */
+#include "pool/use.h"
+
+#include "config/mechanisms.h"
+#include "p11/rv.h"
+#include "pool/internal.h"
+
+static const enum hp_audit_event events[] = {
+	[HP_USE_OPERATION] = HP_AUDIT_OPERATION,
+	[HP_USE_MANAGEMENT] = HP_AUDIT_MANAGEMENT,
+	[HP_USE_LOGIN] = HP_AUDIT_LOGIN,
+};
+
+/* Of a use that makes a key, and has no other, that is the key. */
+static void name_keys(const struct hp_use *use, struct hp_audit_facts *facts)
+{
+	const struct hp_key_identity *key = use->key ? use->key : use->target;
+
+	if (!key)
+		return;
+	facts->key_label = (const char *)key->label;
+	facts->key_id = key->id;
+	facts->key_id_len = key->id_len;
+	facts->key_fingerprint = key->fingerprint;
+	if (use->key && use->target)
+		facts->target = (const char *)use->target->label;
+}
+
+static void describe(const struct hp_use *use, struct hp_audit_facts *facts,
+		     char mechanism[static HP_MECHANISM_TEXT])
+{
+	*facts = (struct hp_audit_facts){
+		.event = events[use->kind],
+		.request = use->request,
+		.session = use->vsession,
+		.input_len = use->input_len,
+		.pool = use->pool->options.name,
+		.token = use->pool->audit_token,
+		.function = use->function,
+	};
+	if (use->has_mechanism)
+		facts->mechanism = hp_mechanism_name(use->mechanism, mechanism);
+	name_keys(use, facts);
+}
+
+bool hp_use_reserve_record(struct hp_use *use)
+{
+	char mechanism[HP_MECHANISM_TEXT];
+	struct hp_audit_facts facts;
+
+	if (!use->pool->audit)
+		return true;
+	describe(use, &facts, mechanism);
+	use->first_function = use->function;
+	return hp_audit_begin(use->pool->audit, &facts, &use->entry);
+}
+
+void hp_use_write_record(struct hp_use *use, CK_RV rv, hsmpool_status status)
+{
+	char code[32];
+	char mechanism[HP_MECHANISM_TEXT];
+	struct hp_audit_facts facts;
+	bool has_entry = use->first_function != NULL;
+	struct hp_audit_result result = {
+		.result = rv != CKR_OK || status == HSMPOOL_OK
+				  ? hp_rv_name(rv, code)
+				  : hsmpool_status_name(status),
+		.is_failure = rv != CKR_OK || status != HSMPOOL_OK,
+		.input_len = use->input_len,
+		.output_len = use->output_len,
+		.duration_ns = use->spent_ns,
+	};
+
+	/* That it failed before it began is told as far as that can be. */
+	if (!has_entry && !hp_use_reserve_record(use))
+		return;
+	/* The call that ends it is another than the one it began with. */
+	if (has_entry && use->first_function != use->function) {
+		describe(use, &facts, mechanism);
+		result.facts = &facts;
+	}
+	hp_audit_end(&use->entry, &result);
+}
