@@ -338,7 +338,7 @@ static hsmpool_status run_until_done(struct hp_operation *op, struct outcome *o,
 			return conclude(op, o, before, err);
 		if (o->stage == HP_STAGE_SUBMITTED)
 			before = HSMPOOL_EXECUTED_UNKNOWN;
-		hp_pool_count_retry(op->pool);
+		hp_pool_count_retry(op->pool, o->rv);
 		HP_LOG(INFO, "operation-retry", "%s is begun again after %s", op->verb,
 		       hp_rv_class_name(o->class));
 	}

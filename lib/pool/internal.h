@@ -249,6 +249,7 @@ struct hsmpool {
 	CK_RV last_error;
 	int64_t last_error_ns;
 	hsmpool_stats stats;
+	uint64_t retries[HP_RV_CLASS_COUNT]; /* stats.retries, by why */
 	hp_canary_fn canary;
 	void *canary_user;
 	void (*canary_release)(void *user);

@@ -28,8 +28,9 @@ struct hp_tally {
 	char token[33];
 	struct hp_meter *meter; /* has no lock */
 	struct hp_tally *next;
-	hsmpool *pools;       /* that are open, by next_counted */
-	hsmpool_stats closed; /* the counters of those that were */
+	hsmpool *pools;                      /* that are open, by next_counted */
+	hsmpool_stats closed;                /* the counters of those that were */
+	uint64_t retries[HP_RV_CLASS_COUNT]; /* likewise */
 };
 
 static struct {
@@ -103,6 +104,12 @@ static void add_counters(hsmpool_stats *to, const hsmpool_stats *from)
 		to->wait_ns[i] += from->wait_ns[i];
 		to->held_ns[i] += from->held_ns[i];
 	}
+}
+
+static void add_retries(uint64_t *to, const uint64_t *from)
+{
+	for (size_t i = 0; i < HP_RV_CLASS_COUNT; i++)
+		to[i] += from[i];
 }
 
 static void add_gauges(hsmpool_stats *to, const hsmpool_stats *from)
@@ -222,6 +229,7 @@ void hp_metrics_delist(hsmpool *pool)
 		link = &(*link)->next_counted;
 	*link = pool->next_counted;
 	add_counters(&tally->closed, &pool->stats);
+	add_retries(tally->retries, pool->retries);
 	pthread_mutex_unlock(&metrics.lock);
 }
 
@@ -246,15 +254,18 @@ void hp_metrics_count_use(hsmpool *pool, const char *function, int64_t ns, CK_RV
 struct sum {
 	const struct hp_tally *tally;
 	hsmpool_stats stats;
+	uint64_t retries[HP_RV_CLASS_COUNT];
 };
 
 static void sum_up_locked(const struct hp_tally *tally, struct sum *sum)
 {
 	*sum = (struct sum){ .tally = tally, .stats = tally->closed };
+	add_retries(sum->retries, tally->retries);
 	for (hsmpool *pool = tally->pools; pool; pool = pool->next_counted) {
 		hsmpool_stats now;
 		pthread_mutex_lock(&pool->lock);
 		hp_stats_read_locked(pool, &now);
+		add_retries(sum->retries, pool->retries);
 		pthread_mutex_unlock(&pool->lock);
 		add_counters(&sum->stats, &now);
 		add_gauges(&sum->stats, &now);
@@ -449,6 +460,23 @@ static void write_uses(struct hp_exposition *x, const struct sum *sum)
 	}
 }
 
+/* An operation whose session somebody else needed meanwhile is begun again for no failure
+ * at all. */
+static void write_retries(struct hp_exposition *x, const struct sum *sum)
+{
+	struct hp_label labels[LABELS_MAX];
+	for (int class = 0; class < HP_RV_CLASS_COUNT; class ++) {
+		bool is_moved = class == HP_RV_OK;
+		if (!is_moved && !hp_rv_is_loss((enum hp_rv_class) class) &&
+		    sum->retries[class] == 0)
+			continue;
+		label(sum, "class",
+		      is_moved ? "detached" : hp_rv_class_name((enum hp_rv_class) class),
+		      labels);
+		hp_exposition_add(x, labels, sum->retries[class]);
+	}
+}
+
 /* Returns name, where it is put unless it is a constant. */
 static const char *error_name(const struct hp_meter_error *error, char name[static 32])
 {
@@ -473,14 +501,17 @@ static void write_errors(struct hp_exposition *x, const struct sum *sum)
 	}
 }
 
+static const struct hp_family retry = {
+	"hsmpool_retry", HP_FAMILY_COUNTER, NULL,
+	"Operations begun again, by the class of the return value that was the reason."
+};
+
 static const struct {
 	const struct hp_family *family;
 	void (*write)(struct hp_exposition *x, const struct sum *sum);
 } others[] = {
-	{ &borrow_wait, write_wait },
-	{ &held, write_held },
-	{ &op_time, write_uses },
-	{ &op_errors, write_errors },
+	{ &borrow_wait, write_wait }, { &held, write_held },     { &op_time, write_uses },
+	{ &op_errors, write_errors }, { &retry, write_retries },
 };
 
 static void write_families(struct hp_exposition *x)

@@ -160,7 +160,7 @@ int64_t hp_pool_deadline(const hsmpool *pool, hsmpool_deadline deadline);
 hsmpool_status hp_pool_context_login(struct hp_session *session, hsmpool_error *err);
 
 /* An operation was begun again after a loss. */
-void hp_pool_count_retry(hsmpool *pool);
+void hp_pool_count_retry(hsmpool *pool, CK_RV rv);
 
 /*
  * The canary: run by the prober on an idle session when probe = canary. Set once by

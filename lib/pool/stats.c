@@ -101,9 +101,11 @@ void hp_pool_figures(hsmpool *pool, char *buf, size_t cap)
 		 (double)stats.oldest_wait_ns / (double)HP_SECOND, error);
 }
 
-void hp_pool_count_retry(hsmpool *pool)
+void hp_pool_count_retry(hsmpool *pool, CK_RV rv)
 {
+	enum hp_rv_class class = hp_rv_class(&pool->module->overrides, rv);
 	pthread_mutex_lock(&pool->lock);
 	pool->stats.retries++;
+	pool->retries[class]++;
 	pthread_mutex_unlock(&pool->lock);
 }

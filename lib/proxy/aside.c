@@ -134,7 +134,7 @@ static CK_RV run_aside(struct hp_vsession *vs, const struct hp_aside *aside,
 			return hp_rv_is_loss(failure.class) ? hp_answer_to_loss(rv) : rv;
 		if (rv == CKR_OPERATION_ACTIVE)
 			want = clean(want); /* others may have leftovers too */
-		hp_pool_count_retry(vs->pool);
+		hp_pool_count_retry(vs->pool, rv);
 	}
 }
 

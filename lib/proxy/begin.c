@@ -223,11 +223,12 @@ static CK_RV begin(struct hp_vsession *vs, struct beginning *b)
 			hp_operations_leave(vs, s);
 			return CKR_OK;
 		}
+		CK_RV answer = rv;
 		if (!settle_refusal(vs, s, b, &rv) || attempt.tries >= HP_MOST_TRIES)
 			return rv;
 		want = HP_WANT_CLEAN; /* others may have leftovers too, and keep them */
 		hp_mechanism_restore(&as_given, mechanism);
-		hp_pool_count_retry(vs->pool);
+		hp_pool_count_retry(vs->pool, answer);
 	}
 }
 

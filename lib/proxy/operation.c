@@ -521,6 +521,7 @@ static CK_RV run_steps(struct hp_vsession *vs, struct step *step)
 		else
 			keep_arguments(step);
 		rv = run_step(vs, s, step);
+		CK_RV answer = rv;
 		if (!settle(vs, s, step, &rv))
 			return rv;
 		if (attempt.tries >= HP_MOST_TRIES) {
@@ -528,7 +529,7 @@ static CK_RV run_steps(struct hp_vsession *vs, struct step *step)
 			return rv;
 		}
 		attempt.is_again = true;
-		hp_pool_count_retry(vs->pool);
+		hp_pool_count_retry(vs->pool, answer);
 	}
 }
 

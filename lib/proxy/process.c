@@ -29,6 +29,7 @@
 #include "proxy/key_rules.h"
 #include "proxy/event.h"
 #include "proxy/journal.h"
+#include "proxy/metrics.h"
 #include "proxy/object.h"
 #include "proxy/slot.h"
 #include "proxy/vsession.h"
@@ -343,6 +344,7 @@ static CK_RV initialize_locked(const CK_C_INITIALIZE_ARGS *args)
 	process.epoch = epoch;
 	rv = start_up(args);
 	if (rv == CKR_OK) {
+		hp_proxy_metrics_contribute();
 		atomic_store(&is_ending, false);
 		atomic_store(&up_epoch, epoch);
 	}

@@ -276,7 +276,7 @@ static CK_RV begin_again(struct hp_attempt *attempt, struct hp_session *s,
 	*lost = false;
 	if (rv == CKR_OK && !differs) {
 		vs->operations->live |= HP_KIND_BIT(kind);
-		hp_pool_count_retry(vs->pool);
+		hp_pool_count_retry(vs->pool, CKR_OK);
 		return CKR_OK;
 	}
 	enum hp_rv_class class = hp_rv_class(&s->module->overrides, rv);

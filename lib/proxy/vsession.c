@@ -37,6 +37,9 @@ static struct {
 	struct hp_vsession *oldest_free, *newest_free;
 } table = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
+/* For the metrics. */
+static _Atomic uint32_t open_count;
+
 /* --- places ------------------------------------------------------------------------- */
 
 static struct hp_vsession *add_chunk_locked(void)
@@ -271,6 +274,7 @@ static CK_RV settle(struct hp_vslot *slot, hsmpool *pool, bool is_read_write,
 	atomic_fetch_add(&vs->use, OPEN | 1);
 	*handle = next_handle(vs);
 	atomic_store(&vs->handle, *handle);
+	atomic_fetch_add(&open_count, 1);
 	count_session(slot, is_read_write, 1);
 	atomic_fetch_add(&slot->alive, 1);
 	return CKR_OK;
@@ -322,6 +326,7 @@ static bool close_place(struct hp_vsession *vs, CK_SESSION_HANDLE handle)
 {
 	if (!atomic_compare_exchange_strong(&vs->handle, &handle, HP_NO_SESSION))
 		return false;
+	atomic_fetch_sub(&open_count, 1);
 	count_session(vs->slot, vs->is_read_write, -1);
 	drop_reference(vs); /* the table's */
 	return true;
@@ -401,6 +406,12 @@ void hp_vsessions_forget(void)
 	table.count = 0;
 	table.oldest_free = table.newest_free = NULL;
 	pthread_mutex_unlock(&table.lock);
+	atomic_store(&open_count, 0);
+}
+
+uint32_t hp_vsessions_count(void)
+{
+	return atomic_load(&open_count);
 }
 
 /* Sessions that are open end without a word to the module: C_Finalize ends its own. */

@@ -57,6 +57,9 @@ void hp_search_abandon(struct hp_vsession *vs);
  */
 struct hp_session hp_vsession_none(void);
 
+/* How many are open. */
+uint32_t hp_vsessions_count(void);
+
 /* Where the table stands over C_Finalize and fork: free all when nobody is inside;
  * forget all, and leave what is in use behind; a child's lock. */
 void hp_vsessions_free(void);

@@ -441,6 +441,19 @@ static void a_use_that_fails_is_counted_by_its_return_value(void **state)
 		     assert_int_not_equal(sign_once(g->pool, &err), HSMPOOL_OK));
 }
 
+static void a_repetition_is_counted_by_its_reason(void **state)
+{
+	struct ground *g = *state;
+	hsmpool_error err;
+	ground_open(g, NULL);
+	ground_script(g, "fail=C_SignInit:1:CKR_SESSION_HANDLE_INVALID");
+	assert_rises("retry_total", "class=\"session-dead\"", 1,
+		     assert_ok(sign_once(g->pool, &err), &err));
+	double before = metric("retry_total", "class=\"session-dead\"");
+	hsmpool_close(&g->pool);
+	assert_true(metric("retry_total", "class=\"session-dead\"") == before);
+}
+
 /* --- the file --------------------------------------------------------------------- */
 
 /* NULL: there is none. */
@@ -637,6 +650,7 @@ int main(void)
 		GROUND_TEST(families_are_not_torn_apart),
 		GROUND_TEST(a_use_is_counted_with_its_time),
 		GROUND_TEST(a_use_that_fails_is_counted_by_its_return_value),
+		GROUND_TEST(a_repetition_is_counted_by_its_reason),
 		GROUND_TEST(the_file_is_for_all_to_read_and_goes_on),
 		GROUND_TEST(a_file_of_that_name_has_the_last_figures_in_the_end),
 		GROUND_TEST(a_file_per_process_says_whose_it_is_and_is_removed),
