@@ -18,6 +18,7 @@
 #include "base/time.h"
 #include "crypto/hash.h"
 #include "crypto/object.h"
+#include "observe/audit_verify.h"
 #include "observe/log.h"
 #include "p11/rv.h"
 
@@ -56,19 +57,6 @@ struct proof {
 	uint8_t mac[MAC_CAP];
 	CK_ULONG mac_len;
 };
-
-void hp_checkpoint_message(const struct hp_audit_head *head,
-			   uint8_t message[static HP_CHECKPOINT_LEN])
-{
-	uint8_t *at = message;
-	memcpy(at, HP_CHECKPOINT_LABEL, sizeof(HP_CHECKPOINT_LABEL));
-	at += sizeof(HP_CHECKPOINT_LABEL);
-	memset(at, 0, HP_AUDIT_CHAIN_LEN + 1);
-	memcpy(at, head->chain, strnlen(head->chain, HP_AUDIT_CHAIN_LEN));
-	at += HP_AUDIT_CHAIN_LEN + 1;
-	hp_put_be64(at, head->seq);
-	memcpy(at + 8, head->hash, HP_AUDIT_HASH_LEN);
-}
 
 const struct hp_checkpoint_way *hp_checkpoint_way(const char *mechanism)
 {
@@ -202,17 +190,16 @@ static hsmpool_status authenticate(struct checkpoint *c, const struct hp_audit_h
 				   int64_t deadline_ns, struct proof *proof,
 				   hsmpool_error *err)
 {
-	uint8_t message[HP_CHECKPOINT_LEN];
+	uint8_t text[HP_AUDIT_CHECKPOINT_MAX];
+	hsmpool_bytes message = { text, hp_audit_checkpoint_text(head, text) };
 	struct hp_session *s;
 	hsmpool *pool;
 	CK_RV rv = CKR_OK;
 
-	hp_checkpoint_message(head, message);
 	HP_TRY(choose_pool(c, &pool, err));
 	HP_TRY(hp_pool_borrow(pool, HP_WANT_ANY, "audit checkpoint", deadline_ns, &s,
 			      err));
-	hsmpool_status status = authenticate_on(
-		c, s, (hsmpool_bytes){ message, sizeof(message) }, proof, &rv, err);
+	hsmpool_status status = authenticate_on(c, s, message, proof, &rv, err);
 	hp_pool_return(s, rv);
 	return status;
 }
@@ -261,6 +248,8 @@ static hsmpool_status record(struct checkpoint *c, const struct hp_audit_head *h
 	};
 	HP_CHECK(hp_audit_add_checkpoint(c->audit, head, &checkpoint), err,
 		 HSMPOOL_ERR_SYSTEM, "the checkpoint cannot be written to %s", c->folder);
+	HP_CHECK(hp_audit_sync_disk(c->audit), err, HSMPOOL_ERR_SYSTEM,
+		 "the trail %s cannot be synced to its disk", c->folder);
 	return HSMPOOL_OK;
 }
 

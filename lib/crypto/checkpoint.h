@@ -16,17 +16,6 @@
 #include "observe/audit.h"
 #include "pool/pool.h"
 
-/*
- * What is authenticated: the label with its zero byte, the chain's name, a zero byte, the
- * record's number (8 bytes, big-endian) and its hash.
- */
-#define HP_CHECKPOINT_LABEL "hsmpool v1 audit checkpoint"
-#define HP_CHECKPOINT_LEN \
-	(sizeof(HP_CHECKPOINT_LABEL) + HP_AUDIT_CHAIN_LEN + 1 + 8 + HP_AUDIT_HASH_LEN)
-
-void hp_checkpoint_message(const struct hp_audit_head *head,
-			   uint8_t message[static HP_CHECKPOINT_LEN]);
-
 /* How a key of a type authenticates, or verifies by the scheme of crypto.h. */
 struct hp_checkpoint_way {
 	CK_KEY_TYPE type;

@@ -14,10 +14,12 @@
 #include "observe/audit.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <linux/futex.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -596,6 +598,27 @@ bool hp_audit_get_head(struct hp_audit *audit, struct hp_audit_head *head)
 	memcpy(head->hash, audit->chain.head.hash, sizeof head->hash);
 	end_turn(audit);
 	return is_written;
+}
+
+static bool sync_path(const char *path, int flags)
+{
+	HP_AUTO_FD int fd = open(path, flags | O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	return fd >= 0 && fsync(fd) == 0;
+}
+
+/* By its name, not by our descriptor: a disk may take long, and others write meanwhile.
+ */
+bool hp_audit_sync_disk(struct hp_audit *audit)
+{
+	char path[PATH_MAX];
+	if (audit->epoch != hp_process_epoch())
+		return false;
+	pthread_mutex_lock(&audit->turn);
+	int len = snprintf(path, sizeof path, "%s/%s", audit->chain.folder,
+			   audit->chain.file_name);
+	end_turn(audit);
+	return (size_t)len < sizeof path && sync_path(path, 0) &&
+	       sync_path(audit->options.folder, O_DIRECTORY);
 }
 
 static bool write_checkpoint(struct hp_audit *audit, const struct hp_audit_head *head,

@@ -134,6 +134,10 @@ struct hp_audit_checkpoint {
 bool hp_audit_add_checkpoint(struct hp_audit *audit, const struct hp_audit_head *head,
 			     const struct hp_audit_checkpoint *checkpoint);
 
+/* What is in the files by now survives a power cut when this returned true. Takes as long
+ * as the disk does; records are written meanwhile. */
+bool hp_audit_sync_disk(struct hp_audit *audit);
+
 struct hp_audit_figures {
 	uint64_t records;  /* written by this process, of all kinds */
 	uint64_t lost;     /* uses without a record, under `continue` */

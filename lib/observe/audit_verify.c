@@ -40,7 +40,8 @@ struct verify {
 
 	/* where we are */
 	unsigned chain;
-	const char *file;
+	const char *file; /* also of what is settled after its end */
+	char file_name[HP_AUDIT_NAME_SIZE];
 	uint64_t line;
 	bool is_list;
 	bool has_failed; /* no memory */
@@ -72,8 +73,8 @@ size_t hp_audit_checkpoint_text(const struct hp_audit_head *head,
 	static const char prefix[] = "hsmpool v1 audit checkpoint";
 	uint8_t *at = text;
 	size_t name_len = strnlen(head->chain, HP_AUDIT_CHAIN_LEN);
-	memcpy(at, prefix, sizeof prefix - 1);
-	at += sizeof prefix - 1;
+	memcpy(at, prefix, sizeof prefix);
+	at += sizeof prefix;
 	memcpy(at, head->chain, name_len);
 	at += name_len;
 	hp_put_be64(at, head->seq);
@@ -374,15 +375,13 @@ static void bridge(struct verify *v, uint64_t first)
 static void read_files(struct verify *v, const struct hp_audit_file *files, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
-		char name[HP_AUDIT_NAME_SIZE];
 		if (files[i].chain != v->chain)
 			continue;
-		hp_audit_file_name(name, v->chain, files[i].first);
 		if (files[i].first != hp_walk_expected(v->walk))
 			bridge(v, files[i].first);
-		if (!read_file(v, name))
-			tell_about_file(v, HP_FINDING_UNREADABLE, name);
-		v->file = NULL;
+		hp_audit_file_name(v->file_name, v->chain, files[i].first);
+		if (!read_file(v, v->file_name))
+			tell_about_file(v, HP_FINDING_UNREADABLE, v->file_name);
 	}
 }
 
@@ -399,6 +398,7 @@ static void end_chain(struct verify *v)
 	if (v->ring.is_there && noted.seq == v->read.head.seq && noted.seq > 0 &&
 	    memcmp(noted.hash, v->read.head.hash, sizeof noted.hash) != 0)
 		tell_about_records(v, HP_FINDING_ALTERED, noted.seq, noted.seq);
+	v->file = NULL;
 	tell_pending(v);
 	v->read.is_live = v->ring.is_live;
 	struct hp_audit_finding finding = { .kind = HP_FINDING_CHAIN,

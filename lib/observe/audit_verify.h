@@ -79,8 +79,9 @@ struct hp_verify_request {
 hsmpool_status hp_audit_verify(const struct hp_verify_request *request,
 			       hsmpool_error *err);
 
-/* The text that is authenticated by a checkpoint: "hsmpool v1 audit checkpoint", the
- * chain's name, the number (8 bytes, big-endian) and the hash. Returns its length. */
+/* The text that is authenticated by a checkpoint: "hsmpool v1 audit checkpoint" and
+ * a zero byte, the chain's name, the number (8 bytes, big-endian) and the hash. Returns
+ * its length. */
 #define HP_AUDIT_CHECKPOINT_MAX 128
 size_t hp_audit_checkpoint_text(const struct hp_audit_head *head,
 				uint8_t text[HP_AUDIT_CHECKPOINT_MAX]);

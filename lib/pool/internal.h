@@ -172,8 +172,8 @@ struct hsmpool {
 	struct hp_audit *audit;          /* NULL: uses are not recorded */
 	char audit_token[33];            /* the token's label, in its records */
 
-	/* What is in force; NULL: everything is allowed. Replaced by one thread at a time,
-	 * read by anyone. */
+	/* What is in force; NULL: everything is allowed. Replaced by one thread at a
+	 * time, read by anyone. */
 	struct hp_policy_set *_Atomic policies;
 
 	pthread_mutex_t lock;

@@ -181,6 +181,8 @@ int verb_unwrap(struct cli *cli, int argc, char **argv);
 int verb_status(struct cli *cli, int argc, char **argv);
 int verb_pin_status(struct cli *cli, int argc, char **argv);
 int verb_pin_release(struct cli *cli, int argc, char **argv);
+int verb_audit_verify(struct cli *cli, int argc, char **argv);
+int verb_audit_status(struct cli *cli, int argc, char **argv);
 int verb_audit_show(struct cli *cli, int argc, char **argv);
 int verb_top(struct cli *cli, int argc, char **argv);
 int verb_exporter(struct cli *cli, int argc, char **argv);

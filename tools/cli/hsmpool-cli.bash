@@ -12,7 +12,7 @@ declare -A _hsmpool_cli_subverbs=(
 	[dev]="init"
 	[key]="show export import destroy"
 	[pin]="status release"
-	[audit]="show"
+	[audit]="verify status show"
 	[config]="check"
 )
 
@@ -48,6 +48,8 @@ declare -A _hsmpool_cli_options=(
 	["status"]=""
 	["pin status"]="--token --all"
 	["pin release"]="--token --all"
+	["audit verify"]="--head --no-key --public-key"
+	["audit status"]=""
 	["audit show"]="--key --user --since --until --result --function"
 	["top"]="--interval --once"
 	["exporter"]="--listen"
@@ -71,7 +73,7 @@ _hsmpool_cli_values()
 {
 	case $2 in
 	--config | --in | --out | --signature | --public | --secret-file | --context-file | \
-		--rejects | --module)
+		--rejects | --module | --public-key)
 		compopt -o filenames 2>/dev/null
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 		return

@@ -46,6 +46,8 @@ static const struct verb verbs[] = {
 	{ "status", verb_status, "show the token, its limits, the pool's figures" },
 	{ "pin status", verb_pin_status, "show the PINs that are not tried any more" },
 	{ "pin release", verb_pin_release, "let a refused PIN be tried again" },
+	{ "audit verify", verb_audit_verify, "tell whether the audit trail was changed" },
+	{ "audit status", verb_audit_status, "show how large the audit trail is" },
 	{ "audit show", verb_audit_show, "print the records of the audit trail" },
 	{ "top", verb_top, "show what all processes do, as it happens" },
 	{ "exporter", verb_exporter, "serve the processes' metrics to Prometheus" },
