@@ -102,7 +102,11 @@ def runtime(place):
 
 def place_of_processes(name):
     """A place whose commands see the sockets of its own runtime directory."""
-    place = ground.Place(name)
+    return with_runtime(ground.Place(name))
+
+
+def with_runtime(place):
+    """The place, with a runtime directory of its own."""
     runtime(place)
     (place / 'run').chmod(0o700)
     place.env['XDG_RUNTIME_DIR'] = str(place / 'run')
