@@ -62,6 +62,25 @@ HSMPOOL_API HSMPOOL_CHECK hsmpool_status hsmpool_pause(hsmpool *pool,
 						       hsmpool_error *err);
 HSMPOOL_API void hsmpool_resume(hsmpool *pool);
 
+/*
+ * hsmpool_reload - take over what changed in the configuration, while the pool is in use.
+ *
+ * config NULL reads the file again that the pool was configured from, and sets what the
+ * program had set besides; otherwise the pool's section of config counts. It is checked
+ * as a whole first: after a failure nothing has changed. In force at once are
+ * max-sessions (up to what it was at hsmpool_open()), min-sessions, max-waiters, the
+ * timeouts and intervals, breaker-*, module-restart, fair, sign-retry, log-level and the
+ * policies. What else differs is named in the log (event "pool-reloaded") and waits for a
+ * restart.
+ *
+ * HSMPOOL_ERR_CONFIG  the file cannot be read, or something in it is wrong
+ * HSMPOOL_ERR_USAGE   config is NULL, and the pool was not configured from a file
+ * HSMPOOL_ERR_CLOSED, HSMPOOL_ERR_FORKED, HSMPOOL_ERR_SYSTEM
+ */
+HSMPOOL_API HSMPOOL_CHECK hsmpool_status hsmpool_reload(hsmpool *pool,
+							const hsmpool_config *config,
+							hsmpool_error *err);
+
 /* Have every idle session probed at once by the upkeep thread, not at its turn.
  * Returns without waiting for the result. */
 HSMPOOL_API void hsmpool_validate(hsmpool *pool);

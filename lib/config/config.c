@@ -160,7 +160,9 @@ hsmpool_status hsmpool_config_set(hsmpool_config *config, const char *section,
 			return status;
 		HP_TRY(hp_section_open(config, section, &found, err));
 	}
-	return hp_section_assign(found, key, value, err);
+	HP_TRY(hp_section_assign(found, key, value, err));
+	found->is_own[hp_option_find(found->kind, key)] = true;
+	return HSMPOOL_OK;
 }
 
 /* Fill the structure of one section. On failure it may be half filled. */
@@ -417,6 +419,120 @@ static hsmpool_status check_whole(const hsmpool_config *config, hsmpool_error *e
 	HP_TRY(hp_config_keys(config, &keys, &count, err));
 	hp_key_options_free(keys, count);
 	return hp_config_proxy(config, &proxy, err);
+}
+
+/* --- once more --------------------------------------------------------------------- */
+
+static hsmpool_status copy_text(char **to, const char *from, hsmpool_error *err)
+{
+	*to = hp_strdup(from);
+	HP_CHECK(*to || !from, err, HSMPOOL_ERR_SYSTEM,
+		 "no memory for the configuration");
+	return HSMPOOL_OK;
+}
+
+/* The program may change its folder. */
+static hsmpool_status copy_path(char **to, const char *from, hsmpool_error *err)
+{
+	HP_AUTO_FREE char *folder = from && from[0] != '/' ? getcwd(NULL, 0) : NULL;
+	if (!folder)
+		return copy_text(to, from, err);
+	HP_CHECK(asprintf(to, "%s/%s", folder, from) >= 0, err, HSMPOOL_ERR_SYSTEM,
+		 "no memory for the configuration");
+	return HSMPOOL_OK;
+}
+
+/* The values of from, or only those that the program set, set in to. */
+static hsmpool_status copy_values(hsmpool_config *to, const hsmpool_config *from,
+				  bool only_own, hsmpool_error *err)
+{
+	for (const struct hp_section *at = from->first; at; at = at->next) {
+		char title[HP_SECTION_NAME_MAX + 16];
+		snprintf(title, sizeof(title), "%s%s%s", at->kind, at->name[0] ? " " : "",
+			 at->name);
+		for (size_t i = 0; i < HP_OPTION_COUNT; i++)
+			if (at->is_own[i] || (!only_own && at->values[i]))
+				HP_TRY(hsmpool_config_set(to, title, hp_option_at(i)->key,
+							  at->values[i], err));
+		struct hp_section *copy = hp_section_find(to, at->kind, at->name);
+		if (copy)
+			memcpy(copy->is_own, at->is_own, sizeof(copy->is_own));
+	}
+	return HSMPOOL_OK;
+}
+
+static hsmpool_status fill_origin(hsmpool_config *origin, const hsmpool_config *config,
+				  hsmpool_error *err)
+{
+	HP_TRY(copy_path(&origin->path, config->path, err));
+	HP_TRY(copy_text(&origin->state_dir, config->state_dir, err));
+	return copy_values(origin, config, false, err);
+}
+
+hsmpool_status hp_config_origin(const hsmpool_config *config, hsmpool_config **origin,
+				hsmpool_error *err)
+{
+	hsmpool_config *made = calloc(1, sizeof(*made));
+	HP_CHECK(made, err, HSMPOOL_ERR_SYSTEM, "no memory for the configuration");
+	hsmpool_status status = fill_origin(made, config, err);
+	if (status != HSMPOOL_OK)
+		hsmpool_config_close(&made);
+	*origin = made;
+	return status;
+}
+
+static bool has_same_values(const struct hp_section *a, const struct hp_section *b)
+{
+	for (size_t i = 0; i < HP_OPTION_COUNT; i++) {
+		const char *one = a->values[i], *other = b->values[i];
+		if (!one != !other || (one && strcmp(one, other) != 0))
+			return false;
+	}
+	return true;
+}
+
+static bool has_sections_of(const hsmpool_config *config, const hsmpool_config *other,
+			    const char *kind)
+{
+	for (const struct hp_section *at = other->first; at; at = at->next) {
+		if (strcmp(at->kind, kind) != 0)
+			continue;
+		const struct hp_section *mine = hp_section_find(config, kind, at->name);
+		if (!mine || !has_same_values(mine, at))
+			return false;
+	}
+	return true;
+}
+
+bool hp_config_has_same(const hsmpool_config *a, const hsmpool_config *b,
+			const char *kind)
+{
+	return has_sections_of(a, b, kind) && has_sections_of(b, a, kind);
+}
+
+static hsmpool_status renew(hsmpool_config *config, const hsmpool_config *origin,
+			    hsmpool_error *err)
+{
+	HP_TRY(copy_text(&config->state_dir, origin->state_dir, err));
+	HP_TRY(hp_config_read(config, origin->path, err));
+	HP_TRY(copy_values(config, origin, true, err));
+	return check_whole(config, err);
+}
+
+hsmpool_status hp_config_renew(const hsmpool_config *origin, hsmpool_config **out,
+			       hsmpool_error *err)
+{
+	*out = NULL;
+	HP_CHECK(origin->path, err, HSMPOOL_ERR_USAGE,
+		 "the configuration was made by the program: there is no file to read "
+		 "again");
+	hsmpool_config *made = calloc(1, sizeof(*made));
+	HP_CHECK(made, err, HSMPOOL_ERR_SYSTEM, "no memory for the configuration");
+	hsmpool_status status = renew(made, origin, err);
+	if (status != HSMPOOL_OK)
+		hsmpool_config_close(&made);
+	*out = made;
+	return status;
 }
 
 hsmpool_status hsmpool_config_load(hsmpool_config **out, const char *path,

@@ -594,6 +594,26 @@ hsmpool_status hp_pool_options_copy(struct hp_pool_options *to,
 	return HSMPOOL_OK;
 }
 
+/* NULL: there is none. */
+static bool is_other_text(const char *a, const char *b)
+{
+	return a && b ? strcmp(a, b) != 0 : a != b;
+}
+
+bool hp_option_differs(size_t index, const void *a, const void *b)
+{
+	const struct option_row *row = &rows[index];
+	const void *one = (const char *)a + row->offset;
+	const void *other = (const char *)b + row->offset;
+	if (row->kind == KIND_PROBE) {
+		const struct hp_pool_options *p = a, *q = b;
+		return p->probe != q->probe || is_other_text(p->probe_key, q->probe_key);
+	}
+	if (row->kind == KIND_TEXT)
+		return is_other_text(*(char *const *)one, *(char *const *)other);
+	return memcmp(one, other, row->size) != 0;
+}
+
 void hp_pool_options_clear(struct hp_pool_options *options)
 {
 	for (size_t i = 0; i < HP_ARRAY_LEN(rows); i++)

@@ -132,6 +132,9 @@ struct hp_option_info {
 };
 const struct hp_option_info *hp_option_at(size_t index); /* NULL past the end */
 
+/* Of two structures of the option's section: are its values different? */
+bool hp_option_differs(size_t index, const void *a, const void *b);
+
 /* Parse "5s", "500ms", "100us", "10m", "1h", "1d", "0" into ns; "64KiB", "1MiB",
  * "1GiB", "4096B", "4096" into bytes. False: not of that form, or too large. */
 bool hp_parse_duration(const char *text, int64_t *ns);

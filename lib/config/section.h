@@ -8,6 +8,7 @@
 #ifndef HP_CONFIG_SECTION_H
 #define HP_CONFIG_SECTION_H
 
+#include <stdbool.h>
 #include <hsmpool/config.h>
 #include "config/table.h"
 
@@ -17,6 +18,7 @@ struct hp_section {
 	const char *kind; /* "pool", "key", "policy" or "proxy": static */
 	char name[HP_SECTION_NAME_MAX + 1];
 	char *values[HP_OPTION_COUNT]; /* NULL: not set here */
+	bool is_own[HP_OPTION_COUNT];  /* by the program, not by the file */
 	struct hp_section *next;
 };
 
@@ -50,6 +52,21 @@ void hp_section_free(struct hp_section *section);
 
 /* The end of a path that is too long for a one-line message. */
 const char *hp_path_tail(const char *path);
+
+/*
+ * A copy, to make it again later: with the file's whole path, and which values the
+ * program set. Fails with SYSTEM: no memory.
+ */
+hsmpool_status hp_config_origin(const hsmpool_config *config, hsmpool_config **origin,
+				hsmpool_error *err);
+/* Read the file of an origin again, set what the program had set, and check the whole.
+ * The environment is not asked: another thread may be changing it. */
+hsmpool_status hp_config_renew(const hsmpool_config *origin, hsmpool_config **out,
+			       hsmpool_error *err);
+
+/* Do both have the same sections of that kind, with the same values? */
+bool hp_config_has_same(const hsmpool_config *a, const hsmpool_config *b,
+			const char *kind);
 
 /* Read the file into config; file.c. path NULL: search. */
 hsmpool_status hp_config_read(hsmpool_config *config, const char *path,

@@ -23,6 +23,7 @@
 #include "control/status.h"
 #include "observe/log.h"
 #include "pool/keeper.h"
+#include "pool/live.h"
 #include "pool/pool.h"
 
 /* Set by who claimed the server, before the first request can come. */
@@ -170,6 +171,68 @@ static hsmpool_status run_metrics(const char *none, struct hp_reply *reply,
 	return HSMPOOL_OK;
 }
 
+/* --- reload: all pools of the process, or none -----------------------------------------
+ */
+
+struct reload {
+	hsmpool_status status; /* the first failure's */
+	hsmpool_error *err;
+	struct hp_reply *reply;
+};
+
+static void prepare_one(hsmpool *pool, void *user)
+{
+	struct reload *reload = user;
+	if (reload->status == HSMPOOL_OK)
+		reload->status = hp_pool_prepare_reload(pool, NULL, reload->err);
+}
+
+static void add_words(struct hp_reply *reply, const char *name, const char *words)
+{
+	hp_json_begin(reply, name, '[');
+	while (*words) {
+		char word[64];
+		size_t len = strcspn(words, " ");
+		snprintf(word, sizeof(word), "%.*s", (int)len, words);
+		hp_json_text(reply, NULL, word);
+		words += len + strspn(words + len, " ");
+	}
+	hp_json_end(reply, ']');
+}
+
+static void finish_one(hsmpool *pool, void *user)
+{
+	struct reload *reload = user;
+	struct hp_reload_report report;
+	hp_pool_finish_reload(pool, &report);
+	hp_json_begin(reload->reply, NULL, '{');
+	hp_json_text(reload->reply, "name", hp_control_pool_name(pool));
+	add_words(reload->reply, "changed", report.changed);
+	add_words(reload->reply, "needs-restart", report.needs_restart);
+	hp_json_end(reload->reply, '}');
+}
+
+/* The file is read once for each pool; what one of them cannot take over none does. */
+static hsmpool_status run_reload(const char *none, struct hp_reply *reply,
+				 hsmpool_error *err)
+{
+	(void)none;
+	struct reload reload = { HSMPOOL_OK, err, reply };
+	hp_keeper_visit(prepare_one, &reload);
+	hp_reload_count(reload.status == HSMPOOL_OK);
+	if (reload.status != HSMPOOL_OK) {
+		HP_LOG(WARNING, "reload-failed", "%s; nothing was changed", err->text);
+		return reload.status;
+	}
+	hp_json_begin(reply, NULL, '{');
+	hp_json_begin(reply, "pools", '[');
+	hp_keeper_visit(finish_one, &reload);
+	hp_json_end(reply, ']');
+	hp_json_end(reply, '}');
+	hp_reply_add(reply, "\n");
+	return HSMPOOL_OK;
+}
+
 /* What a command's argument is. */
 enum argument {
 	TAKES_NONE,
@@ -188,6 +251,7 @@ static const struct command {
 	{ "pause", TAKES_POOL, run_pause },
 	{ "resume", TAKES_POOL, run_resume },
 	{ "validate", TAKES_POOL, run_validate },
+	{ "reload", TAKES_NONE, run_reload },
 	{ "log-level", TAKES_WORD, run_log_level },
 };
 

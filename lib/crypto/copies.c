@@ -19,6 +19,7 @@
 #include "base/time.h"
 #include "crypto/object.h"
 #include "observe/log.h"
+#include "pool/live.h"
 
 /* How long the making of a copy may wait for the anchor, and how long it is left alone
  * after it could not be had. */
@@ -298,7 +299,7 @@ static struct hp_copy *make_copy(hsmpool_key *key, struct hp_session *s,
 
 static int64_t check_interval(const hsmpool_key *key)
 {
-	int64_t interval = hp_pool_options(key->pool)->revalidate_interval;
+	int64_t interval = hp_pool_live(key->pool)->revalidate_interval;
 
 	return interval > 0 ? interval : 60 * HP_SECOND;
 }

@@ -18,6 +18,7 @@
 #include "base/time.h"
 #include "crypto/copies.h"
 #include "crypto/operation.h"
+#include "pool/live.h"
 
 hsmpool *hp_key_pool(const hsmpool_key *key)
 {
@@ -50,7 +51,9 @@ const struct hp_key_identity *hp_key_selected(const hsmpool_key *key)
 
 enum hp_sign_retry hp_key_sign_retry(const hsmpool_key *key)
 {
-	return key->sign_retry;
+	return key->has_sign_retry
+		       ? key->sign_retry
+		       : (enum hp_sign_retry)hp_pool_live(key->pool)->sign_retry;
 }
 
 bool hp_key_is_counting(const hsmpool_key *key)
@@ -313,8 +316,8 @@ static void apply_options(hsmpool_key *key, const struct hp_key_options *named)
 {
 	const struct hp_pool_options *options = hp_pool_options(key->pool);
 
-	key->sign_retry = options->sign_retry;
-	if (named && named->has_sign_retry)
+	key->has_sign_retry = named && (named->has_sign_retry || named->counting);
+	if (named)
 		key->sign_retry = named->sign_retry;
 	if (named && named->counting) {
 		key->is_counting = true;

@@ -39,6 +39,7 @@ struct hsmpool_key {
 	struct hp_uri_object select; /* points into uri */
 	char name[128];
 	struct hp_key_identity selected; /* what select says of it */
+	bool has_sign_retry;             /* else the pool's */
 	enum hp_sign_retry sign_retry;
 	bool is_counting;
 	bool may_be_copied; /* key-copies = session, and nothing speaks against it yet */

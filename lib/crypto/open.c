@@ -15,6 +15,7 @@
 #include "control/control.h"
 #include "crypto/attachment.h"
 #include "observe/log.h"
+#include "pool/live.h"
 #include "pool/pool.h"
 
 static hsmpool_status start_checkpoints(hsmpool *pool, const hsmpool_config *config,
@@ -37,6 +38,7 @@ static hsmpool_status furnish(hsmpool *pool, const hsmpool_config *config,
 	struct hp_key_options *names = NULL;
 	size_t count = 0;
 
+	HP_TRY(hp_pool_set_origin(pool, config, NULL, err));
 	HP_TRY(hp_config_keys(config, &names, &count, err));
 	HP_TRY(hp_attachment_make(pool, names, count, err));
 	if (options->probe == HP_PROBE_CANARY)

@@ -55,7 +55,7 @@ static hsmpool_status fail_too_many(hsmpool *pool, hsmpool_error *err)
 	hp_pool_figures(pool, figures, sizeof figures);
 	return hp_fail(err, HSMPOOL_ERR_BUSY,
 		       "max-waiters = %u threads wait for a session already (%s)",
-		       pool->options.max_waiters, figures);
+		       pool->live.max_waiters, figures);
 }
 
 /* Nothing came in time. Where there is not one session and the last try to open one
@@ -163,7 +163,7 @@ static bool decide_locked(hsmpool *pool, struct hp_waiter *w, int64_t now,
 	if (now >= w->deadline_ns)
 		return true;
 	*outcome = TOO_MANY;
-	return !w->is_queued && pool->waiters >= pool->options.max_waiters;
+	return !w->is_queued && pool->waiters >= pool->live.max_waiters;
 }
 
 /* The head waiter also wakes when the backoff after a failed open ends, the watcher to
@@ -312,7 +312,7 @@ static hsmpool_status borrow_slow(hsmpool *pool, enum hp_want want, const char *
 		hsmpool_status status = borrow_once(pool, &w, &is_final, out, err);
 		/* In time, or never: each session there is, once. */
 		if (is_final ||
-		    (round >= pool->options.max_sessions && hp_now_ns() >= w.deadline_ns))
+		    (round >= pool->live.max_sessions && hp_now_ns() >= w.deadline_ns))
 			return status;
 	}
 }
@@ -398,8 +398,8 @@ static bool must_retire_locked(struct hsmpool_session *e, int64_t now)
 	if (now < e->retire_ns || now < pool->next_retire_ns)
 		return false;
 	/* Paced: a pool that was opened at once does not expire at once. */
-	pool->next_retire_ns = now + pool->options.max_lifetime /
-					     (4 * (int64_t)pool->options.max_sessions);
+	pool->next_retire_ns =
+		now + pool->live.max_lifetime / (4 * (int64_t)pool->live.max_sessions);
 	return true;
 }
 

@@ -26,8 +26,8 @@ static int64_t probe_time(const hsmpool *pool)
 static void plan_probe(hsmpool *pool, int64_t now)
 {
 	struct hp_breaker *b = &pool->breaker;
-	int64_t most = pool->options.breaker_probe_max;
-	int64_t first = pool->options.breaker_probe;
+	int64_t most = pool->live.breaker_probe_max;
+	int64_t first = pool->live.breaker_probe;
 	unsigned doublings = b->probes_failed < 20 ? b->probes_failed : 20;
 	int64_t pause = first > (most >> doublings) ? most : first << doublings;
 	b->next_wanted_ns = now + hp_jitter(first, 20);
@@ -47,9 +47,9 @@ void hp_breaker_note_failure_locked(hsmpool *pool, CK_RV rv, const hsmpool_error
 	b->has_text = err && err->text[0];
 	if (b->has_text)
 		b->error = *err;
-	bool is_lasting = pool->options.breaker_after > 0 &&
-			  now - b->failing_since_ns >= pool->options.breaker_after &&
-			  b->failures >= pool->options.breaker_failures;
+	bool is_lasting = pool->live.breaker_after > 0 &&
+			  now - b->failing_since_ns >= pool->live.breaker_after &&
+			  b->failures >= pool->live.breaker_failures;
 	if (b->state == HP_BREAKER_HALF_OPEN) {
 		plan_probe(pool, now);
 	} else if (b->state == HP_BREAKER_CLOSED && is_lasting) {
@@ -109,7 +109,7 @@ bool hp_breaker_is_due_locked(const hsmpool *pool, int64_t now)
 {
 	const struct hp_breaker *b = &pool->breaker;
 	if (b->state == HP_BREAKER_HALF_OPEN)
-		return now - b->trying_since_ns > pool->options.stuck_after;
+		return now - b->trying_since_ns > pool->live.stuck_after;
 	return b->state == HP_BREAKER_OPEN && now >= probe_time(pool);
 }
 
@@ -131,7 +131,7 @@ hsmpool_status hp_breaker_fail(hsmpool *pool, hsmpool_error *err)
 		"the token does nothing but fail since %.1f s: %.300s; it is tried every "
 		"%.1f s, come back later",
 		(double)(hp_now_ns() - b.failing_since_ns) / (double)HP_SECOND, why,
-		(double)pool->options.breaker_probe / (double)HP_SECOND);
+		(double)pool->live.breaker_probe / (double)HP_SECOND);
 	if (err)
 		err->ck_rv = b.reason;
 	return HSMPOOL_ERR_DOWN;

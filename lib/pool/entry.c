@@ -40,8 +40,8 @@ uint32_t hp_pool_occupied_locked(const hsmpool *pool)
 uint32_t hp_pool_limit_locked(const hsmpool *pool)
 {
 	uint32_t reserve = pool->options.stuck_reserve;
-	uint32_t limit = pool->options.max_sessions +
-			 (pool->stuck < reserve ? pool->stuck : reserve);
+	uint32_t limit =
+		pool->live.max_sessions + (pool->stuck < reserve ? pool->stuck : reserve);
 	return pool->learned_limit < limit ? pool->learned_limit : limit;
 }
 
@@ -360,7 +360,7 @@ void hp_entry_count_return_locked(struct hsmpool_session *e, int64_t now)
 void hp_entry_opened_locked(struct hsmpool_session *e, uint64_t vouched, int64_t now)
 {
 	hsmpool *pool = e->pool;
-	int64_t lifetime = pool->options.max_lifetime;
+	int64_t lifetime = pool->live.max_lifetime;
 	e->opened_ns = e->last_ok_ns = e->idle_since_ns = now;
 	e->retire_ns = lifetime ? hp_time_add(now, hp_jitter(lifetime, 25)) : HP_FOREVER;
 	e->probe_ns = 0;

@@ -18,6 +18,7 @@
 #include "base/time.h"
 #include "p11/uri.h"
 #include "pool/latch.h"
+#include "pool/live.h"
 #include "pool/pool.h"
 
 /* Where an entry is. Counted in pool->count[]. */
@@ -167,7 +168,6 @@ struct hsmpool {
 	uint64_t epoch;
 	struct hsmpool_session *entries; /* entry_count of them, never moved */
 	uint32_t entry_count;            /* max-sessions and stuck-reserve */
-	int64_t tick_ns;                 /* how often upkeep looks */
 	struct hp_latch *latch;          /* what other processes know of the user's PIN */
 	struct hp_audit *audit;          /* NULL: uses are not recorded */
 	char audit_token[33];            /* the token's label, in its records */
@@ -176,8 +176,16 @@ struct hsmpool {
 	 * time, read by anyone. */
 	struct hp_policy_set *_Atomic policies;
 
+	struct hp_pool_live live; /* what of the options may change */
+
 	pthread_mutex_t lock;
 	/* guarded by lock, all below */
+	int64_t tick_ns; /* how often upkeep looks */
+	/* What the options were read from, and how they were changed then: NULL, NULL, or
+	 * set before the pool is in use. */
+	hsmpool_config *origin;
+	hp_adapt_options adapt_options;
+	struct hp_fresh_options *fresh; /* to be taken over; NULL: nothing */
 	struct hp_token token;
 	uint32_t count[HP_ENTRY_STATE_COUNT];
 	uint32_t stuck;         /* entries that is_stuck */
@@ -517,6 +525,12 @@ void hp_upkeep_inline(hsmpool *pool, int64_t now);
 /* --- pool.c ------------------------------------------------------------------------ */
 /* Every session is probed before its next use, idle ones in the background. */
 void hp_pool_distrust_locked(hsmpool *pool);
+
+int64_t hp_pool_choose_tick(const struct hp_pool_options *options);
+
+/* --- reload.c ---------------------------------------------------------------------- */
+void hp_live_init(struct hp_pool_live *live, const struct hp_pool_options *options);
+void hp_fresh_options_free(struct hp_fresh_options **fresh);
 
 /* --- keeper.c: the two threads of the process --------------------------------------- */
 hsmpool_status hp_keeper_add(hsmpool *pool, hsmpool_error *err);

@@ -254,7 +254,7 @@ static void *run_prober(void *number)
 			continue;
 		}
 		keeper.busy_since_ns = hp_now_ns();
-		keeper.patience_ns = e->pool->options.stuck_after;
+		keeper.patience_ns = e->pool->live.stuck_after;
 		pthread_mutex_unlock(&keeper.lock);
 		hp_upkeep_do(e);
 		pthread_mutex_lock(&keeper.lock);

@@ -498,7 +498,7 @@ hsmpool_status hp_pool_ensure_login(struct hsmpool_session *e, int64_t deadline_
 /* Wait for the turn to use the pool's PIN, and copy it. */
 static hsmpool_status take_pin(hsmpool *pool, struct hp_secret *pin, hsmpool_error *err)
 {
-	int64_t until = hp_time_add(hp_now_ns(), pool->options.borrow_timeout);
+	int64_t until = hp_time_add(hp_now_ns(), pool->live.borrow_timeout);
 	pthread_mutex_lock(&pool->lock);
 	while (pool->is_pin_in_use &&
 	       hp_cond_wait_until(&pool->login_done, &pool->lock, until))

@@ -130,7 +130,7 @@ static hsmpool_status open_session(struct hsmpool_session *e, bool read_write, C
 	struct hp_token token;
 	hp_pool_token(pool, &token);
 	bool is_only_read_write = pool->options.session_mode == HP_SESSIONS_READ_WRITE ||
-				  pool->options.max_sessions == 1;
+				  pool->live.max_sessions == 1;
 	*rv = open_and_look(&e->session, pool, token.slot,
 			    read_write || is_only_read_write);
 	/* A write-protected token has no read-write sessions; those not asked for one
@@ -222,7 +222,7 @@ bool hp_entry_is_unready_locked(const struct hsmpool_session *e, enum hp_want wa
 	const hsmpool *pool = e->pool;
 	return e->session.generation != pool->generation ||
 	       (pool->login != HP_LOGIN_IN && pool->login != HP_LOGIN_NONE) ||
-	       now - e->last_ok_ns >= pool->options.validate_after ||
+	       now - e->last_ok_ns >= pool->live.validate_after ||
 	       e->last_ok_ns < pool->validate_before_ns ||
 	       hp_entry_must_be_replaced(e, want);
 }
@@ -254,7 +254,7 @@ static struct needs find_needs(struct hsmpool_session *e, enum hp_want want)
 			 (e->session.is_read_write || !hp_want_is_read_write(want));
 	needs.is_in_doubt = e->is_probe_due;
 	needs.validation = e->session.generation != pool->generation ||
-			   now - e->last_ok_ns >= pool->options.validate_after ||
+			   now - e->last_ok_ns >= pool->live.validate_after ||
 			   e->last_ok_ns < pool->validate_before_ns;
 	pthread_mutex_unlock(&pool->lock);
 	return needs;

@@ -50,7 +50,7 @@ void hp_pool_token(hsmpool *pool, struct hp_token *out)
 
 int64_t hp_pool_deadline(const hsmpool *pool, hsmpool_deadline deadline)
 {
-	return hp_deadline_resolve(deadline, pool->options.borrow_timeout);
+	return hp_deadline_resolve(deadline, pool->live.borrow_timeout);
 }
 
 const char *hp_pool_login_word(hsmpool *pool)
@@ -199,7 +199,7 @@ static hsmpool_status make_latch(hsmpool *pool, hsmpool_error *err)
 }
 
 /* How closely upkeep looks: a quarter of the shortest interval, 5 ms to 1 s. */
-static int64_t choose_tick(const struct hp_pool_options *options)
+int64_t hp_pool_choose_tick(const struct hp_pool_options *options)
 {
 	int64_t intervals[] = { options->revalidate_interval,
 				options->idle_timeout,
@@ -223,9 +223,10 @@ static void set_up(hsmpool *pool)
 	if (reported > 0 && reported < pool->limit)
 		pool->limit = (uint32_t)reported;
 	pool->learned_limit = pool->limit;
+	hp_live_init(&pool->live, options);
 	uint32_t most = hp_pool_limit_locked(pool);
 	if (options->min_sessions > most)
-		options->min_sessions = most;
+		pool->live.min_sessions = most;
 	pool->epoch = hp_process_epoch();
 	if (options->call_timeout && !options->keeper) {
 		HP_LOG(WARNING, "call-timeout-ignored",
@@ -237,7 +238,7 @@ static void set_up(hsmpool *pool)
 	pool->continuous_since = HP_FIRST_GENERATION;
 	pool->user = CKU_USER;
 	pool->login = options->pin_source ? HP_LOGIN_OUT : HP_LOGIN_NONE;
-	pool->tick_ns = choose_tick(options);
+	pool->tick_ns = hp_pool_choose_tick(options);
 	pool->count[HP_ENTRY_EMPTY] = pool->entry_count;
 	for (uint32_t i = 0; i < pool->entry_count; i++)
 		pool->entries[i].pool = pool;
@@ -256,7 +257,7 @@ static hsmpool_status fill(hsmpool *pool, hsmpool_deadline deadline, hsmpool_err
 	struct hp_session *first;
 	HP_TRY(hp_pool_borrow(pool, HP_WANT_ANY, "open", deadline, &first, err));
 	hp_pool_return(first, CKR_OK);
-	for (uint32_t i = 1; i < pool->options.min_sessions; i++) {
+	for (uint32_t i = 1; i < pool->live.min_sessions; i++) {
 		pthread_mutex_lock(&pool->lock);
 		bool has_room =
 			hp_pool_occupied_locked(pool) < hp_pool_limit_locked(pool);
@@ -281,6 +282,8 @@ static void free_pool(hsmpool *pool)
 	hp_policy_free(atomic_load(&pool->policies));
 	hp_module_close(&pool->module);
 	hp_audit_close(&pool->audit);
+	hp_fresh_options_free(&pool->fresh);
+	hsmpool_config_close(&pool->origin);
 	hp_pool_options_clear(&pool->options);
 	free(pool->entries);
 	free(pool);
@@ -317,7 +320,7 @@ static void log_opened(hsmpool *pool)
 	CK_SLOT_ID slot = pool->token.slot;
 	pthread_mutex_unlock(&pool->lock);
 	HP_LOG(NOTICE, "pool-opened", "pool of %u to %u sessions on slot %lu of %s",
-	       pool->options.min_sessions, most, slot, pool->module->path);
+	       pool->live.min_sessions, most, slot, pool->module->path);
 }
 
 static hsmpool_status open_on(hsmpool **out, const struct hp_pool_options *options,
@@ -525,7 +528,7 @@ static void free_in_child(hsmpool *pool)
 /* True if nothing is inside the pool any more. */
 static bool drain(hsmpool *pool)
 {
-	int64_t until = hp_now_ns() + pool->options.close_grace;
+	int64_t until = hp_now_ns() + pool->live.close_grace;
 	hp_pool_close_unlent(pool, until);
 	pthread_mutex_lock(&pool->lock);
 	while ((hp_pool_is_busy_locked(pool) || pool->jobs || pool->inside) &&
@@ -558,13 +561,12 @@ void hsmpool_close(hsmpool **address)
 	bool is_quiet = drain(pool);
 	if (pool->is_kept)
 		hp_keeper_rest();
-	hp_metrics_file_close(&pool->metrics_file,
-			      hp_now_ns() + pool->options.close_grace);
+	hp_metrics_file_close(&pool->metrics_file, hp_now_ns() + pool->live.close_grace);
 	if (!is_quiet) {
 		name_leftovers(pool);
 		return;
 	}
-	if (!hp_restart_delist(pool, hp_now_ns() + pool->options.close_grace))
+	if (!hp_restart_delist(pool, hp_now_ns() + pool->live.close_grace))
 		return;
 	hp_chore_release(pool);
 	if (pool->canary_release)

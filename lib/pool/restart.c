@@ -204,7 +204,7 @@ static bool has_hope_locked(const hsmpool *pool, int64_t now)
 bool hp_restart_is_due_locked(const hsmpool *pool, int64_t now)
 {
 	const struct hp_breaker *b = &pool->breaker;
-	if (!pool->options.module_restart || b->failures == 0 ||
+	if (!pool->live.module_restart || b->failures == 0 ||
 	    now < pool->next_restart_ns || pool->holds || pool->is_closed)
 		return false;
 	bool is_dead =

@@ -27,7 +27,7 @@ static void add_job_locked(struct hsmpool_session **jobs, struct hsmpool_session
 /* The idle session whose proof of life is the oldest, if one is due. */
 static struct hsmpool_session *find_probe_due(hsmpool *pool, int64_t now)
 {
-	int64_t interval = pool->options.revalidate_interval;
+	int64_t interval = pool->live.revalidate_interval;
 	for (struct hsmpool_session *e = pool->idle.oldest; e; e = e->newer) {
 		if (interval && e->probe_ns == 0)
 			e->probe_ns = e->last_ok_ns + hp_jitter(interval, 20);
@@ -78,9 +78,9 @@ static bool is_past_its_time(const struct hsmpool_session *e, int64_t now,
 	    (open > hp_pool_limit_locked(pool) || pool->is_pause_unattended))
 		return true;
 	*reason = HP_CLOSE_IDLE;
-	return may_retire(e) && pool->options.idle_timeout &&
-	       open > pool->options.min_sessions &&
-	       now - e->idle_since_ns >= pool->options.idle_timeout;
+	return may_retire(e) && pool->live.idle_timeout &&
+	       open > pool->live.min_sessions &&
+	       now - e->idle_since_ns >= pool->live.idle_timeout;
 }
 
 static void decide_retire_locked(hsmpool *pool, int64_t now,
@@ -94,8 +94,8 @@ static void decide_retire_locked(hsmpool *pool, int64_t now,
 		return;
 	if (reason == HP_CLOSE_LIFETIME)
 		pool->next_retire_ns =
-			now + pool->options.max_lifetime /
-				      (4 * (int64_t)pool->options.max_sessions);
+			now +
+			pool->live.max_lifetime / (4 * (int64_t)pool->live.max_sessions);
 	hp_entry_unlist_locked(e);
 	hp_entry_set_state_locked(e, HP_ENTRY_CLOSING);
 	e->close_reason = reason;
@@ -108,7 +108,7 @@ static bool must_open_locked(const hsmpool *pool, int64_t now)
 {
 	uint32_t open = hp_pool_occupied_locked(pool);
 	bool is_try = pool->breaker.state == HP_BREAKER_HALF_OPEN;
-	bool is_wanted = open < pool->options.min_sessions ||
+	bool is_wanted = open < pool->live.min_sessions ||
 			 (pool->waiters > 0 && !pool->idle.newest);
 	return (is_try || (is_wanted && now >= hp_breaker_next_try_locked(pool))) &&
 	       open < hp_pool_limit_locked(pool) &&
@@ -156,9 +156,8 @@ static void decide_chore_locked(hsmpool *pool, int64_t now, struct hsmpool_sessi
  * right. */
 static void decide_limit_locked(hsmpool *pool, int64_t now)
 {
-	int64_t period = pool->options.revalidate_interval
-				 ? pool->options.revalidate_interval
-				 : 60 * HP_SECOND;
+	int64_t period = pool->live.revalidate_interval ? pool->live.revalidate_interval
+							: 60 * HP_SECOND;
 	if (pool->learned_limit >= pool->limit || now - pool->learned_ns < period)
 		return;
 	uint32_t gap = pool->limit - pool->learned_limit;
@@ -217,12 +216,13 @@ struct hsmpool_session *hp_upkeep_decide(hsmpool *pool, int64_t now)
 
 int64_t hp_upkeep_tick(hsmpool *pool)
 {
-	int64_t probe = pool->options.breaker_probe;
+	int64_t probe = pool->live.breaker_probe;
 	int64_t tick = probe < TICK_IN_TROUBLE ? probe : TICK_IN_TROUBLE;
 	pthread_mutex_lock(&pool->lock);
 	bool has_trouble = pool->breaker.failures > 0;
+	int64_t in_peace = pool->tick_ns;
 	pthread_mutex_unlock(&pool->lock);
-	return has_trouble && tick < pool->tick_ns ? tick : pool->tick_ns;
+	return has_trouble && tick < in_peace ? tick : in_peace;
 }
 
 /* --- doing -------------------------------------------------------------------------- */
@@ -231,7 +231,7 @@ int64_t hp_upkeep_tick(hsmpool *pool)
 static void log_in_again(struct hsmpool_session *e)
 {
 	hsmpool_error err;
-	int64_t deadline = hp_time_add(hp_now_ns(), e->pool->options.borrow_timeout);
+	int64_t deadline = hp_time_add(hp_now_ns(), e->pool->live.borrow_timeout);
 	if (hp_pool_ensure_login(e, deadline, &err) != HSMPOOL_OK)
 		HP_LOG(WARNING, "login-postponed", "%s", err.text);
 }
@@ -330,7 +330,7 @@ static void refill(hsmpool *pool)
 	pthread_mutex_unlock(&pool->lock);
 	if (!e || hp_entry_open(e, false, &err) != HSMPOOL_OK)
 		return;
-	int64_t deadline = hp_time_add(now, pool->options.borrow_timeout);
+	int64_t deadline = hp_time_add(now, pool->live.borrow_timeout);
 	if (hp_entry_prepare(e, HP_WANT_ANY, deadline, &err) != HSMPOOL_OK)
 		return;
 	/* That it opens is not yet a proof for a token that failed. */

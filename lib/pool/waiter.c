@@ -50,14 +50,14 @@ bool hp_waiters_may_be_passed_locked(hsmpool *pool, const struct hsmpool_session
 	if (!pool->first)
 		return true;
 	const struct hp_waiter *w = first_to_serve(pool, e, now);
-	return !w || (!pool->options.fair && now - w->since_ns <= STARVING_NS);
+	return !w || (!pool->live.fair && now - w->since_ns <= STARVING_NS);
 }
 
 bool hp_waiter_is_next_locked(hsmpool *pool, const struct hp_waiter *w,
 			      const struct hsmpool_session *e, int64_t now)
 {
 	const struct hp_waiter *first = first_to_serve(pool, e, now);
-	return !first || first == w || !pool->options.fair;
+	return !first || first == w || !pool->live.fair;
 }
 
 static void hand_over(struct hsmpool_session *e, struct hp_waiter *w, int64_t now)
@@ -76,7 +76,7 @@ void hp_pool_put_locked(struct hsmpool_session *e, int64_t now, bool is_hot)
 	hsmpool *pool = e->pool;
 	struct hp_waiter *w =
 		pool->first && !pool->holds ? first_to_serve(pool, e, now) : NULL;
-	if (w && (pool->options.fair || now - w->since_ns > STARVING_NS)) {
+	if (w && (pool->live.fair || now - w->since_ns > STARVING_NS)) {
 		hand_over(e, w, now);
 		return;
 	}

@@ -42,12 +42,12 @@ static bool watch_locked(struct hsmpool_session *e, int64_t now,
 		.call_age_ns = call_since ? now - call_since : 0,
 		.index = (unsigned)(e - pool->entries),
 	};
-	if (!e->is_stuck && sighting->call_age_ns > pool->options.stuck_after) {
+	if (!e->is_stuck && sighting->call_age_ns > pool->live.stuck_after) {
 		hp_entry_quarantine_locked(e);
 		sighting->is_stuck = true;
 	}
-	if (e->state == HP_ENTRY_USED && !e->is_leak_reported &&
-	    pool->options.leak_warn && sighting->age_ns > pool->options.leak_warn) {
+	if (e->state == HP_ENTRY_USED && !e->is_leak_reported && pool->live.leak_warn &&
+	    sighting->age_ns > pool->options.leak_warn) {
 		e->is_leak_reported = sighting->is_leak = true;
 		pool->stats.leaks_suspected++;
 	}

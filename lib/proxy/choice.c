@@ -17,6 +17,7 @@
 #include "p11/pin.h"
 #include "p11/token.h"
 #include "p11/uri.h"
+#include "pool/live.h"
 #include "proxy/process.h"
 
 struct choice {
@@ -28,7 +29,9 @@ struct choice {
 };
 
 struct choices {
-	struct choice *all; /* [pool] first, then the named ones in their order */
+	hsmpool_config *origin; /* the configuration, as it was loaded */
+	bool has_threads;       /* else none of ours may be made */
+	struct choice *all;     /* [pool] first, then the named ones in their order */
 	size_t count;
 	size_t first; /* 1: [pool] is for no token, only the named ones are */
 	bool shows_all;
@@ -51,6 +54,7 @@ static void free_choices(struct choices **pointer)
 		hp_uri_free(&old->all[i].uri);
 	}
 	free(old->all);
+	hsmpool_config_close(&old->origin);
 	free(old);
 }
 
@@ -66,6 +70,7 @@ void hp_choice_forget(void)
 
 void hp_choice_forbid_threads(void)
 {
+	current->has_threads = false;
 	for (size_t i = 0; i < current->count; i++)
 		current->all[i].options.keeper = false;
 }
@@ -168,11 +173,29 @@ hsmpool_status hp_choice_load(const hsmpool_config *config, bool is_automatic,
 	hp_choice_clear();
 	struct choices *made = calloc(1, sizeof(*made));
 	HP_CHECK(made, err, HSMPOOL_ERR_SYSTEM, "no memory for the configuration");
-	hsmpool_status status = fill(made, config, is_automatic, err);
+	made->has_threads = true;
+	hsmpool_status status = hp_config_origin(config, &made->origin, err);
+	if (status == HSMPOOL_OK)
+		status = fill(made, config, is_automatic, err);
 	if (status != HSMPOOL_OK)
 		free_choices(&made);
 	current = made;
 	return status;
+}
+
+/* As they were adapted when they were read first. */
+static void adapt_again(struct hp_pool_options *pool, const hsmpool_config *config)
+{
+	const struct choices *c = current; /* NULL: the pool was left behind */
+	adapt(pool, config, hp_proxy_logs_in_automatically());
+	pool->keeper = pool->keeper && c && c->has_threads;
+}
+
+hsmpool_status hp_choice_furnish(hsmpool *pool, hsmpool_error *err)
+{
+	HP_TRY(hp_pool_set_origin(pool, current->origin, adapt_again, err));
+	hp_pool_catch_up(pool);
+	return HSMPOOL_OK;
 }
 
 /* --- asking ------------------------------------------------------------------------- */

@@ -14,6 +14,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <hsmpool/pool.h>
 #include <p11-kit/pkcs11.h>
 #include "config/options.h"
 
@@ -24,6 +25,9 @@ void hp_choice_clear(void);
 void hp_choice_forget(void);
 /* No threads of ours: for all pools. */
 void hp_choice_forbid_threads(void);
+
+/* A pool with these settings was opened: how it gets newer ones. */
+hsmpool_status hp_choice_furnish(hsmpool *pool, hsmpool_error *err);
 
 /* [pool], for what concerns the module as a whole. */
 const struct hp_pool_options *hp_choice_default(void);

@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "p11/uri.h"
 #include "pool/pool.h"
+#include "pool/live.h"
 #include "proxy/object_table.h"
 
 /* A [key NAME] that asks for care, or for less. */
@@ -102,8 +103,7 @@ static void apply(struct hp_key_rules *rules, const struct section *section,
 
 struct hp_key_rules hp_key_rules_of(const struct hp_vsession *vs, CK_OBJECT_HANDLE key)
 {
-	struct hp_key_rules rules = { .sign_retry =
-					      hp_pool_options(vs->pool)->sign_retry };
+	struct hp_key_rules rules = { .sign_retry = hp_pool_live(vs->pool)->sign_retry };
 	struct hp_vobject_view view;
 	struct hp_vobject_names names;
 	struct hp_token token;

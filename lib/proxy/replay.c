@@ -14,6 +14,7 @@
 #include "base/secret.h"
 #include "base/time.h"
 #include "observe/log.h"
+#include "pool/live.h"
 #include "proxy/process.h"
 
 /* --- the functions of each kind ---------------------------------------------------- */
@@ -179,7 +180,7 @@ CK_RV hp_attempt_borrow(struct hp_attempt *attempt, enum hp_want want,
 		attempt->began_ns = hp_now_coarse_ns();
 	else
 		deadline = hp_time_add(attempt->began_ns,
-				       hp_pool_options(pool)->borrow_timeout);
+				       hp_pool_live(pool)->borrow_timeout);
 	hsmpool_status status =
 		hp_pool_borrow(pool, want, attempt->tag, deadline, out, &err);
 	return status == HSMPOOL_OK ? CKR_OK : hp_proxy_answer(status, &err);

@@ -241,6 +241,8 @@ static hsmpool_status make_pool(struct hp_vslot *slot, hsmpool **pool, hsmpool_e
 	if (status == HSMPOOL_OK)
 		status = hp_checkpoint_start(*pool, hp_choice_keeper(options), err);
 	if (status == HSMPOOL_OK)
+		status = hp_choice_furnish(*pool, err);
+	if (status == HSMPOOL_OK)
 		hp_control_join(*pool, "proxy");
 	else
 		hsmpool_close(pool);

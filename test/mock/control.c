@@ -277,6 +277,7 @@ static void the_figures_are_told_as_openmetrics(void **state)
 	reply = ask("metrics\n");
 	assert_begins(reply, "ok\n# ");
 	assert_contains(reply, "\nhsmpool_sessions_limit{");
+	assert_contains(reply, "\nhsmpool_config_reload_total{result=\"failed\"} 0\n");
 	assert_string_equal(reply + strlen(reply) - 6, "# EOF\n");
 }
 

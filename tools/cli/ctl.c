@@ -38,6 +38,7 @@ static const struct cli_usage usage = {
 		"  pause [POOL]           lend no session until resume\n"
 		"  resume [POOL]\n"
 		"  validate [POOL]        have idle sessions probed now\n"
+		"  reload                 read the configuration file again\n"
 		"  log-level LEVEL        error, warning, notice, info, debug\n\n"
 		"POOL is the name of a [pool NAME], 'default' for [pool]; without it all.",
 	.options = options,

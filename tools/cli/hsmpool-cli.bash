@@ -60,7 +60,7 @@ declare -A _hsmpool_cli_options=(
 	["version"]=""
 )
 
-_hsmpool_cli_commands="list status metrics pause resume validate log-level"
+_hsmpool_cli_commands="list status metrics pause resume validate reload log-level"
 
 _hsmpool_cli_schemes="rsa-pkcs1-sha256 rsa-pkcs1-sha384 rsa-pkcs1-sha512 rsa-pss-sha256
 	rsa-pss-sha384 rsa-pss-sha512 ecdsa-sha256 ecdsa-sha384 ecdsa-sha512 ed25519"
