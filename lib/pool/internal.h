@@ -185,6 +185,7 @@ struct hsmpool {
 	 * set before the pool is in use. */
 	hsmpool_config *origin;
 	hp_adapt_options adapt_options;
+	bool has_new_policies;          /* others than it was opened with */
 	struct hp_fresh_options *fresh; /* to be taken over; NULL: nothing */
 	struct hp_token token;
 	uint32_t count[HP_ENTRY_STATE_COUNT];

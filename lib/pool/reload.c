@@ -50,6 +50,7 @@ struct hp_fresh_options {
 	struct hp_pool_options options;
 	bool has_other_keys; /* sections that are read when a program starts */
 	bool has_other_proxy;
+	bool has_other_policies;
 };
 
 static void keep_fresh(hsmpool *pool, struct hp_fresh_options *fresh)
@@ -76,6 +77,8 @@ static hsmpool_status read_fresh(hsmpool *pool, const hsmpool_config *config,
 	HP_TRY(hp_config_pool(config, pool->options.name, &fresh->options, err));
 	fresh->has_other_keys =
 		pool->origin && !hp_config_has_same(config, pool->origin, "key");
+	fresh->has_other_policies =
+		!pool->origin || !hp_config_has_same(config, pool->origin, "policy");
 	fresh->has_other_proxy =
 		pool->adapt_options && !hp_config_has_same(config, pool->origin, "proxy");
 	if (pool->adapt_options)
@@ -85,7 +88,7 @@ static hsmpool_status read_fresh(hsmpool *pool, const hsmpool_config *config,
 	struct hp_policy_set *policies;
 	struct hp_token token;
 	hp_pool_token(pool, &token);
-	HP_TRY(hp_policy_compile(&policies, fresh->options.policies,
+	HP_TRY(hp_policy_compile(&policies, pool->options.name, fresh->options.policies,
 				 fresh->options.policy_count, &token, NULL, err));
 	hp_policy_free(policies);
 	return HSMPOOL_OK;
@@ -193,23 +196,23 @@ static void follow_locked(hsmpool *pool, const struct hp_pool_options *fresh)
 	hp_waiters_wake_all_locked(pool); /* there may be room now */
 }
 
-/* No allocation can fail here any more but this one, and then the old ones stay. */
-static void change_policies(hsmpool *pool, const struct hp_pool_options *fresh,
+/* What was compiled for the check could be compiled. If now there is no memory for it the
+ * old ones stay. */
+static void change_policies(hsmpool *pool, const struct hp_fresh_options *fresh,
 			    struct hp_reload_report *report)
 {
-	struct hp_policy_set *before = atomic_load(&pool->policies), *policies;
-	struct hp_token token;
 	hsmpool_error err;
-	hp_pool_token(pool, &token);
-	if (fresh->policy_count == 0 && !before)
+	pthread_mutex_lock(&pool->lock);
+	bool must_change = fresh->has_other_policies || pool->has_new_policies;
+	pool->has_new_policies = fresh->has_other_policies;
+	pthread_mutex_unlock(&pool->lock);
+	if (!must_change)
 		return;
-	if (hp_policy_compile(&policies, fresh->policies, fresh->policy_count, &token,
-			      before, &err) != HSMPOOL_OK) {
+	if (hp_pool_set_policies(pool, fresh->options.policies,
+				 fresh->options.policy_count, &err) == HSMPOOL_OK)
+		ADD_WORD(report->changed, "[policy]");
+	else
 		HP_LOG(ERROR, "policy-not-changed", "%s", err.text);
-		return;
-	}
-	atomic_store(&pool->policies, policies);
-	ADD_WORD(report->changed, "policy");
 }
 
 static void tell(const hsmpool *pool, const struct hp_reload_report *report)
@@ -236,7 +239,7 @@ void hp_pool_finish_reload(hsmpool *pool, struct hp_reload_report *report)
 	if (*report->changed)
 		follow_locked(pool, &fresh->options);
 	pthread_mutex_unlock(&pool->lock);
-	change_policies(pool, &fresh->options, report);
+	change_policies(pool, fresh, report);
 	if (fresh->options.log && before != (int)fresh->options.log_level)
 		hsmpool_log_set_level(fresh->options.log_level);
 	hp_fresh_options_free(&fresh);

@@ -47,7 +47,7 @@ static bool watch_locked(struct hsmpool_session *e, int64_t now,
 		sighting->is_stuck = true;
 	}
 	if (e->state == HP_ENTRY_USED && !e->is_leak_reported && pool->live.leak_warn &&
-	    sighting->age_ns > pool->options.leak_warn) {
+	    sighting->age_ns > pool->live.leak_warn) {
 		e->is_leak_reported = sighting->is_leak = true;
 		pool->stats.leaks_suspected++;
 	}
