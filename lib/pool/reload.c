@@ -71,18 +71,29 @@ void hp_fresh_options_free(struct hp_fresh_options **fresh)
 	*fresh = NULL;
 }
 
+/* It is not exchanged any more once it is there. */
+static const hsmpool_config *origin_of(hsmpool *pool, hp_adapt_options *adapt)
+{
+	pthread_mutex_lock(&pool->lock);
+	const hsmpool_config *origin = pool->origin;
+	*adapt = pool->adapt_options;
+	pthread_mutex_unlock(&pool->lock);
+	return origin;
+}
+
 static hsmpool_status read_fresh(hsmpool *pool, const hsmpool_config *config,
 				 struct hp_fresh_options *fresh, hsmpool_error *err)
 {
+	hp_adapt_options adapt;
+	const hsmpool_config *origin = origin_of(pool, &adapt);
 	HP_TRY(hp_config_pool(config, pool->options.name, &fresh->options, err));
-	fresh->has_other_keys =
-		pool->origin && !hp_config_has_same(config, pool->origin, "key");
+	fresh->has_other_keys = origin && !hp_config_has_same(config, origin, "key");
 	fresh->has_other_policies =
-		!pool->origin || !hp_config_has_same(config, pool->origin, "policy");
+		!origin || !hp_config_has_same(config, origin, "policy");
 	fresh->has_other_proxy =
-		pool->adapt_options && !hp_config_has_same(config, pool->origin, "proxy");
-	if (pool->adapt_options)
-		pool->adapt_options(&fresh->options, config);
+		origin && adapt && !hp_config_has_same(config, origin, "proxy");
+	if (adapt)
+		adapt(&fresh->options, config);
 	/* The compiled ones are made when they are taken over; here only whether they can
 	 * be. */
 	struct hp_policy_set *policies;
@@ -98,12 +109,14 @@ hsmpool_status hp_pool_prepare_reload(hsmpool *pool, const hsmpool_config *confi
 				      hsmpool_error *err)
 {
 	hsmpool_config *renewed = NULL;
-	if (!config) { /* the origin is not exchanged once the pool is in use */
-		HP_CHECK(pool->origin, err, HSMPOOL_ERR_USAGE,
+	hp_adapt_options adapt;
+	const hsmpool_config *origin = origin_of(pool, &adapt);
+	if (!config) {
+		HP_CHECK(origin, err, HSMPOOL_ERR_USAGE,
 			 "[pool%s%s] was configured by the program: there is no file to "
 			 "read again",
 			 *pool->options.name ? " " : "", pool->options.name);
-		HP_TRY(hp_config_renew(pool->origin, &renewed, err));
+		HP_TRY(hp_config_renew(origin, &renewed, err));
 	}
 	struct hp_fresh_options *fresh = calloc(1, sizeof(*fresh));
 	hsmpool_status status =
