@@ -161,29 +161,49 @@ void hp_wipe_and_free(void *memory)
 	free(memory);
 }
 
-/* To the end of the last page: it may have a small piece of somebody else's on it, never
- * the beginning of another bulk. */
-static void advise_bulk(void *bulk, size_t len, int advice)
-{
-	madvise(bulk, (len + page_size() - 1) & ~(page_size() - 1), advice);
-}
+/* Of pages of its own the address sanitizer would not see where they are overrun. */
+#if defined(__SANITIZE_ADDRESS__)
+#define IS_ADDRESS_SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define IS_ADDRESS_SANITIZED 1
+#endif
+#endif
 
+#ifdef IS_ADDRESS_SANITIZED
 void *hp_bulk_new(size_t len)
 {
-	void *bulk = NULL;
-	if (len > SIZE_MAX / 2 || posix_memalign(&bulk, page_size(), len) != 0)
+	return malloc(len);
+}
+
+static void give_back(void *bulk, size_t len)
+{
+	(void)len;
+	free(bulk);
+}
+#else
+void *hp_bulk_new(size_t len)
+{
+	void *bulk = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+			  -1, 0);
+	if (bulk == MAP_FAILED)
 		return NULL;
-	advise_bulk(bulk, len, MADV_DONTDUMP);
+	madvise(bulk, len, MADV_DONTDUMP);
 	return bulk;
 }
 
-void hp_bulk_free(void *bulk, size_t touched)
+static void give_back(void *bulk, size_t len)
+{
+	munmap(bulk, len);
+}
+#endif
+
+void hp_bulk_free(void *bulk, size_t len, size_t touched)
 {
 	if (!bulk)
 		return;
 	hp_wipe(bulk, touched);
-	advise_bulk(bulk, malloc_usable_size(bulk), MADV_DODUMP);
-	free(bulk);
+	give_back(bulk, len);
 }
 
 bool hp_equal_secret(const void *a, const void *b, size_t len)

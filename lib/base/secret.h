@@ -39,10 +39,12 @@ void hp_wipe_registers(void);
 /* Wipe all of what malloc() gave, then free() it. Accepts NULL. */
 void hp_wipe_and_free(void *memory);
 
-/* Memory for plaintext in bulk: not locked, but left out of core dumps. NULL: none. */
+/* Memory for plaintext in bulk: pages that are not locked, but left out of core dumps.
+ * NULL: none. */
 void *hp_bulk_new(size_t len);
-/* touched: how much of it was written to, at most; that is wiped. Accepts NULL. */
-void hp_bulk_free(void *bulk, size_t touched);
+/* len as it was asked for; touched: how much of it was written to, at most; that is
+ * wiped. Accepts NULL. */
+void hp_bulk_free(void *bulk, size_t len, size_t touched);
 /* Equality in time that depends on len only. */
 bool hp_equal_secret(const void *a, const void *b, size_t len);
 

@@ -56,7 +56,7 @@ hsmpool_status hp_text_append(struct hp_text *text, const void *data, size_t len
 void hp_text_clear(struct hp_text *text)
 {
 	if (is_bulk(text->cap))
-		hp_bulk_free(text->data, text->cap);
+		hp_bulk_free(text->data, text->cap, text->cap);
 	else
 		hp_wipe_and_free(text->data);
 	*text = (struct hp_text){ 0 };

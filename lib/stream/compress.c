@@ -5,8 +5,8 @@
  */
 #include "stream/compress.h"
 #include <inttypes.h>
-#include <malloc.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <string.h>
 /* For memory of our own, which the stable interface does not offer: functions that have
  * been the same since libzstd 1.0. */
@@ -29,17 +29,32 @@ enum {
 
 /* ---- a context's memory, in which pieces of plaintext are left ---- */
 
+/* In front of what libzstd gets; it asks for the alignment of malloc(). */
+union head {
+	size_t len; /* with the head */
+	max_align_t aligned;
+};
+
 static void *allocate(void *unused, size_t len)
 {
 	(void)unused;
-	return hp_bulk_new(len);
+	size_t whole;
+	if (!hp_size_add(len, sizeof(union head), &whole))
+		return NULL;
+	union head *head = hp_bulk_new(whole);
+	if (!head)
+		return NULL;
+	head->len = whole;
+	return head + 1;
 }
 
 static void wipe_and_free(void *unused, void *memory)
 {
 	(void)unused;
-	if (memory)
-		hp_bulk_free(memory, malloc_usable_size(memory));
+	if (!memory)
+		return;
+	union head *head = (union head *)memory - 1;
+	hp_bulk_free(head, head->len, head->len);
 }
 
 static const ZSTD_customMem wiped_memory = { allocate, wipe_and_free, NULL };

@@ -84,6 +84,12 @@ static size_t own_body_cap(const struct decryption *d)
 	return (size_t)d->container->fixed.chunk_size + HP_CHUNK_TAG_LEN;
 }
 
+static size_t frame_cap(const struct decryption *d)
+{
+	return hp_chunk_frame_len(d->container->fixed.mode,
+				  d->container->fixed.chunk_size);
+}
+
 /* ---- header and key ---- */
 
 static hsmpool_status check_context(const struct decryption *d, hsmpool_error *err)
@@ -219,9 +225,9 @@ static void free_chunk(void *job, void *slot)
 	struct chunk *chunk = slot;
 	size_t in_frame = is_direct(d) ? 0 : HP_CHUNK_HEAD_LEN + chunk->touched;
 	if (is_direct(d))
-		hp_bulk_free(chunk->body, chunk->touched);
-	hp_bulk_free(chunk->unpacked, chunk->touched);
-	hp_bulk_free(chunk->frame, in_frame);
+		hp_bulk_free(chunk->body, own_body_cap(d), chunk->touched);
+	hp_bulk_free(chunk->unpacked, d->container->fixed.chunk_size, chunk->touched);
+	hp_bulk_free(chunk->frame, frame_cap(d), in_frame);
 	free(chunk);
 }
 
@@ -229,7 +235,7 @@ static void free_chunk(void *job, void *slot)
 static bool make_room(const struct decryption *d, struct chunk *chunk)
 {
 	const struct hp_fixed_part *fixed = &d->container->fixed;
-	chunk->frame = hp_bulk_new(hp_chunk_frame_len(fixed->mode, fixed->chunk_size));
+	chunk->frame = hp_bulk_new(frame_cap(d));
 	if (!chunk->frame)
 		return false;
 	chunk->body = is_direct(d) ? hp_bulk_new(own_body_cap(d))
@@ -372,7 +378,7 @@ static const struct hp_pipeline_ops chunk_ops = {
 static hsmpool_status decrypt_chunks(struct decryption *d, hsmpool_error *err)
 {
 	const struct hp_fixed_part *fixed = &d->container->fixed;
-	size_t len = hp_chunk_frame_len(fixed->mode, fixed->chunk_size);
+	size_t len = frame_cap(d);
 	if (is_direct(d))
 		len += own_body_cap(d);
 	if (is_compressed(d))

@@ -86,6 +86,11 @@ static uint32_t chunk_size(const struct encryption *e)
 	return e->container->fixed.chunk_size;
 }
 
+static size_t frame_cap(const struct encryption *e)
+{
+	return hp_chunk_frame_len(e->container->fixed.mode, chunk_size(e));
+}
+
 /* Plaintext that is sealed in place, in the frame, needs no room of its own. */
 static bool has_own_plain(const struct encryption *e)
 {
@@ -203,8 +208,7 @@ static hsmpool_status new_chunk(void *job, void **out, hsmpool_error *err)
 	size_t plain_len = chunk_size(e);
 	struct chunk *chunk = calloc(1, sizeof(*chunk));
 	if (chunk)
-		chunk->frame = hp_bulk_new(
-			hp_chunk_frame_len(e->container->fixed.mode, plain_len));
+		chunk->frame = hp_bulk_new(frame_cap(e));
 	if (chunk && chunk->frame)
 		chunk->plain = has_own_plain(e) ? hp_bulk_new(plain_len)
 						: chunk->frame + HP_CHUNK_HEAD_LEN;
@@ -212,7 +216,7 @@ static hsmpool_status new_chunk(void *job, void **out, hsmpool_error *err)
 	if (chunk && chunk->plain)
 		return HSMPOOL_OK;
 	if (chunk)
-		hp_bulk_free(chunk->frame, 0);
+		hp_bulk_free(chunk->frame, frame_cap(e), 0);
 	free(chunk);
 	return hp_fail(err, HSMPOOL_ERR_SYSTEM, "no memory for chunks of %zu bytes",
 		       plain_len);
@@ -224,8 +228,9 @@ static void free_chunk(void *job, void *slot)
 	struct chunk *chunk = slot;
 	/* In the frame there may be plaintext too, if it was not sealed in the end. */
 	if (has_own_plain(e))
-		hp_bulk_free(chunk->plain, chunk->plain_touched);
-	hp_bulk_free(chunk->frame, HP_CHUNK_HEAD_LEN + chunk->plain_touched);
+		hp_bulk_free(chunk->plain, chunk_size(e), chunk->plain_touched);
+	hp_bulk_free(chunk->frame, frame_cap(e),
+		     HP_CHUNK_HEAD_LEN + chunk->plain_touched);
 	free(chunk);
 }
 
@@ -307,7 +312,7 @@ static void free_worker(void *job, void *worker)
 	struct worker *own = worker;
 	hp_chunk_worker_clear(&own->sealing);
 	hp_compressor_clear(&own->compressor);
-	hp_bulk_free(own->packed, chunk_size(e));
+	hp_bulk_free(own->packed, chunk_size(e), chunk_size(e));
 	free(own);
 }
 
@@ -431,7 +436,7 @@ static size_t worker_len(const struct encryption *e)
 
 static hsmpool_status encrypt_chunks(struct encryption *e, hsmpool_error *err)
 {
-	size_t len = hp_chunk_frame_len(e->container->fixed.mode, chunk_size(e));
+	size_t len = frame_cap(e);
 	if (has_own_plain(e))
 		len += chunk_size(e);
 	struct hp_stream_plan plan =

@@ -71,7 +71,7 @@ struct hp_stream_plan hp_stream_plan(hsmpool *pool, enum hp_container_mode mode,
 		memory = left_for_chunks(threads, worker_len);
 	}
 	threads = smaller(threads, HP_STREAM_THREADS_MAX);
-	unsigned slots = smaller((unsigned)(memory / slot_len), 4 * threads + 8);
+	unsigned slots = smaller((unsigned)(memory / slot_len), 4 * threads + 6);
 	if (threads <= 1 || slots < 3)
 		return (struct hp_stream_plan){ 1, 1 };
 	return (struct hp_stream_plan){ smaller(threads, slots - 1), slots };
