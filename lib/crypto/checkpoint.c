@@ -349,6 +349,8 @@ hsmpool_status hp_checkpoint_start(hsmpool *pool, const struct hp_pool_options *
 		release(c);
 		return status;
 	}
+	if (c->uri)
+		hp_audit_want_checkpoints(audit);
 	hp_pool_set_chore(pool, &(struct hp_chore){ .interval_ns = interval,
 						    .is_due = is_due,
 						    .run = run,

@@ -31,6 +31,7 @@
 #include "base/time.h"
 #include "observe/audit_chain.h"
 #include "observe/audit_keep.h"
+#include "observe/audit_metrics.h"
 #include "observe/log.h"
 
 #define NAP             (2 * HP_MS)      /* records are collected for so long */
@@ -66,11 +67,14 @@ struct hp_audit {
 	uint64_t lost_recorded, refused_recorded; /* guarded by turn */
 	_Atomic uint64_t unauthenticated;
 	_Atomic int64_t unauthenticated_since_ns;
+	_Atomic bool wants_checkpoints;
 };
 
 static struct {
 	pthread_mutex_t lock;
-	struct hp_audit *first;
+	/* guarded by lock, both */
+	struct hp_audit *first;        /* one that is closed stays until all is written */
+	struct hp_audit_figures ended; /* the counters of those that are gone */
 } trails = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 /* --- sleeping and waking ------------------------------------------------------------ */
@@ -312,17 +316,19 @@ static void forget_trails_in_child(void)
 {
 	pthread_mutex_init(&trails.lock, NULL);
 	trails.first = NULL;
+	trails.ended = (struct hp_audit_figures){ 0 };
 }
 
-static void watch_forks(void)
+static void prepare(void)
 {
 	pthread_atfork(NULL, NULL, forget_trails_in_child);
+	hp_metrics_add_source(hp_audit_write_metrics);
 }
 
 static struct hp_audit *find_locked(const char *folder)
 {
 	struct hp_audit *audit = trails.first;
-	while (audit && strcmp(audit->options.folder, folder) != 0)
+	while (audit && (audit->users == 0 || strcmp(audit->options.folder, folder) != 0))
 		audit = audit->next;
 	return audit;
 }
@@ -365,7 +371,7 @@ hsmpool_status hp_audit_open(struct hp_audit **out,
 			     const struct hp_audit_options *options, hsmpool_error *err)
 {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
-	pthread_once(&once, watch_forks);
+	pthread_once(&once, prepare);
 	*out = NULL;
 	pthread_mutex_lock(&trails.lock);
 	hsmpool_status status = HSMPOOL_OK;
@@ -389,13 +395,32 @@ static bool remove_user(struct hp_audit *audit)
 {
 	pthread_mutex_lock(&trails.lock);
 	bool is_last = --audit->users == 0;
-	for (struct hp_audit **at = &trails.first; is_last && *at; at = &(*at)->next)
-		if (*at == audit) {
-			*at = audit->next;
-			break;
-		}
 	pthread_mutex_unlock(&trails.lock);
 	return is_last;
+}
+
+static void add_counters(struct hp_audit_figures *to, const struct hp_audit_figures *from)
+{
+	to->records += from->records;
+	to->lost += from->lost;
+	to->refused += from->refused;
+	to->failures += from->failures;
+	to->rotations += from->rotations;
+	to->deleted += from->deleted;
+}
+
+/* All is written, and stays counted. */
+static void leave_list(struct hp_audit *audit)
+{
+	struct hp_audit_figures figures;
+	hp_audit_get_figures(audit, &figures);
+	pthread_mutex_lock(&trails.lock);
+	struct hp_audit **at = &trails.first;
+	while (*at != audit)
+		at = &(*at)->next;
+	*at = audit->next;
+	add_counters(&trails.ended, &figures);
+	pthread_mutex_unlock(&trails.lock);
 }
 
 /* A call that hangs in the module may end its record after the pool was closed: the
@@ -420,6 +445,7 @@ void hp_audit_close(struct hp_audit **address)
 		return;
 	stop_writer(audit);
 	drain(audit);
+	leave_list(audit);
 	if (!is_still_used(audit))
 		free_trail(audit);
 }
@@ -674,4 +700,37 @@ void hp_audit_get_figures(struct hp_audit *audit, struct hp_audit_figures *figur
 	};
 	if (audit->epoch == hp_process_epoch())
 		figures->slots_used = hp_audit_ring_used(&audit->chain.ring);
+}
+
+void hp_audit_want_checkpoints(struct hp_audit *audit)
+{
+	atomic_store(&audit->wants_checkpoints, true);
+}
+
+static void add_gauges(struct hp_audit_figures *to, const struct hp_audit *audit,
+		       const struct hp_audit_figures *from)
+{
+	to->slots += from->slots;
+	to->slots_used += from->slots_used;
+	to->is_failing |= from->is_failing;
+	if (!atomic_load(&audit->wants_checkpoints))
+		return;
+	to->unauthenticated += from->unauthenticated;
+	if (from->unauthenticated_since_ns > 0 &&
+	    (to->unauthenticated_since_ns == 0 ||
+	     from->unauthenticated_since_ns < to->unauthenticated_since_ns))
+		to->unauthenticated_since_ns = from->unauthenticated_since_ns;
+}
+
+void hp_audit_sum_figures(struct hp_audit_figures *sum)
+{
+	pthread_mutex_lock(&trails.lock);
+	*sum = trails.ended;
+	for (struct hp_audit *at = trails.first; at; at = at->next) {
+		struct hp_audit_figures figures;
+		hp_audit_get_figures(at, &figures);
+		add_counters(sum, &figures);
+		add_gauges(sum, at, &figures);
+	}
+	pthread_mutex_unlock(&trails.lock);
 }

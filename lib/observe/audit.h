@@ -155,4 +155,12 @@ struct hp_audit_figures {
 
 void hp_audit_get_figures(struct hp_audit *audit, struct hp_audit_figures *figures);
 
+/* Checkpoints are to be expected: only then is it told how old the oldest record without
+ * one is. */
+void hp_audit_want_checkpoints(struct hp_audit *audit);
+
+/* Of all trails of the process: the counters of those that were closed too, of the
+ * moments since when something is so the oldest. */
+void hp_audit_sum_figures(struct hp_audit_figures *sum);
+
 #endif

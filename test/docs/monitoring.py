@@ -79,8 +79,6 @@ def expressions_are_valid():
 def families_are_documented():
     """The rules and the dashboard use families that there are."""
     documents = (ROOT / 'docs/metrics.md', PLACE / 'README.md')
-    if not documents[0].exists():
-        raise tap.Skip('no docs/metrics.md')
     known = {name for path in documents
              for name in re.findall(r'\bhsmpool_\w+', path.read_text())}
     used = [(where, text) for where, text in expressions()]

@@ -202,6 +202,45 @@ static void the_head_is_the_last_record(void **state)
 	assert_non_null(strstr(more, "\"mac\":\"ab\""));
 }
 
+static struct hp_audit_figures sum_figures(void)
+{
+	struct hp_audit_figures sum;
+	hp_audit_sum_figures(&sum);
+	return sum;
+}
+
+static void what_was_counted_stays_when_the_trail_is_closed(void **state)
+{
+	(void)state;
+	struct hp_audit_options options = ground_options();
+	uint64_t before = sum_figures().records;
+	struct hp_audit *audit = ground_open(&options);
+	ground_use(audit, "C_Sign");
+	hp_audit_sync(audit);
+	assert_int_equal(sum_figures().records, before + 2); /* and "open" */
+	hp_audit_close(&audit);
+	assert_int_equal(sum_figures().records, before + 2);
+	audit = ground_open(&options);
+	assert_int_equal(sum_figures().records, before + 3);
+	hp_audit_close(&audit);
+}
+
+static void a_checkpoint_is_missed_only_where_one_is_expected(void **state)
+{
+	(void)state;
+	struct hp_audit_options options = ground_options();
+	struct hp_audit *audit = ground_open(&options);
+	ground_use(audit, "C_Sign");
+	hp_audit_sync(audit);
+	assert_int_equal(sum_figures().unauthenticated, 0);
+	assert_int_equal(sum_figures().unauthenticated_since_ns, 0);
+	hp_audit_want_checkpoints(audit);
+	assert_int_equal(sum_figures().unauthenticated, 2);
+	assert_true(sum_figures().unauthenticated_since_ns > 0);
+	hp_audit_close(&audit);
+	assert_int_equal(sum_figures().unauthenticated, 0);
+}
+
 static int remove_all(void **state)
 {
 	(void)state;
@@ -224,6 +263,8 @@ int main(void)
 		TEST(files_are_for_their_owner_only),
 		TEST(a_folder_that_others_may_write_to_is_refused),
 		TEST(the_head_is_the_last_record),
+		TEST(what_was_counted_stays_when_the_trail_is_closed),
+		TEST(a_checkpoint_is_missed_only_where_one_is_expected),
 	};
 	return cmocka_run_group_tests_name("audit", tests, NULL, remove_all);
 }
