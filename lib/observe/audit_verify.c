@@ -20,7 +20,7 @@
 #include "observe/audit_walk.h"
 
 #define BUFFER_SIZE (256 * 1024)
-#define REMEMBERED  (1 << 17) /* hashes, for checkpoints of records not long ago */
+#define REMEMBERED  (1 << 15) /* hashes, for checkpoints of records not long ago */
 
 struct chain_ring {
 	bool is_there; /* and valid */
@@ -351,6 +351,8 @@ static bool pass_files_before(struct verify *v, uint64_t first)
 		}
 		char name[HP_AUDIT_NAME_SIZE];
 		hp_audit_file_name(name, v->chain, listed->file.first);
+		if (faccessat(v->folder, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+			continue; /* nothing is in it yet */
 		tell_about_file(v, HP_FINDING_MISSING_FILE, name);
 		is_told = true;
 	}
