@@ -115,6 +115,8 @@ def value(server, expression):
 def everything(name):
     """(place, busy process, address of the exporter)"""
     place = peers.with_runtime(ground.with_token(name))
+    place.config.write_text(place.config.read_text().replace(
+        '[pool]\n', f'[pool]\naudit = {place / "trail"}\n'))
     with busy_process(place) as process, exporter(place) as address:
         def is_there():
             expect(process.poll() is None, 'the busy process ended')
@@ -130,6 +132,7 @@ def real_process_is_exported(_, process, address):
     expect(f'hsmpool_process_up{{{whose},user="' in text, text)
     expect(re.search(rf'hsmpool_op_seconds_count{{{whose},pool="default",'
                      rf'token="hsmpool-dev",op="{OPERATION}"}} [1-9]', text), text)
+    expect(re.search(rf'hsmpool_audit_records_total{{{whose}}} [1-9]', text), text)
     if not shutil.which('promtool'):
         raise tap.Skip('no promtool')
     done = subprocess.run(['promtool', 'check', 'metrics'], input=text, text=True,
