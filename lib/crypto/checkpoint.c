@@ -186,17 +186,15 @@ static hsmpool_status choose_pool(struct checkpoint *c, hsmpool **pool,
 	return HSMPOOL_OK;
 }
 
-static hsmpool_status authenticate(struct checkpoint *c, const struct hp_audit_head *head,
-				   int64_t deadline_ns, struct proof *proof,
-				   hsmpool_error *err)
+static hsmpool_status authenticate(const struct checkpoint *c, hsmpool *pool,
+				   const struct hp_audit_head *head, int64_t deadline_ns,
+				   struct proof *proof, hsmpool_error *err)
 {
 	uint8_t text[HP_AUDIT_CHECKPOINT_MAX];
 	hsmpool_bytes message = { text, hp_audit_checkpoint_text(head, text) };
 	struct hp_session *s;
-	hsmpool *pool;
 	CK_RV rv = CKR_OK;
 
-	HP_TRY(choose_pool(c, &pool, err));
 	HP_TRY(hp_pool_borrow(pool, HP_WANT_ANY, "audit checkpoint", deadline_ns, &s,
 			      err));
 	hsmpool_status status = authenticate_on(c, s, message, proof, &rv, err);
@@ -206,13 +204,24 @@ static hsmpool_status authenticate(struct checkpoint *c, const struct hp_audit_h
 
 /* --- the chore ---------------------------------------------------------------------- */
 
+/* The key may be the application's, who is not logged in: then it is not asked for. */
+static bool can_see_key(const struct checkpoint *c)
+{
+	return c->has_own_pool || hp_pool_options(c->audited)->pin_source ||
+	       hp_pool_expects_login(c->audited, NULL);
+}
+
+/* Also for what was done a moment ago and is not written yet. */
 static bool is_due(void *user)
 {
 	struct checkpoint *c = user;
 	struct hp_audit_figures figures;
 
+	hp_audit_sync(c->audit);
 	hp_audit_get_figures(c->audit, &figures);
-	return c->uri ? figures.unauthenticated > 0 : figures.records != c->told;
+	if (!c->uri)
+		return figures.records != c->told;
+	return figures.unauthenticated > 0 && can_see_key(c);
 }
 
 /* The head leaves this machine's files: who rewrites them later cannot take it back. */
@@ -253,27 +262,39 @@ static hsmpool_status record(struct checkpoint *c, const struct hp_audit_head *h
 	return HSMPOOL_OK;
 }
 
-static void run(void *user, int64_t deadline_ns)
+static bool take_head(struct checkpoint *c, struct hp_audit_head *head)
 {
-	struct checkpoint *c = user;
 	struct hp_audit_figures figures;
-	struct hp_audit_head head;
-	struct proof proof;
 	hsmpool_error err;
 
 	hp_audit_get_figures(c->audit, &figures);
-	if (!hp_audit_get_head(c->audit, &head)) {
-		hp_fail(&err, HSMPOOL_ERR_SYSTEM, "the trail %s cannot be written",
-			c->folder);
-		tell_failure(c, &err);
-		return;
+	if (hp_audit_get_head(c->audit, head)) {
+		c->told = figures.records;
+		return true;
 	}
-	c->told = figures.records;
+	hp_fail(&err, HSMPOOL_ERR_SYSTEM, "the trail %s cannot be written", c->folder);
+	tell_failure(c, &err);
+	return false;
+}
+
+/* The pool first: its login is a record, too. */
+static void run(void *user, int64_t deadline_ns)
+{
+	struct checkpoint *c = user;
+	struct hp_audit_head head;
+	struct proof proof;
+	hsmpool_error err;
+	hsmpool *pool = NULL;
+	hsmpool_status status = choose_pool(c, &pool, &err);
+
+	if (!take_head(c, &head))
+		return;
 	if (!c->uri) {
 		tell_head(c, &head, "not authenticated: there is no audit-key");
 		return;
 	}
-	hsmpool_status status = authenticate(c, &head, deadline_ns, &proof, &err);
+	if (status == HSMPOOL_OK)
+		status = authenticate(c, pool, &head, deadline_ns, &proof, &err);
 	if (status == HSMPOOL_OK)
 		status = record(c, &head, &proof, &err);
 	if (status != HSMPOOL_OK) {

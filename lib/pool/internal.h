@@ -465,8 +465,6 @@ void hp_pool_note_loss(hsmpool *pool, enum hp_loss loss, uint64_t generation, CK
 void hp_pool_note_loss_locked(hsmpool *pool, enum hp_loss loss);
 void hp_pool_note_error_locked(hsmpool *pool, CK_RV rv);
 void hp_pool_begin_generation_locked(hsmpool *pool);
-/* Whether sessions should be logged in, as of the generation. */
-bool hp_pool_expects_login(hsmpool *pool, uint64_t *generation);
 /* The probe of the options, from light to deep. */
 CK_RV hp_session_probe(struct hsmpool_session *e, enum hp_probe depth);
 /* How to ask a session of an older generation: where the options say that the HSM itself

@@ -116,6 +116,9 @@ const struct hp_pool_options *hp_pool_options(const hsmpool *pool);
 /* The trail of its uses; NULL: there is none. */
 struct hp_audit *hp_pool_audit(const hsmpool *pool);
 
+/* Whether sessions should be logged in, as of the generation (which may be NULL). */
+bool hp_pool_expects_login(hsmpool *pool, uint64_t *generation);
+
 /* Is the session still this opening of it (hp_session_opening()), and alive as of the
  * pool's generation? An idle one is asked; for one that is in use it waits, briefly. */
 bool hp_pool_confirm(struct hp_session *session, uint32_t opening);

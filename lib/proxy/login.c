@@ -273,6 +273,7 @@ static CK_RV log_out_as_use(struct hp_vsession *vs)
 {
 	struct hp_use use = hp_use_describe(vs, "C_Logout", NULL);
 	use.kind = HP_USE_LOGIN;
+	hp_pool_finish_chore(vs->pool);
 	hp_use_begin_for(&use);
 	CK_RV rv = log_out(vs);
 	hp_use_end(&use, rv, HSMPOOL_OK, 0);
@@ -311,6 +312,7 @@ void hp_login_end(struct hp_vslot *slot, hsmpool *pool)
 		       (hp_proxy_logs_in_automatically() && login == HP_VLOGIN_USER);
 	if (is_kept)
 		return;
+	hp_pool_finish_chore(pool);
 	CK_RV rv = on_any_session(pool, "last C_CloseSession", run_last_logout);
 	bool has_failed = rv != CKR_OK && rv != CKR_USER_NOT_LOGGED_IN;
 	if (has_failed && !hp_proxy_is_ending()) { /* C_Finalize logs out, too */

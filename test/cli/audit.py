@@ -380,6 +380,22 @@ def status_shows_the_size_of_the_trail():
     expect('records          ' in AUDITED.ok('audit', 'status').out, 'text')
 
 
+def uses_are_recorded_with_their_key():
+    """Each use is a record, with its function, mechanism, key, sizes and request."""
+    place = audited('uses', runs=0)
+    letter = place.file('letter', 'hello')
+    place.ok('mac', '--key', 'pkcs11:object=audit', '--in', letter)
+    (shown,) = place.ok('audit', 'show', '--json', '--key', 'audit',
+                        '--function', 'C_Sign').out.splitlines()
+    found = json.loads(shown)
+    expect({'event': 'operation', 'mechanism': 'CKM_SHA256_HMAC', 'in': 5, 'out': 32,
+            'result': 'CKR_OK', 'uid': os.getuid()}.items() <= found.items(), found)
+    expect(re.fullmatch('[0-9a-f]{16}', found['request']), found)
+    equal(len(found['key']['fingerprint']), 64)
+    expect('hello' not in ''.join(lines(place)), 'data is in the trail')
+    verify(place)
+
+
 def a_program_on_the_module_is_audited():
     """pkcs11-tool on the PKCS#11 module leaves a trail, authenticated by another token."""
     tool = shutil.which('pkcs11-tool')
@@ -406,6 +422,8 @@ def a_program_on_the_module_is_audited():
     shown = [json.loads(line) for line in
              place.ok('audit', 'show', '--json').out.splitlines()]
     expect(any(os.path.basename(record['program']) == 'pkcs11-tool' for record in shown), shown)
+    expect({'C_Login', 'C_GenerateRandom', 'C_Logout'} <=
+           {record.get('function') for record in shown}, shown)
     slots = subprocess.run([tool, '--module', module, '--list-slots'], env=place.env,
                            check=True, capture_output=True, text=True).stdout
     expect('hsmpool-dev' in slots and 'token label        : audit' not in slots, slots)
@@ -434,5 +452,6 @@ ground.run([
     signatures_are_verified_without_the_hsm,
     files_are_rotated_and_deleted_in_good_order,
     status_shows_the_size_of_the_trail,
+    uses_are_recorded_with_their_key,
     a_program_on_the_module_is_audited,
 ])

@@ -86,7 +86,7 @@ static const struct {
 	{ "out", " out=" },         { "us", " us=" },     { "pool", " pool=" },
 	{ "token", " token=" },     { "uid", " uid=" },   { "session", " session=" },
 	{ "request", " request=" }, { "lost", " lost=" }, { "file", " file=" },
-	{ "covers", " covers=" },   { "head", " head=" }, { "text", " text=" },
+	{ "of", " of=" },           { "head", " head=" }, { "text", " text=" },
 };
 
 static void print_record(struct json_object *record)
