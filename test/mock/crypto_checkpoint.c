@@ -94,9 +94,9 @@ static void a_checkpoint_that_fails_is_tried_again(void **state)
 
 	open_audited(g, "hmac", NEVER, "keeper", "yes");
 	ground_catch_log(g);
-	g->mock->fail(&(struct mock_failure){ .function = "C_Sign",
-					      .rv = CKR_KEY_FUNCTION_NOT_PERMITTED,
-					      .count = MOCK_FOREVER });
+	(g->mock->fail)(&(struct mock_failure){ .function = "C_Sign",
+						.rv = CKR_KEY_FUNCTION_NOT_PERMITTED,
+						.count = MOCK_FOREVER });
 	hp_pool_finish_chore(g->pool);
 	assert_true(ground_logged("audit-checkpoint-failed", text, sizeof(text)) > 0);
 	assert_non_null(strstr(text, "audit-key pkcs11:object=hmac"));
