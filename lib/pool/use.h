@@ -40,6 +40,8 @@ struct hp_use {
 	/* They live as long as the use; NULL: none. */
 	const struct hp_key_identity *key;    /* the one that works */
 	const struct hp_key_identity *target; /* the one that is wrapped or made by it */
+	/* Of a pair that is made, where it goes by another name than the private key. */
+	const struct hp_key_identity *public_half;
 	uint64_t vsession; /* the application's session handle; 0: the library */
 	uint64_t input_len;
 	uint64_t output_len; /* so far; hp_use_end() adds what came last */

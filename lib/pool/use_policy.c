@@ -120,13 +120,14 @@ static hsmpool_status ask_about_key(const struct hp_policy_set *set,
 
 static hsmpool_status ask_about_target(const struct hp_policy_set *set,
 				       const struct hp_use *use, enum hp_action action,
+				       const struct hp_key_identity *target,
 				       hsmpool_error *err)
 {
 	bool is_wrapped = action == HP_ACTION_WRAP;
 	struct hp_policy_question q =
-		ask_of(use, is_wrapped ? HP_ACTION_EXPORT : action, use->target);
-	q.changes_token = !is_wrapped && use->target->is_token;
-	q.is_pair = strcmp(use->function, "C_GenerateKeyPair") == 0;
+		ask_of(use, is_wrapped ? HP_ACTION_EXPORT : action, target);
+	q.changes_token = !is_wrapped && target->is_token;
+	q.is_pair = strcmp(use->function, "C_GenerateKeyPair") == 0 && !use->public_half;
 	return hp_policy_ask(set, &q, err);
 }
 
@@ -139,5 +140,9 @@ hsmpool_status hp_use_ask_policy(const struct hp_use *use, hsmpool_error *err)
 		return HSMPOOL_OK;
 	if (use->key || !use->target || works_on_object(action))
 		HP_TRY(ask_about_key(set, use, action, err));
-	return use->target ? ask_about_target(set, use, action, err) : HSMPOOL_OK;
+	if (use->target)
+		HP_TRY(ask_about_target(set, use, action, use->target, err));
+	return use->public_half
+		       ? ask_about_target(set, use, action, use->public_half, err)
+		       : HSMPOOL_OK;
 }

@@ -51,12 +51,16 @@ static bool is_unknown_key(struct hp_session *s, CK_RV rv)
 	return hp_rv_class(&s->module->overrides, rv) == HP_RV_STALE_HANDLE;
 }
 
-/* That nothing comes of an Init alone lets it do without room for a record. */
-static CK_RV permit(struct hp_vsession *vs, struct beginning *b)
+/* That nothing comes of an Init alone lets it do without room for a record. A key that is
+ * not there is the module's to refuse. */
+static CK_RV permit(struct hp_vsession *vs, struct hp_session *s, struct beginning *b,
+		    CK_OBJECT_HANDLE key)
 {
 	hsmpool_error err;
+	if (b->kind != HP_KIND_DIGEST && key == CK_INVALID_HANDLE)
+		return CKR_OK;
 	hp_error_clear(&err);
-	b->use.key = hp_use_key_of_init(vs, vs->operations->of[b->kind], b->key);
+	b->use.key = hp_use_key_of_init(vs, s, vs->operations->of[b->kind], b->key, key);
 	hsmpool_status status = hp_use_permit(&b->use, &err);
 	return status == HSMPOOL_OK ? CKR_OK : hp_use_refusal(status, &err);
 }
@@ -75,14 +79,17 @@ static CK_RV init_on(struct hp_vsession *vs, struct hp_session *s, struct beginn
 		rv = hp_mechanism_real(vs, s, b->mechanism, &call, &mechanism);
 	if (rv != CKR_OK)
 		return rv;
-	rv = permit(vs, b);
+	rv = permit(vs, s, b, key);
 	if (rv != CKR_OK)
 		return rv;
 	b->leaves_nonce =
 		b->kind == HP_KIND_ENCRYPT && hp_mechanism_leaves_nonce(mechanism);
 	rv = hp_kind_init(s, b->kind, mechanism, key);
-	if (is_unknown_key(s, rv) && hp_object_has_moved(vs, s, b->key, &key))
-		rv = hp_kind_init(s, b->kind, mechanism, key);
+	if (is_unknown_key(s, rv) && hp_object_has_moved(vs, s, b->key, &key)) {
+		rv = permit(vs, s, b, key);
+		if (rv == CKR_OK)
+			rv = hp_kind_init(s, b->kind, mechanism, key);
+	}
 	/* What is active is known here. */
 	if (rv == CKR_OPERATION_ACTIVE && vs->operations->live)
 		s->is_unsure = was_unsure;

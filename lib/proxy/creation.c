@@ -263,16 +263,25 @@ static CK_RV run_creation(struct hp_session *s, void *user)
 	return create(s, c, is_token, is_clear);
 }
 
+static struct hp_made describe_made(const struct hp_creation *c, unsigned i)
+{
+	CK_OBJECT_CLASS class = CK_UNAVAILABLE_INFORMATION;
+	if (c->is_pair)
+		class = i == 0 ? CKO_PUBLIC_KEY : CKO_PRIVATE_KEY;
+	else if (c->function == HP_FN_C_GenerateKey)
+		class = CKO_SECRET_KEY;
+	return (struct hp_made){ c->want[i].template, c->want[i].count, class };
+}
+
 CK_RV hp_creation_run(struct hp_creation *c)
 {
-	/* Of a pair it is the private key that counts. */
-	const struct hp_derived_key *made = &c->want[c->is_pair ? 1 : 0];
+	/* Of a pair it is the private key that counts most. */
 	struct hp_aside_use use = {
 		.kind = HP_USE_MANAGEMENT,
 		.mechanism = c->mechanism,
 		.key = c->has_base ? c->base : CK_INVALID_HANDLE,
-		.made = made->template,
-		.made_count = made->count,
+		.made = describe_made(c, c->is_pair ? 1 : 0),
+		.public_half = c->is_pair ? describe_made(c, 0) : (struct hp_made){ 0 },
 		.is_copy = c->inherits_token,
 		.input_len = c->wrapped_len,
 	};

@@ -267,10 +267,23 @@ static CK_RV run_destroy(struct hp_session *s, void *user)
 	return rv;
 }
 
+/* Who may be changed may not become anybody. */
+static bool renames(const struct object_call *call)
+{
+	return call->template &&
+	       (hp_attribute_find(call->template, call->count, CKA_LABEL) ||
+		hp_attribute_find(call->template, call->count, CKA_ID));
+}
+
 static CK_RV run_change(struct object_call *call, enum hp_function function,
 			CK_RV (*run)(struct hp_session *s, void *user))
 {
 	struct hp_aside_use use = { .kind = HP_USE_MANAGEMENT, .key = call->object };
+	if (renames(call)) {
+		use.made.template = call->template;
+		use.made.count = call->count;
+		use.is_copy = true;
+	}
 	return hp_operation_aside(call->vs,
 				  &(struct hp_aside){ .function = function,
 						      .want = HP_WANT_BESIDE,

@@ -36,7 +36,7 @@ CK_RV hp_use_begin_for(struct hp_use *use)
 	return status == HSMPOOL_OK ? CKR_OK : hp_use_refusal(status, &err);
 }
 
-/* False: it was never read. */
+/* Who is behind an application's handle, as was read at its first use. */
 static bool identify(CK_OBJECT_HANDLE handle, struct hp_key_identity *out)
 {
 	struct hp_vobject_view view;
@@ -44,6 +44,18 @@ static bool identify(CK_OBJECT_HANDLE handle, struct hp_key_identity *out)
 	if (!hp_table_view(handle, &view, &names) || !view.has_names)
 		return false;
 	hp_key_identify(out, &names.object, names.fingerprint);
+	return true;
+}
+
+/* Where it could not be read, because its fingerprint takes a search and another
+ * operation is active: a policy must not depend on it. */
+static bool identify_without(struct hp_session *s, CK_OBJECT_HANDLE real,
+			     struct hp_key_identity *out)
+{
+	struct hp_object object;
+	if (hp_read_identity(s, real, &object) != CKR_OK)
+		return false;
+	hp_key_identify(out, &object, NULL);
 	return true;
 }
 
@@ -56,15 +68,20 @@ static bool is_current(const struct hp_known_key *known, CK_OBJECT_HANDLE key)
 }
 
 /* The stamp is taken first: what is read may be newer than it, not older. */
-static bool know(struct hp_known_key *known, CK_OBJECT_HANDLE key)
+static bool know(struct hp_known_key *known, struct hp_session *s, CK_OBJECT_HANDLE key,
+		 CK_OBJECT_HANDLE real)
 {
 	known->handle = key;
 	known->stamp = hp_table_stamp(key);
-	return identify(key, &known->identity);
+	if (identify(key, &known->identity))
+		return true;
+	known->stamp = 0; /* not for long */
+	return identify_without(s, real, &known->identity);
 }
 
 const struct hp_key_identity *
-hp_use_key_of_init(struct hp_vsession *vs, struct hp_operation *op, CK_OBJECT_HANDLE key)
+hp_use_key_of_init(struct hp_vsession *vs, struct hp_session *s, struct hp_operation *op,
+		   CK_OBJECT_HANDLE key, CK_OBJECT_HANDLE real)
 {
 	struct hp_operations *ops = vs->operations;
 	if (key == CK_INVALID_HANDLE || !hp_use_wants_keys(vs->pool))
@@ -74,7 +91,8 @@ hp_use_key_of_init(struct hp_vsession *vs, struct hp_operation *op, CK_OBJECT_HA
 	/* The one that is kept may be that of an operation which goes on. */
 	if (!ops->spare)
 		ops->spare = malloc(sizeof(*ops->spare));
-	return ops->spare && know(ops->spare, key) ? &ops->spare->identity : NULL;
+	return ops->spare && know(ops->spare, s, key, real) ? &ops->spare->identity
+							    : NULL;
 }
 
 void hp_use_keep(struct hp_operations *ops, struct hp_operation *op,
@@ -98,61 +116,102 @@ void hp_uses_free(struct hp_operations *ops)
 
 /* --- other calls -------------------------------------------------------------------- */
 
-/* What the template says of it, as far as it is well-formed. is_token: if it says
- * nothing. */
-static void identify_made(const struct hp_aside_use *aside, bool is_token,
-			  struct hp_key_identity *out)
+/* A name as the template gives it; one that is too long counts as empty. */
+static void take_name(const struct hp_made *made, CK_ATTRIBUTE_TYPE type, uint8_t *to,
+		      size_t cap, size_t *len)
 {
-	struct hp_object object = { .class = CK_UNAVAILABLE_INFORMATION,
-				    .type = CK_UNAVAILABLE_INFORMATION,
-				    .is_token = is_token };
-	const CK_ATTRIBUTE *label =
-		hp_attribute_find(aside->made, aside->made_count, CKA_LABEL);
-	const CK_ATTRIBUTE *id =
-		hp_attribute_find(aside->made, aside->made_count, CKA_ID);
-	hp_attribute_bool(aside->made, aside->made_count, CKA_TOKEN, &object.is_token);
-	hp_attribute_number(aside->made, aside->made_count, CKA_CLASS, &object.class);
-	hp_attribute_number(aside->made, aside->made_count, CKA_KEY_TYPE, &object.type);
-	if (label && label->pValue && label->ulValueLen <= sizeof(object.label))
-		memcpy(object.label, label->pValue, object.label_len = label->ulValueLen);
-	if (id && id->pValue && id->ulValueLen <= sizeof(object.id))
-		memcpy(object.id, id->pValue, object.id_len = id->ulValueLen);
-	hp_key_identify(out, &object, NULL);
+	const CK_ATTRIBUTE *name = hp_attribute_find(made->template, made->count, type);
+	if (!name)
+		return;
+	*len = name->pValue && name->ulValueLen <= cap ? name->ulValueLen : 0;
+	if (*len > 0)
+		memcpy(to, name->pValue, *len);
 }
 
+/* What the template says of it, as far as it is well-formed. like: what it is otherwise;
+ * NULL: not known. */
+static void identify_made(const struct hp_made *made, const struct hp_key_identity *like,
+			  struct hp_key_identity *out)
+{
+	if (like)
+		*out = *like;
+	else
+		*out = (struct hp_key_identity){ .class = made->class,
+						 .type = CK_UNAVAILABLE_INFORMATION };
+	out->fingerprint[0] = '\0';
+	hp_attribute_bool(made->template, made->count, CKA_TOKEN, &out->is_token);
+	hp_attribute_number(made->template, made->count, CKA_CLASS, &out->class);
+	hp_attribute_number(made->template, made->count, CKA_KEY_TYPE, &out->type);
+	take_name(made, CKA_LABEL, out->label, sizeof(out->label), &out->label_len);
+	take_name(made, CKA_ID, out->id, sizeof(out->id), &out->id_len);
+}
+
+static bool has_same_names(const struct hp_key_identity *a,
+			   const struct hp_key_identity *b)
+{
+	return a->label_len == b->label_len && a->id_len == b->id_len &&
+	       memcmp(a->label, b->label, a->label_len) == 0 &&
+	       memcmp(a->id, b->id, a->id_len) == 0;
+}
+
+static void name_made(struct hp_aside_run *run)
+{
+	const struct hp_aside_use *aside = run->aside;
+	if (!aside->made.template)
+		return;
+	identify_made(&aside->made, aside->is_copy ? run->use.key : NULL, &run->target);
+	run->use.target = &run->target;
+	if (!aside->public_half.template)
+		return;
+	identify_made(&aside->public_half, NULL, &run->public_half);
+	if (!has_same_names(&run->target, &run->public_half))
+		run->use.public_half = &run->public_half;
+}
+
+/* *is_there: it is one that the module knows, or none was given. */
 static CK_RV find_out(struct hp_vsession *vs, struct hp_session *s,
 		      CK_OBJECT_HANDLE handle, struct hp_key_identity *identity,
-		      const struct hp_key_identity **who)
+		      const struct hp_key_identity **who, bool *is_there)
 {
 	CK_OBJECT_HANDLE real;
 	CK_RV rv = CKR_OK;
 	if (handle == CK_INVALID_HANDLE)
 		return CKR_OK;
 	rv = hp_object_real(vs, s, handle, &real);
-	if (rv == CKR_OK && real != CK_INVALID_HANDLE && identify(handle, identity))
+	if (rv != CKR_OK)
+		return rv;
+	*is_there = *is_there && real != CK_INVALID_HANDLE;
+	if (real != CK_INVALID_HANDLE &&
+	    (identify(handle, identity) || identify_without(s, real, identity)))
 		*who = identity;
+	return CKR_OK;
+}
+
+/* Who they are that it is done with. Of what is not there the module says so: nobody is
+ * asked for leave. */
+static CK_RV find_out_all(struct hp_aside_run *run, struct hp_vsession *vs,
+			  struct hp_session *s)
+{
+	const struct hp_aside_use *aside = run->aside;
+	bool is_there = true;
+	CK_RV rv = find_out(vs, s, aside->key, &run->key, &run->use.key, &is_there);
+	if (rv == CKR_OK)
+		rv = find_out(vs, s, aside->target, &run->target, &run->use.target,
+			      &is_there);
+	name_made(run);
+	if (!is_there)
+		run->use.state = HP_USE_PERMITTED;
 	return rv;
 }
 
 CK_RV hp_aside_use_begin(struct hp_aside_run *run, struct hp_vsession *vs,
 			 struct hp_session *s)
 {
-	const struct hp_aside_use *aside = run->aside;
 	CK_RV rv = CKR_OK;
-	if (!aside || run->use.state != HP_USE_NEW)
+	if (!run->aside || run->use.state != HP_USE_NEW)
 		return CKR_OK;
-	if (hp_use_wants_keys(vs->pool)) {
-		rv = find_out(vs, s, aside->key, &run->key, &run->use.key);
-		if (rv == CKR_OK)
-			rv = find_out(vs, s, aside->target, &run->target,
-				      &run->use.target);
-		if (aside->made) {
-			bool is_copy_of_token =
-				aside->is_copy && run->use.key && run->use.key->is_token;
-			identify_made(aside, is_copy_of_token, &run->target);
-			run->use.target = &run->target;
-		}
-	}
+	if (hp_use_wants_keys(vs->pool))
+		rv = find_out_all(run, vs, s);
 	if (rv == CKR_OK)
 		run->refusal = hp_use_begin_for(&run->use);
 	return rv;

@@ -31,11 +31,12 @@ struct hp_known_key {
 struct hp_operation;
 struct hp_operations;
 
-/* For an Init of op with key, which hp_object_real() has found: NULL if nobody wants to
- * know, or nothing is known. Good until the next Init; and as long as the operation
+/* For an Init of op on s with key, which hp_object_real() has found: NULL if nobody wants
+ * to know, or nothing is known. Good until the next Init; and as long as the operation
  * lasts, if it is kept. */
 const struct hp_key_identity *
-hp_use_key_of_init(struct hp_vsession *vs, struct hp_operation *op, CK_OBJECT_HANDLE key);
+hp_use_key_of_init(struct hp_vsession *vs, struct hp_session *s, struct hp_operation *op,
+		   CK_OBJECT_HANDLE key, CK_OBJECT_HANDLE real);
 /* The Init succeeded: it is op's use from now on. */
 void hp_use_keep(struct hp_operations *ops, struct hp_operation *op,
 		 const struct hp_use *use);
@@ -44,15 +45,21 @@ void hp_uses_free(struct hp_operations *ops);
 /* --- other calls: aside.c ------------------------------------------------------------
  */
 
+/* What is made is not there yet: the template that names it. NULL: nothing is. */
+struct hp_made {
+	const CK_ATTRIBUTE *template;
+	CK_ULONG count;
+	CK_OBJECT_CLASS class; /* where the template does not tell */
+};
+
 struct hp_aside_use {
 	enum hp_use_kind kind;
 	const CK_MECHANISM *mechanism; /* NULL: none */
 	/* The application's; CK_INVALID_HANDLE: none. */
 	CK_OBJECT_HANDLE key;    /* that works, or that it is done to */
 	CK_OBJECT_HANDLE target; /* that is wrapped */
-	/* What is made is not there yet: the template that names it. NULL: nothing is. */
-	const CK_ATTRIBUTE *made;
-	CK_ULONG made_count;
+	struct hp_made made;     /* or what it is named from now on */
+	struct hp_made public_half;
 	bool is_copy; /* of key, with the attributes that made does not have */
 	CK_ULONG input_len;
 	const CK_ULONG *output_len; /* NULL: none */
@@ -64,6 +71,7 @@ struct hp_aside_run {
 	struct hp_use use;
 	struct hp_key_identity key;
 	struct hp_key_identity target;
+	struct hp_key_identity public_half;
 	CK_RV refusal; /* CKR_OK: it may run */
 };
 
