@@ -142,6 +142,22 @@ static struct family *last_family(struct source *source)
 					: NULL;
 }
 
+/* A name that a sample of another family could have too. */
+static bool has_reserved_ending(struct slice name)
+{
+	static const char *const endings[] = { "_total", "_created", "_bucket",
+					       "_count", "_sum",     "_info" };
+
+	for (size_t i = 0; i < HP_ARRAY_LEN(endings); i++) {
+		size_t len = strlen(endings[i]);
+
+		if (name.len >= len &&
+		    memcmp(name.at + name.len - len, endings[i], len) == 0)
+			return true;
+	}
+	return false;
+}
+
 /* The family that a line of metadata is of: the last, or a new one. */
 static struct family *metadata_family(struct source *source, struct slice name)
 {
@@ -151,7 +167,8 @@ static struct family *metadata_family(struct source *source, struct slice name)
 	if (family)
 		return family == last_family(source) && family->samples.len == 0 ? family
 										 : NULL;
-	if (!slice_take_text(&rest, PREFIX) || source->family_count == MAX_FAMILIES)
+	if (!slice_take_text(&rest, PREFIX) || has_reserved_ending(name) ||
+	    source->family_count == MAX_FAMILIES)
 		return NULL;
 	family =
 		reallocarray(source->families, source->family_count + 1, sizeof(*family));
@@ -160,6 +177,29 @@ static struct family *metadata_family(struct source *source, struct slice name)
 	source->families = family;
 	family[source->family_count] = (struct family){ .name = name };
 	return &family[source->family_count++];
+}
+
+/* No escape but \\, \" and \n: a reader of the whole would stumble over it. */
+static bool is_help(struct slice text)
+{
+	for (size_t i = 0; i < text.len; i++) {
+		if (text.at[i] != '\\')
+			continue;
+		if (++i == text.len || !strchr("\\\"n", text.at[i]))
+			return false;
+	}
+	return true;
+}
+
+/* It is the end of the family's name. */
+static bool is_unit(struct slice unit, const struct family *family)
+{
+	struct slice ending = family->name;
+
+	if (unit.len == 0 || unit.len >= ending.len)
+		return unit.len == 0;
+	slice_skip(&ending, ending.len - unit.len - 1);
+	return slice_take_text(&ending, "_") && slices_equal(ending, unit);
 }
 
 /* "TYPE name gauge", behind the "# ". */
@@ -175,9 +215,9 @@ static bool read_metadata(struct source *source, struct slice line)
 		return false;
 	if (slice_is(kind, "TYPE") && !family->type)
 		return (family->type = find_type(line)) != NULL;
-	if (slice_is(kind, "HELP"))
+	if (slice_is(kind, "HELP") && is_help(line))
 		family->help = line;
-	else if (slice_is(kind, "UNIT"))
+	else if (slice_is(kind, "UNIT") && is_unit(line, family))
 		family->unit = line;
 	else
 		return false;
