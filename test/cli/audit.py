@@ -254,6 +254,12 @@ def inserted_and_moved_records_are_named():
     expect('reordered' in kinds(copy, copy.trail), 'not found')
 
 
+def a_torn_end_is_named():
+    """A line without an end is named, if it is not in the ring."""
+    copy = spoil('torn', lambda all_lines: all_lines + ['{"seq":'])
+    equal(kinds(copy, copy.trail), {'torn-end'})
+
+
 def a_missing_file_is_named():
     """A file that is gone is named, whichever it is."""
     for name in (files(AUDITED)[0].name, 'chains.jsonl'):
@@ -442,6 +448,7 @@ ground.run([
     an_altered_record_is_named,
     a_removed_record_is_named,
     inserted_and_moved_records_are_named,
+    a_torn_end_is_named,
     a_missing_file_is_named,
     a_forged_history_has_no_authentic_checkpoint,
     what_follows_the_last_checkpoint_is_counted,

@@ -98,10 +98,27 @@ static void note_finding(struct audit_report *report,
 	}
 }
 
+/* Whoever was killed while it wrote a line has its record in the ring. */
+static void forgive_torn_end(struct audit_report *report, unsigned chain)
+{
+	for (size_t i = 0; i < report->note_count; i++) {
+		struct audit_note *note = &report->notes[i];
+
+		if (note->chain != chain || !note->is_wrong ||
+		    strcmp(note->kind, hp_finding_name(HP_FINDING_TORN_END)) != 0)
+			continue;
+		note->is_wrong = false;
+		report->wrong_count--;
+	}
+}
+
 static void note_pending(struct audit_report *report,
 			 const struct hp_audit_finding *finding)
 {
 	const struct audit_note place = place_of(finding);
+
+	if (finding->done > 0)
+		forgive_torn_end(report, finding->chain);
 
 	audit_report_note(report, &place,
 			  "%" PRIu32 " records of a process that ended are not in a file "
