@@ -65,14 +65,21 @@ static const struct figure {
 	WIDE("borrowed-waited", borrowed_waited),
 	WIDE("borrow-timeouts", borrow_timeouts),
 	WIDE("borrow-rejected", borrow_rejected),
+	NARROW("overdue", overdue),
+	WIDE("hung-calls", hung_calls),
 	WIDE("returned", returned),
 	WIDE("opened", opened),
 	WIDE("open-failures", open_failures),
+	WIDE("closed-idle", closed_idle),
+	WIDE("closed-lifetime", closed_lifetime),
 	WIDE("closed-broken", closed_broken),
+	WIDE("closed-stuck", closed_stuck),
+	WIDE("closed-other", closed_other),
 	WIDE("validated", validated),
 	WIDE("validation-failures", validation_failures),
 	WIDE("logins", logins),
 	WIDE("login-failures", login_failures),
+	WIDE("logins-refused", logins_refused),
 	WIDE("retries", retries),
 	NARROW("breaker", breaker),
 	WIDE("breaker-opened", breaker_opened),
@@ -213,7 +220,35 @@ static struct json_object *token_json(const struct report *report)
 	return object;
 }
 
-static void print_json(const struct report *report)
+/* How often each function was used, and how long that took. */
+static struct json_object *operations_json(hsmpool *pool)
+{
+	struct json_object *list = json_object_new_array();
+	hsmpool_operation_stats stats = { .size = sizeof(stats) };
+
+	for (size_t i = 0; hsmpool_get_operation_stats(pool, i, &stats); i++) {
+		struct json_object *one = json_object_new_object();
+		cli_add_text(one, "function", stats.function);
+		json_object_object_add(one, "count", json_object_new_uint64(stats.count));
+		json_object_object_add(one, "total-ns",
+				       json_object_new_uint64(stats.total_ns));
+		json_object_array_add(list, one);
+	}
+	return list;
+}
+
+static struct json_object *errors_json(hsmpool *pool)
+{
+	struct json_object *object = json_object_new_object();
+	hsmpool_error_stats stats = { .size = sizeof(stats) };
+
+	for (size_t i = 0; hsmpool_get_error_stats(pool, i, &stats); i++)
+		json_object_object_add(object, stats.name,
+				       json_object_new_uint64(stats.count));
+	return object;
+}
+
+static void print_json(hsmpool *of, const struct report *report)
 {
 	struct json_object *root = json_object_new_object();
 	struct json_object *pool = json_object_new_object();
@@ -222,6 +257,8 @@ static void print_json(const struct report *report)
 		json_object_object_add(pool, figures[i].name,
 				       json_object_new_uint64(figure_value(&report->stats,
 									   &figures[i])));
+	json_object_object_add(pool, "operations", operations_json(of));
+	json_object_object_add(pool, "errors", errors_json(of));
 	json_object_object_add(root, "token", token_json(report));
 	json_object_object_add(root, "pool", pool);
 	cli_print_json(root);
@@ -255,7 +292,7 @@ static hsmpool_status show(struct cli *cli, hsmpool_error *err)
 
 	HP_TRY(collect(cli, &report, err));
 	if (cli->is_json)
-		print_json(&report);
+		print_json(cli->pool, &report);
 	else
 		print_text(&report);
 	return HSMPOOL_OK;
