@@ -7,6 +7,7 @@
 
 #include "base/time.h"
 #include "observe/log.h"
+#include "observe/request.h"
 #include "scratch.h"
 
 #include <errno.h>
@@ -497,6 +498,10 @@ static void write_to_journal(void)
 	need(is_in_entry("SYSLOG_IDENTIFIER=hsmpool"));
 	need(is_in_entry("HSMPOOL_EVENT=journal-line"));
 	need(!strstr(journal_entry, "HSMPOOL_REQUEST"));
+	uint64_t outer = hp_request_set(0x9f0c52e16a0b77d4);
+	HP_LOG(WARNING, "journal-line", "x");
+	hp_request_set(outer);
+	need(is_in_entry("HSMPOOL_REQUEST=9f0c52e16a0b77d4"));
 	hsmpool_log_set_level(HSMPOOL_LOG_ERROR);
 	hp_log_announce("announced", "x");
 	need(is_in_entry("MESSAGE=announced: x") && is_in_entry("PRIORITY=5"));
