@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Reading a trail as text, without a look at its chain.
+ */
 #include "support/trail.h"
 
 #include "support/fixture.h"
