@@ -307,6 +307,23 @@ static void nothing_is_left_of_an_operation_in_parts(void **state)
 	hygiene_check("works_in_parts", &on_workers);
 }
 
+static void the_trail_and_the_log_have_no_secrets(void **state)
+{
+	const struct hygiene_ground told = {
+		.pin_source = "file:pin",
+		.lines =
+			"audit = @/told/audit\nlog = file:@/told/log\nlog-level = debug\n"
+			"metrics-file = @/told/metrics",
+	};
+	static const char *const all[] = { "encrypts_and_decrypts", "signs_and_digests",
+					   "works_in_parts" };
+	(void)state;
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+		struct findings found = hygiene_run_and_read(all[i], &told, "/told/");
+		assert_int_equal(found.leaked, 0);
+	}
+}
+
 /* With the PIN held, and workers that have made calls. */
 static void a_core_dump_has_no_secrets(void **state)
 {
@@ -327,6 +344,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(nothing_is_left_of_an_encryption),
 		cmocka_unit_test(nothing_is_left_of_a_signature),
 		cmocka_unit_test(nothing_is_left_of_an_operation_in_parts),
+		cmocka_unit_test(the_trail_and_the_log_have_no_secrets),
 		cmocka_unit_test(a_core_dump_has_no_secrets),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

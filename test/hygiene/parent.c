@@ -147,14 +147,23 @@ static void run_child(struct child *c, const char *scenario)
 	end(c);
 }
 
-struct findings hygiene_run(const char *scenario, const struct hygiene_ground *ground)
+struct findings hygiene_run_and_read(const char *scenario,
+				     const struct hygiene_ground *ground,
+				     const char *part)
 {
 	static struct child c;
 	c = (struct child){ 0 };
 	subject_begin(&c.subject, ground);
 	run_child(&c, scenario);
+	if (part)
+		assert_true(subject_search_files(&c.subject, part) > 0);
 	subject_end(&c.subject);
 	return c.subject.findings;
+}
+
+struct findings hygiene_run(const char *scenario, const struct hygiene_ground *ground)
+{
+	return hygiene_run_and_read(scenario, ground, NULL);
 }
 
 void hygiene_check(const char *scenario, const struct hygiene_ground *ground)

@@ -16,7 +16,11 @@
 
 /* Run a scenario in the ground's folder; fails the test if it cannot be run. */
 struct findings hygiene_run(const char *scenario, const struct hygiene_ground *ground);
-/* The same; the test fails if anything leaked, or nothing was searched. */
+/* The same, and search what it has written: files whose path has that in it. */
+struct findings hygiene_run_and_read(const char *scenario,
+				     const struct hygiene_ground *ground,
+				     const char *part);
+/* The same as the first; the test fails if anything leaked, or nothing was searched. */
 void hygiene_check(const char *scenario, const struct hygiene_ground *ground);
 
 #endif

@@ -231,8 +231,9 @@ bool search_file(const char *path, const struct needles *needles, hit_fn fn, voi
 {
 	HP_AUTO_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
 	struct search s = { table_new(needles), fn, user, fd, malloc(PIECE) };
-	struct mapping whole = { .name = "core" };
+	struct mapping whole = { 0 };
 	bool is_possible = fd >= 0 && s.table && s.data;
+	snprintf(whole.name, sizeof(whole.name), "%s", path);
 	whole.to = is_possible ? (uint64_t)lseek(fd, 0, SEEK_END) : 0;
 	search_mapping(&s, &whole);
 	free((void *)(uintptr_t)s.table);

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -48,18 +49,33 @@ static void write_pins(const struct subject *s)
 	subject_write(s, "mock-pin", &pin, sizeof(pin));
 }
 
+/* text with the folder for each '@'. */
+static void add_lines(const struct subject *s, FILE *file, const char *text)
+{
+	for (; text && *text; text++) {
+		if (*text == '@')
+			fputs(s->folder, file);
+		else
+			fputc(*text, file);
+	}
+}
+
 static void write_configuration(const struct subject *s)
 {
-	char text[2000];
-	const struct hygiene_ground *ground = &s->ground;
-	int len = snprintf(text, sizeof(text),
-			   "[pool]\nmodule = %s/test/mock/hsmpool-mock.so\n"
-			   "token = pkcs11:token=mock\nstate-dir = %s/state\n%s%s\n%s\n",
-			   getenv("HSMPOOL_TEST_BUILD"), s->folder,
-			   ground->pin_source ? "pin-source = " : "",
-			   ground->pin_source ? ground->pin_source : "",
-			   ground->lines ? ground->lines : "");
-	subject_write(s, "hsmpool.conf", text, (size_t)len);
+	char *text = NULL;
+	size_t len = 0;
+	FILE *file = open_memstream(&text, &len);
+	assert_non_null(file);
+	fprintf(file, "[pool]\nmodule = %s/test/mock/hsmpool-mock.so\n",
+		getenv("HSMPOOL_TEST_BUILD"));
+	add_lines(s, file, "token = pkcs11:token=mock\nstate-dir = @/state\n");
+	if (s->ground.pin_source)
+		fprintf(file, "pin-source = %s\n", s->ground.pin_source);
+	add_lines(s, file, s->ground.lines);
+	fputc('\n', file);
+	fclose(file);
+	subject_write(s, "hsmpool.conf", text, len);
+	free(text);
 }
 
 static void set(const char *name, const char *before, const char *folder,
@@ -98,6 +114,7 @@ void subject_begin(struct subject *s, const struct hygiene_ground *ground)
 	snprintf(s->folder, sizeof(s->folder), "/tmp/hsmpool-hygiene-XXXXXX");
 	assert_non_null(mkdtemp(s->folder));
 	assert_int_equal(mkdir(subject_path(s, "state"), 0700), 0);
+	assert_int_equal(mkdir(subject_path(s, "told"), 0700), 0);
 	set_environment(s);
 	write_pins(s);
 	write_configuration(s);
@@ -224,4 +241,32 @@ void subject_search_core(struct subject *s, const char *path)
 	s->state = SUBJECT_CLEAN;
 	s->findings.has_core = true;
 	assert_true(search_file(path, &s->needles, on_hit, s));
+}
+
+static struct {
+	struct subject *subject;
+	const char *part;
+	unsigned count;
+} walk; /* nftw() passes nothing on */
+
+static int search_entry(const char *path, const struct stat *st, int type,
+			struct FTW *place)
+{
+	(void)place;
+	if (type != FTW_F || st->st_size == 0 || !strstr(path, walk.part))
+		return 0;
+	walk.count++;
+	walk.subject->where = "in a file";
+	walk.subject->state = SUBJECT_CLEAN;
+	assert_true(search_file(path, &walk.subject->needles, on_hit, walk.subject));
+	return 0;
+}
+
+unsigned subject_search_files(struct subject *s, const char *part)
+{
+	walk.subject = s;
+	walk.part = part;
+	walk.count = 0;
+	nftw(s->folder, search_entry, 8, FTW_PHYS);
+	return walk.count;
 }

@@ -20,8 +20,9 @@
 
 /* On the mock; the PIN is in the file "pin" of the folder. */
 struct hygiene_ground {
-	const char *pin_source;      /* NULL: none */
-	const char *lines;           /* of the configuration, behind [pool]'s; or NULL */
+	const char *pin_source; /* NULL: none */
+	/* Of the configuration, behind [pool]'s, or NULL; a '@' is the folder. */
+	const char *lines;
 	bool has_pin_in_environment; /* in HYGIENE_PIN, and may be there */
 	bool is_quiet;               /* leaks are counted, not reported */
 };
@@ -68,5 +69,7 @@ void subject_add_secret(struct subject *s, const char *name, const uint8_t *secr
 void subject_search(struct subject *s, pid_t pid, const char *where,
 		    enum subject_state state);
 void subject_search_core(struct subject *s, const char *path);
+/* Every file of the folder whose path has this in it; how many there were. */
+unsigned subject_search_files(struct subject *s, const char *part);
 
 #endif
