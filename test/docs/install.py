@@ -31,7 +31,8 @@ def everything_is_installed():
     """meson install puts library, headers, command, manual in place."""
     ground.run('meson', 'install', '-C', ground.BUILD, '--no-rebuild', '--quiet',
                '--destdir', STAGE, env=os.environ)
-    wanted = ['libhsmpool.so', 'libhsmpool.so.0', 'hsmpool.pc', 'bin/hsmpool-cli']
+    wanted = ['libhsmpool.so', 'libhsmpool.so.0', 'hsmpool.pc', 'bin/hsmpool-cli',
+              'monitoring/alerts.yml', 'monitoring/dashboard.json']
     wanted += [f'include/hsmpool/{path.name}'
                for path in (ground.SOURCE / 'include/hsmpool').glob('*.h')]
     if shutil.which('scdoc'):
