@@ -5,6 +5,7 @@
 #include "control/status.h"
 
 #include <stddef.h>
+#include <hsmpool/metrics.h>
 #include <string.h>
 #include "base/memory.h"
 #include "p11/rv.h"
@@ -89,19 +90,65 @@ static uint64_t quantile_ns(const uint64_t *buckets, uint64_t all, unsigned perc
 	return 0;
 }
 
-/* How long something took: seconds that half of all, and so on, took at most. */
-static void add_times(struct hp_reply *reply, const char *name, const uint64_t *buckets)
+/* How long something took: seconds that half of all, and so on, took at most. Ends the
+ * object that its caller began. */
+static void add_quantiles(struct hp_reply *reply, const uint64_t *buckets)
 {
 	uint64_t all = 0;
 	for (unsigned i = 0; i < HSMPOOL_HISTOGRAM_BUCKETS; i++)
 		all += buckets[i];
-	hp_json_begin(reply, name, '{');
 	hp_json_number(reply, "count", all);
 	if (all > 0) {
 		hp_json_seconds(reply, "p50", quantile_ns(buckets, all, 50));
 		hp_json_seconds(reply, "p90", quantile_ns(buckets, all, 90));
 		hp_json_seconds(reply, "p99", quantile_ns(buckets, all, 99));
 	}
+	hp_json_end(reply, '}');
+}
+
+static void add_times(struct hp_reply *reply, const char *name, const uint64_t *buckets)
+{
+	hp_json_begin(reply, name, '{');
+	add_quantiles(reply, buckets);
+}
+
+static void add_operations(struct hp_reply *reply, hsmpool *pool)
+{
+	hsmpool_operation_stats use = { .size = sizeof(use) };
+	hp_json_begin(reply, "operations", '[');
+	for (size_t i = 0; hsmpool_get_operation_stats(pool, i, &use); i++) {
+		hp_json_begin(reply, NULL, '{');
+		hp_json_text(reply, "function", use.function);
+		add_quantiles(reply, use.time_ns);
+	}
+	hp_json_end(reply, ']');
+}
+
+static void add_errors(struct hp_reply *reply, hsmpool *pool)
+{
+	hsmpool_error_stats error = { .size = sizeof(error) };
+	hp_json_begin(reply, "errors", '{');
+	for (size_t i = 0; hsmpool_get_error_stats(pool, i, &error); i++)
+		hp_json_number(reply, error.name, error.count);
+	hp_json_end(reply, '}');
+}
+
+static void add_audit(struct hp_reply *reply, const hsmpool *pool)
+{
+	struct hp_audit *audit = hp_pool_audit(pool);
+	struct hp_audit_figures figures;
+	if (!audit) {
+		hp_json_null(reply, "audit");
+		return;
+	}
+	hp_audit_get_figures(audit, &figures);
+	hp_json_begin(reply, "audit", '{');
+	hp_json_number(reply, "records", figures.records);
+	hp_json_number(reply, "lost", figures.lost);
+	hp_json_number(reply, "refused", figures.refused);
+	hp_json_number(reply, "failures", figures.failures);
+	hp_json_number(reply, "unauthenticated", figures.unauthenticated);
+	hp_json_bool(reply, "failing", figures.is_failing);
 	hp_json_end(reply, '}');
 }
 
@@ -161,6 +208,9 @@ void hp_control_add_pool(struct hp_reply *reply, hsmpool *pool)
 	add_figures(reply, "totals", &stats, totals, HP_ARRAY_LEN(totals));
 	add_times(reply, "wait", stats.wait_ns);
 	add_times(reply, "held", stats.held_ns);
+	add_operations(reply, pool);
+	add_errors(reply, pool);
 	add_last_error(reply, &stats);
+	add_audit(reply, pool);
 	hp_json_end(reply, '}');
 }

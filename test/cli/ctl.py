@@ -97,6 +97,10 @@ def a_process_tells_its_state():
         equal(pool['token']['label'], 'hsmpool-dev')
         equal((pool['login'], pool['breaker'], pool['paused']), ('in', 'closed', False))
         equal(pool['sessions']['limit'], 16)
+        logins = [use for use in pool['operations'] if use['function'] == 'C_Login']
+        equal([use['count'] for use in logins], [1])
+        expect(0 < logins[0]['p50'] <= logins[0]['p99'], logins)
+        equal((pool['errors'], pool['audit']), ({}, None))
         expect(ask(process, 'metrics').endswith('# EOF\n'), 'no OpenMetrics')
 
 
