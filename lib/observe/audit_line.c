@@ -12,6 +12,7 @@
 #include <openssl/evp.h>
 #include "base/memory.h"
 #include "base/time.h"
+#include "observe/utf8.h"
 
 #define OPENING  "{\"seq\":"
 #define CLOSING  ",\"hash\":\""
@@ -113,27 +114,15 @@ void hp_line_hex(struct hp_audit_line *line, const char *opening, size_t opening
 	*line->at++ = '"';
 }
 
-/* The length of the UTF-8 sequence at text, or 0: not a valid one. */
-static size_t utf8_len(const uint8_t *text, size_t left)
+/* Of the character at text, of which `left` bytes are there; 0: it is none. */
+static size_t character_len(const char *text, size_t left)
 {
-	size_t len = text[0] < 0x80                      ? 1
-		     : text[0] >= 0xc2 && text[0] < 0xe0 ? 2
-		     : text[0] >= 0xe0 && text[0] < 0xf0 ? 3
-		     : text[0] >= 0xf0 && text[0] < 0xf5 ? 4
-							 : 0;
-	if (len == 0 || len > left)
-		return 0;
-	for (size_t i = 1; i < len; i++)
-		if ((text[i] & 0xc0) != 0x80)
-			return 0;
-	bool is_overlong = (text[0] == 0xe0 && text[1] < 0xa0) ||
-			   (text[0] == 0xf0 && text[1] < 0x90);
-	bool is_outside = (text[0] == 0xed && text[1] > 0x9f) || /* a surrogate */
-			  (text[0] == 0xf4 && text[1] > 0x8f);
-	return is_overlong || is_outside ? 0 : len;
+	char character[5] = { 0 };
+	memcpy(character, text, left < 4 ? left : 4);
+	return hp_utf8_length(character);
 }
 
-/* A control character, DEL, or a byte that is no UTF-8: \u00XX. */
+/* A control character, or a byte that is no UTF-8: \u00XX. */
 static void put_escaped(struct hp_audit_line *line, uint8_t byte)
 {
 	if (byte == '"' || byte == '\\') {
@@ -160,7 +149,7 @@ void hp_line_text(struct hp_audit_line *line, const char *opening, size_t openin
 			*line->at++ = (char)at[i++];
 			continue;
 		}
-		size_t sequence = utf8_len(at + i, len - i);
+		size_t sequence = character_len(text + i, len - i);
 		if (sequence > 1)
 			hp_line_raw(line, text + i, sequence);
 		else

@@ -26,8 +26,8 @@
 
 #define PROCESSES 8
 #define THREADS   8
-#define USES      400  /* of a thread, if it lives that long */
-#define ROUNDS    512  /* at most */
+#define USES      400 /* of a thread, if it lives that long */
+#define ROUNDS    512 /* at most */
 
 /* Shared by all processes: how many uses each thread saw the end of. */
 static _Atomic uint32_t (*ended)[PROCESSES][THREADS];
@@ -134,8 +134,11 @@ static void run_round(unsigned round)
 			hp_pause(HP_MS / 4);
 		kill(children[i], SIGKILL);
 	}
-	for (unsigned i = 0; i < PROCESSES; i++)
-		waitpid(children[i], NULL, 0);
+	for (unsigned i = 0; i < PROCESSES; i++) {
+		int status = 0;
+		waitpid(children[i], &status, 0); /* or it was seen to end above */
+		assert_true(status == 0 || WIFSIGNALED(status));
+	}
 }
 
 /* As many processes at once as there are chains take them all. */
