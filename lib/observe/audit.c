@@ -5,9 +5,9 @@
  * Owns: the process's list of trails, each one's writer thread, the state `failing`.
  * Must not: know what a record or a file looks like (audit_record.c, audit_chain.c).
  *
- * Locking: `trails.lock` over the list, for opening and closing. `audit->turn` is held by
- * whoever writes: over writes to files, never over a log line, and nothing is waited for
- * under it but the list of chains. Both are leaves. begin and end take neither, but
+ * Locking: `trails.lock` over the list, held while a trail is opened. `audit->turn` is
+ * held by whoever writes: over writes to files; nothing is waited for under it but the
+ * list of chains. No log line is written under either. begin and end take neither, but
  *   - where no slot is free, begin waits for the turn, for a bounded time, and writes;
  *   - where there is no thread, end writes if nobody else does.
  */
@@ -356,7 +356,7 @@ static hsmpool_status make_trail(struct hp_audit **out,
 	hp_audit_keeping_init(&audit->keeping, options);
 	hsmpool_status status = hp_audit_chain_take(&audit->chain, options->folder, err);
 	if (status == HSMPOOL_OK) {
-		drain(audit);
+		drain_in_turn(audit); /* nobody else knows it */
 		status = start_writer(audit, err);
 	}
 	if (status != HSMPOOL_OK) {
@@ -386,9 +386,12 @@ hsmpool_status hp_audit_open(struct hp_audit **out,
 		}
 	}
 	pthread_mutex_unlock(&trails.lock);
-	if (status == HSMPOOL_OK)
-		*out = audit;
-	return status;
+	if (status != HSMPOOL_OK)
+		return status;
+	pthread_mutex_lock(&audit->turn);
+	end_turn(audit); /* tells how it went, which the lock above forbade */
+	*out = audit;
+	return HSMPOOL_OK;
 }
 
 static bool remove_user(struct hp_audit *audit)
