@@ -98,20 +98,32 @@ static hsmpool_status prove_chain(struct request *request, struct audit_chain *c
 	return HSMPOOL_OK;
 }
 
+static bool has_checkpoints(const struct audit_report *report)
+{
+	for (size_t i = 0; i < report->chain_count; i++)
+		if (report->chains[i].checkpoints > 0)
+			return true;
+	return false;
+}
+
+static hsmpool_status open_prover(struct request *request, struct cli *cli,
+				  hsmpool_error *err)
+{
+	if (request->public_key)
+		return audit_prover_open_public(&request->prover, request->public_key,
+						err);
+	hsmpool_status status = audit_prover_open_key(&request->prover, cli, err);
+	if (status != HSMPOOL_OK)
+		hp_error_append(err, "; --no-key leaves the key out");
+	return status;
+}
+
 static hsmpool_status prove_all(struct request *request, struct cli *cli,
 				hsmpool_error *err)
 {
-	uint64_t checkpoints = 0;
-
-	for (size_t i = 0; i < request->report.chain_count; i++)
-		checkpoints += request->report.chains[i].checkpoints;
-	if (request->is_without_key || checkpoints == 0)
+	if (request->is_without_key || !has_checkpoints(&request->report))
 		return HSMPOOL_OK;
-	if (request->public_key)
-		HP_TRY(audit_prover_open_public(&request->prover, request->public_key,
-						err));
-	else
-		HP_TRY(audit_prover_open_key(&request->prover, cli, err));
+	HP_TRY(open_prover(request, cli, err));
 	if (request->prover.kind == AUDIT_PROVER_NONE)
 		return HSMPOOL_OK;
 	for (size_t i = 0; i < request->report.chain_count; i++)
