@@ -366,9 +366,9 @@ static void refuse(const struct rule *rule, const struct hp_policy_question *q,
 	if (rule->mode == HP_POLICY_DRY_RUN || !is_first)
 		return;
 	hp_fail(err, HSMPOOL_ERR_DENIED,
-		"%s%s is not allowed by [policy %s]: %s; use another key, or have the "
-		"policy changed",
-		q->call, object, rule->name, why);
+		"%s%s is not allowed by [policy %s]: %s; %shave the policy changed",
+		q->call, object, rule->name, why,
+		q->object ? "use another key, or " : "");
 	if (err)
 		err->ck_rv = rv_of(q, reason);
 }
