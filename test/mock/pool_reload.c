@@ -169,6 +169,33 @@ static void the_level_of_the_log_changes_if_the_file_does(void **state)
 	assert_int_equal(atomic_load(&hp_log_level), HSMPOOL_LOG_DEBUG);
 }
 
+static hsmpool_status draw(struct ground *g, hsmpool_error *err)
+{
+	uint8_t byte;
+
+	return hsmpool_random(g->pool, &byte, 1, HSMPOOL_DEFAULT, err);
+}
+
+static void policies_come_change_and_go(void **state)
+{
+	struct ground *g = *state;
+	hsmpool_error err;
+
+	open_from_file(g, "");
+	assert_ok(draw(g, &err), &err);
+	reload(g, "[policy p]\nfunctions = none");
+	assert_status(draw(g, &err), HSMPOOL_ERR_DENIED);
+	assert_status(reload_badly(g, "[policy p]\nkey = pkcs11:object=%zz", &err),
+		      HSMPOOL_ERR_CONFIG);
+	assert_status(draw(g, &err), HSMPOOL_ERR_DENIED);
+	reload(g, "[policy p]\nfunctions = random");
+	assert_ok(draw(g, &err), &err);
+	reload(g, "[policy p]\nfunctions = !random");
+	assert_status(draw(g, &err), HSMPOOL_ERR_DENIED);
+	reload(g, "");
+	assert_ok(draw(g, &err), &err);
+}
+
 static void what_needs_a_restart_is_named(void **state)
 {
 	struct ground *g = *state;
@@ -276,6 +303,7 @@ int main(void)
 		GROUND_TEST(upkeep_takes_up_a_new_interval),
 		GROUND_TEST(a_session_gets_a_new_lifetime),
 		GROUND_TEST(the_level_of_the_log_changes_if_the_file_does),
+		GROUND_TEST(policies_come_change_and_go),
 		GROUND_TEST(what_needs_a_restart_is_named),
 		GROUND_TEST(a_wrong_file_changes_nothing),
 		GROUND_TEST(what_the_program_set_stays),
