@@ -4,6 +4,7 @@
  */
 #include "observe/metrics.h"
 
+#include <assert.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +15,8 @@
 #include "base/process.h"
 #include "base/time.h"
 
-static _Atomic(hp_metrics_source) sources[8]; /* one per room that measures */
+/* One per room or topic that measures, and some to spare. */
+static _Atomic(hp_metrics_source) sources[16];
 
 void hp_metrics_add_source(hp_metrics_source source)
 {
@@ -25,6 +27,7 @@ void hp_metrics_add_source(hp_metrics_source source)
 		if (owner == source)
 			return;
 	}
+	assert(!"more sources of metrics than places");
 }
 
 /* --- the process itself ----------------------------------------------------------- */

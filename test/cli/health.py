@@ -23,6 +23,8 @@ def status_shows_token_and_pool():
     equal(shown['pool']['logins'], 1, 'logins')
     equal(shown['pool']['limit'], 16, 'limit')
     equal(shown['pool']['borrowed-direct'], shown['pool']['returned'], 'borrows')
+    equal([use['count'] for use in shown['pool']['operations']
+           if use['function'] == 'C_GenerateRandom'], [1], 'uses')
     text = PLACE.ok('status').out
     for word in 'hsmpool-dev', 'SoftHSM', 'login-required', 'limit', 'borrowed-direct':
         expect(word in text, f'{word} is missing: {text}')

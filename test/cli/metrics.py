@@ -82,6 +82,17 @@ def promtool_finds_nothing_to_complain_of():
     equal((done.returncode, done.stdout), (0, b''), 'promtool')
 
 
+def every_family_is_documented():
+    """docs/metrics.md has every family that a file has"""
+    place = with_mock('documented', metrics_file=ground.ROOT / 'documented/m.prom')
+    place.ok('random', '16')
+    manual = (ground.SOURCE / 'docs/metrics.md').read_text()
+    families = re.findall(r'^# TYPE (\w+)', (place / 'm.prom').read_text(), re.MULTILINE)
+    expect(len(families) > 25, families)
+    for family in families:
+        expect(re.search(rf'`{family}[`{{]', manual), f'{family} is not there')
+
+
 def the_last_figures_stay():
     """The file of a command that is over says what it did"""
     place = with_mock('last', metrics_file=ground.ROOT / 'last/m.prom')
@@ -116,6 +127,7 @@ def node_exporter_tells_processes_apart():
 if __name__ == '__main__':
     ground.run([
         promtool_finds_nothing_to_complain_of,
+        every_family_is_documented,
         the_last_figures_stay,
         node_exporter_tells_processes_apart,
     ])
