@@ -57,11 +57,9 @@ struct top {
 
 static hsmpool_status take(struct top *top, hsmpool_error *err)
 {
-	int64_t patience = top->interval_ns < PATIENCE ? top->interval_ns : PATIENCE;
-
 	top_figures_free(&top->before);
 	top->before = top->now;
-	return top_figures_take(&top->now, &top->before, hp_now_ns() + patience, err);
+	return top_figures_take(&top->now, &top->before, hp_now_ns() + PATIENCE, err);
 }
 
 static void format_clock(char clock[static CLOCK])
@@ -142,12 +140,12 @@ static hsmpool_status run_screen(struct top *top, hsmpool_error *err)
 
 	top_terminal_begin();
 	while (status == HSMPOOL_OK && !is_over) {
-		int64_t next_ns = hp_now_ns() + top->interval_ns;
-
 		if (!top->is_held)
 			status = take(top, err);
+		/* From here on: a process that hangs leaves time for the keys. */
 		if (status == HSMPOOL_OK)
-			status = show_until(top, next_ns, &is_over, err);
+			status = show_until(top, hp_now_ns() + top->interval_ns, &is_over,
+					    err);
 	}
 	top_terminal_end();
 	return status;
