@@ -19,6 +19,7 @@
 #include "p11/pin.h"
 #include "p11/siblings.h"
 #include "pool/policy.h"
+#include "pool/use.h"
 
 /* --- what others ask ---------------------------------------------------------------- */
 
@@ -292,20 +293,9 @@ static void free_pool(hsmpool *pool)
 /* Before the first login, which is recorded. */
 static hsmpool_status open_audit(hsmpool *pool, hsmpool_error *err)
 {
-	const struct hp_pool_options *options = &pool->options;
-	const struct hp_audit_options audit = {
-		.folder = options->audit,
-		.records = options->audit_records,
-		.failure = options->audit_failure,
-		.rotate_size = options->audit_rotate_size,
-		.rotate_after = options->audit_rotate_after,
-		.keep = options->audit_keep,
-		.keep_size = options->audit_keep_size,
-		.has_thread = options->keeper,
-	};
 	hp_token_text(pool->token.info.label, sizeof pool->token.info.label,
 		      pool->audit_token);
-	return options->audit ? hp_audit_open(&pool->audit, &audit, err) : HSMPOOL_OK;
+	return hp_use_open_trail(&pool->audit, &pool->options, err);
 }
 
 struct hp_audit *hp_pool_audit(const hsmpool *pool)

@@ -99,6 +99,28 @@ void hp_use_end(struct hp_use *use, CK_RV rv, hsmpool_status status, uint64_t ou
  * it had not been. */
 void hp_use_drop(struct hp_use *use);
 
+/*
+ * What is done to a token that no pool is open on (C_InitToken): recorded in the trail of
+ * the pool that there would be, and no more. function static; token: its label, or NULL.
+ * A failure: it cannot be recorded, and nothing may be done.
+ */
+struct hp_bare_use {
+	struct hp_audit *audit;
+	struct hp_audit_entry entry;
+	int64_t since_ns;
+};
+
+hsmpool_status hp_bare_use_begin(struct hp_bare_use *use,
+				 const struct hp_pool_options *options,
+				 const char *function, const char *token,
+				 hsmpool_error *err);
+void hp_bare_use_end(struct hp_bare_use *use, CK_RV rv);
+
+/* use_audit.c, for pool.c: NULL if the options name none. */
+hsmpool_status hp_use_open_trail(struct hp_audit **out,
+				 const struct hp_pool_options *options,
+				 hsmpool_error *err);
+
 /* use_audit.c, for use.c. False: there is no room for a record, which must be. */
 bool hp_use_reserve_record(struct hp_use *use);
 /* rv and status as in hp_use_end(). */

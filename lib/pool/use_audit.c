@@ -6,7 +6,10 @@
  */
 #include "pool/use.h"
 
+#include "base/error.h"
+#include "base/time.h"
 #include "config/mechanisms.h"
+#include "observe/request.h"
 #include "p11/rv.h"
 #include "pool/internal.h"
 
@@ -85,4 +88,63 @@ void hp_use_write_record(struct hp_use *use, CK_RV rv, hsmpool_status status)
 		result.facts = &facts;
 	}
 	hp_audit_end(&use->entry, &result);
+}
+
+/* --- without a pool ------------------------------------------------------------------
+ */
+
+hsmpool_status hp_use_open_trail(struct hp_audit **out,
+				 const struct hp_pool_options *options,
+				 hsmpool_error *err)
+{
+	const struct hp_audit_options audit = {
+		.folder = options->audit,
+		.records = options->audit_records,
+		.failure = options->audit_failure,
+		.rotate_size = options->audit_rotate_size,
+		.rotate_after = options->audit_rotate_after,
+		.keep = options->audit_keep,
+		.keep_size = options->audit_keep_size,
+		.has_thread = options->keeper,
+	};
+
+	*out = NULL;
+	return options->audit ? hp_audit_open(out, &audit, err) : HSMPOOL_OK;
+}
+
+hsmpool_status hp_bare_use_begin(struct hp_bare_use *use,
+				 const struct hp_pool_options *options,
+				 const char *function, const char *token,
+				 hsmpool_error *err)
+{
+	struct hp_audit_facts facts = {
+		.event = HP_AUDIT_MANAGEMENT,
+		.request = hp_request_draw(),
+		.pool = options->name,
+		.token = token,
+		.function = function,
+	};
+
+	*use = (struct hp_bare_use){ .since_ns = hp_now_ns() };
+	HP_TRY(hp_use_open_trail(&use->audit, options, err));
+	if (hp_audit_begin(use->audit, &facts, &use->entry))
+		return HSMPOOL_OK;
+	hp_audit_close(&use->audit);
+	return hp_fail(err, HSMPOOL_ERR_SYSTEM,
+		       "the audit trail in %s cannot be written, and audit-failure = "
+		       "refuse: nothing was done; make room there",
+		       options->audit);
+}
+
+void hp_bare_use_end(struct hp_bare_use *use, CK_RV rv)
+{
+	char code[32];
+	struct hp_audit_result result = {
+		.result = hp_rv_name(rv, code),
+		.is_failure = rv != CKR_OK,
+		.duration_ns = hp_now_ns() - use->since_ns,
+	};
+
+	hp_audit_end(&use->entry, &result);
+	hp_audit_close(&use->audit);
 }

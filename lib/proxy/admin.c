@@ -6,8 +6,12 @@
  * the pool's own do not and are closed where they would be in the way. What is not
  * allowed is refused before the module hears of it.
  */
+#include "observe/log.h"
 #include "p11/slot.h"
+#include "p11/token.h"
+#include "pool/use.h"
 #include "proxy/calls.h"
+#include "proxy/choice.h"
 #include "proxy/login.h"
 #include "proxy/operation.h"
 #include "proxy/process.h"
@@ -25,6 +29,27 @@ static CK_RV init_token(struct hp_vslot *slot, CK_BYTE *pin, CK_ULONG pin_len,
 				  label);
 }
 
+/* There is no pool to ask or to tell, and the token's label is the one it gets. */
+static CK_RV init_token_as_use(struct hp_vslot *slot, CK_BYTE *pin, CK_ULONG pin_len,
+			       CK_BYTE *label)
+{
+	const struct hp_pool_options *options = hp_choice_of(hp_vslot_real_id(slot));
+	struct hp_bare_use use;
+	hsmpool_error err;
+	char token[33] = "";
+	if (!options)
+		return init_token(slot, pin, pin_len, label);
+	if (label)
+		hp_token_text(label, sizeof(token) - 1, token);
+	if (hp_bare_use_begin(&use, options, "C_InitToken", token, &err) != HSMPOOL_OK) {
+		HP_LOG(ERROR, "token-not-initialised", "%s", err.text);
+		return CKR_DEVICE_ERROR;
+	}
+	CK_RV rv = init_token(slot, pin, pin_len, label);
+	hp_bare_use_end(&use, rv);
+	return rv;
+}
+
 CK_RV hp_C_InitToken(CK_SLOT_ID slot_id, CK_BYTE *pin, CK_ULONG pin_len, CK_BYTE *label)
 {
 	if (!hp_proxy_module())
@@ -36,7 +61,7 @@ CK_RV hp_C_InitToken(CK_SLOT_ID slot_id, CK_BYTE *pin, CK_ULONG pin_len, CK_BYTE
 	if (!hp_login_allows_admin())
 		return CKR_ACTION_PROHIBITED;
 	pthread_mutex_lock(&slot->change);
-	CK_RV rv = init_token(slot, pin, pin_len, label);
+	CK_RV rv = init_token_as_use(slot, pin, pin_len, label);
 	pthread_mutex_unlock(&slot->change);
 	return rv;
 }

@@ -269,6 +269,23 @@ static void logins_and_logouts_are_uses(void **state)
 	       "C_Logout CKR_OK", LAST);
 }
 
+static void an_attempt_to_initialise_the_token_is_told(void **state)
+{
+	g = *state;
+	CK_UTF8CHAR pin[] = FIXTURE_SO_PIN;
+	CK_UTF8CHAR label[33] = "new label                       ";
+	begin();
+	mark();
+	assert_rv(g->p11->C_InitToken(g->slot, pin, sizeof(pin) - 1, label),
+		  CKR_SESSION_EXISTS);
+	char *trail = end();
+	static const char *const expected[] = { "C_InitToken CKR_SESSION_EXISTS", LAST };
+	trail_assert(trail, after_mark(trail), expected);
+	assert_non_null(strstr(trail, "\"token\":\"new label\""));
+	assert_null(strstr(trail, FIXTURE_SO_PIN));
+	free(trail);
+}
+
 /* --- what a record says ---------------------------------------------------------------
  */
 
@@ -379,6 +396,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(searches_and_reading_attributes_are_no_uses),
 		cmocka_unit_test(objects_made_changed_and_destroyed_are_uses),
 		cmocka_unit_test(logins_and_logouts_are_uses),
+		cmocka_unit_test(an_attempt_to_initialise_the_token_is_told),
 		cmocka_unit_test(a_record_names_key_mechanism_session_and_token),
 		cmocka_unit_test(nothing_secret_is_in_the_trail),
 		/* on the mock alone */
