@@ -74,7 +74,7 @@ struct hp_audit_entry {
 
 /*
  * Open the trail in a folder, or count one more user of it; the first one's options hold.
- * The folder is made if its parent is there. A chain that nobody writes is taken over:
+ * The folder is made if it is missing. A chain that nobody writes is taken over:
  * what a killed process left in its ring is written first. If that fails because nothing
  * can be written, the trail is open and failing.
  *
@@ -86,7 +86,7 @@ hsmpool_status hp_audit_open(struct hp_audit **out,
 			     const struct hp_audit_options *options, hsmpool_error *err);
 
 /* The last user's close writes what is finished and lets go of the chain. *audit may be
- * NULL, and of a parent process: then only memory is freed. */
+ * NULL, and of a parent process: then nothing is done. */
 void hp_audit_close(struct hp_audit **audit);
 
 /*

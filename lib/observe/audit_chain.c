@@ -186,7 +186,7 @@ bool hp_audit_chain_rotate(struct hp_audit_chain *chain)
 
 /* --- letting go --------------------------------------------------------------------- */
 
-void hp_audit_chain_forget(struct hp_audit_chain *chain)
+void hp_audit_chain_release(struct hp_audit_chain *chain)
 {
 	bool has_name;
 	if (is_still_ours(chain, &has_name))
@@ -198,10 +198,5 @@ void hp_audit_chain_forget(struct hp_audit_chain *chain)
 	chain->lines = NULL;
 	free(chain->folder);
 	chain->folder = NULL;
-}
-
-void hp_audit_chain_release(struct hp_audit_chain *chain)
-{
-	hp_audit_chain_forget(chain);
 	hp_audit_ring_close(&chain->ring);
 }

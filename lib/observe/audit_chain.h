@@ -65,8 +65,6 @@ hsmpool_status hp_audit_chain_take(struct hp_audit_chain *chain, const char *fol
  * could be written; to be repeated. */
 bool hp_audit_chain_announce(struct hp_audit_chain *chain);
 void hp_audit_chain_release(struct hp_audit_chain *chain);
-/* In a forked child: memory and descriptor only. */
-void hp_audit_chain_forget(struct hp_audit_chain *chain);
 
 /* Whether one more line fits. */
 bool hp_audit_chain_has_room(const struct hp_audit_chain *chain);

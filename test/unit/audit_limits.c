@@ -321,6 +321,41 @@ static void a_chain_that_nobody_writes_grows_old_too(void **state)
 	assert_whole();
 }
 
+/* In the middle of a verification: it has read the list and the first chain. */
+static void delete_in_between(void *user, const struct hp_audit_finding *finding)
+{
+	note(user, finding);
+	if (finding->kind != HP_FINDING_CHAIN || finding->chain != 1)
+		return;
+	struct hp_audit_options options = ground_options();
+	options.keep = DAY;
+	make_files_old();
+	write_some(&options, 1);
+	assert_int_equal(ground_count_files("chain-0002.0"), 0);
+}
+
+static void what_is_deleted_during_a_verification_is_not_missing(void **state)
+{
+	(void)state;
+	struct hp_audit_options options = ground_options();
+	struct hp_audit *first = ground_open(&options);
+	pid_t child = fork();
+	assert_true(child >= 0);
+	if (child == 0) {
+		write_some(&options, 3);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(child, NULL, 0), child);
+	hp_audit_close(&first);
+	unsigned told = 0;
+	struct hp_verify_request request = { options.folder, NULL, delete_in_between,
+					     &told };
+	hsmpool_error err;
+	assert_ok(hp_audit_verify(&request, &err), &err);
+	assert_int_equal(told, 2);
+	assert_whole();
+}
+
 static int remove_all(void **state)
 {
 	(void)state;
@@ -344,6 +379,7 @@ int main(void)
 		TEST(of_a_trail_that_is_too_large_the_oldest_files_go),
 		TEST(old_files_go_and_the_chain_goes_on),
 		TEST(a_chain_that_nobody_writes_grows_old_too),
+		TEST(what_is_deleted_during_a_verification_is_not_missing),
 	};
 	return cmocka_run_group_tests_name("audit_limits", tests, NULL, remove_all);
 }
