@@ -100,9 +100,10 @@ void hp_use_end(struct hp_use *use, CK_RV rv, hsmpool_status status, uint64_t ou
 void hp_use_drop(struct hp_use *use);
 
 /*
- * What is done to a token that no pool is open on (C_InitToken): recorded in the trail of
- * the pool that there would be, and no more. function static; token: its label, or NULL.
- * A failure: it cannot be recorded, and nothing may be done.
+ * What is done to a token that no pool is open on (C_InitToken): asked of the policies,
+ * and recorded in the trail, of the pool that there would be, and no more. function
+ * static; token: as it is now; label: what the record calls it. Failures as those of
+ * hp_use_begin().
  */
 struct hp_bare_use {
 	struct hp_audit *audit;
@@ -112,8 +113,8 @@ struct hp_bare_use {
 
 hsmpool_status hp_bare_use_begin(struct hp_bare_use *use,
 				 const struct hp_pool_options *options,
-				 const char *function, const char *token,
-				 hsmpool_error *err);
+				 const char *function, const struct hp_token *token,
+				 const char *label, hsmpool_error *err);
 void hp_bare_use_end(struct hp_bare_use *use, CK_RV rv);
 
 /* use_audit.c, for pool.c: NULL if the options name none. */
@@ -128,5 +129,9 @@ void hp_use_write_record(struct hp_use *use, CK_RV rv, hsmpool_status status);
 
 /* use_policy.c, for use.c. DENIED: see policy.h. */
 hsmpool_status hp_use_ask_policy(const struct hp_use *use, hsmpool_error *err);
+/* The same of what has no object, where no pool is open. */
+hsmpool_status hp_bare_use_ask_policy(const struct hp_pool_options *options,
+				      const char *function, const struct hp_token *token,
+				      hsmpool_error *err);
 
 #endif

@@ -112,28 +112,39 @@ hsmpool_status hp_use_open_trail(struct hp_audit **out,
 	return options->audit ? hp_audit_open(out, &audit, err) : HSMPOOL_OK;
 }
 
-hsmpool_status hp_bare_use_begin(struct hp_bare_use *use,
-				 const struct hp_pool_options *options,
-				 const char *function, const char *token,
-				 hsmpool_error *err)
+static hsmpool_status reserve_bare(struct hp_bare_use *use,
+				   const struct hp_pool_options *options,
+				   const struct hp_audit_facts *facts, hsmpool_error *err)
 {
-	struct hp_audit_facts facts = {
-		.event = HP_AUDIT_MANAGEMENT,
-		.request = hp_request_draw(),
-		.pool = options->name,
-		.token = token,
-		.function = function,
-	};
-
-	*use = (struct hp_bare_use){ .since_ns = hp_now_ns() };
 	HP_TRY(hp_use_open_trail(&use->audit, options, err));
-	if (hp_audit_begin(use->audit, &facts, &use->entry))
+	if (hp_audit_begin(use->audit, facts, &use->entry))
 		return HSMPOOL_OK;
 	hp_audit_close(&use->audit);
 	return hp_fail(err, HSMPOOL_ERR_SYSTEM,
 		       "the audit trail in %s cannot be written, and audit-failure = "
 		       "refuse: nothing was done; make room there",
 		       options->audit);
+}
+
+hsmpool_status hp_bare_use_begin(struct hp_bare_use *use,
+				 const struct hp_pool_options *options,
+				 const char *function, const struct hp_token *token,
+				 const char *label, hsmpool_error *err)
+{
+	struct hp_audit_facts facts = {
+		.event = HP_AUDIT_MANAGEMENT,
+		.request = hp_request_draw(),
+		.pool = options->name,
+		.token = label,
+		.function = function,
+	};
+
+	*use = (struct hp_bare_use){ .since_ns = hp_now_ns() };
+	HP_TRY(reserve_bare(use, options, &facts, err));
+	hsmpool_status status = hp_bare_use_ask_policy(options, function, token, err);
+	if (status != HSMPOOL_OK)
+		hp_bare_use_end(use, hp_use_refusal(status, err));
+	return status;
 }
 
 void hp_bare_use_end(struct hp_bare_use *use, CK_RV rv)

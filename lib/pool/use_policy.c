@@ -146,3 +146,20 @@ hsmpool_status hp_use_ask_policy(const struct hp_use *use, hsmpool_error *err)
 		       ? ask_about_target(set, use, action, use->public_half, err)
 		       : HSMPOOL_OK;
 }
+
+hsmpool_status hp_bare_use_ask_policy(const struct hp_pool_options *options,
+				      const char *function, const struct hp_token *token,
+				      hsmpool_error *err)
+{
+	struct hp_policy_question q = { .call = function };
+	struct hp_policy_set *set = NULL;
+
+	if (options->policy_count == 0 || !find_function(function, &q.action))
+		return HSMPOOL_OK;
+	HP_TRY(hp_policy_compile(&set, options->name, options->policies,
+				 options->policy_count, token, NULL, err));
+	q.changes_token = q.action == HP_ACTION_ADMIN;
+	hsmpool_status status = hp_policy_ask(set, &q, err);
+	hp_policy_free(set);
+	return status;
+}

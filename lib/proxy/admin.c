@@ -34,18 +34,25 @@ static CK_RV init_token_as_use(struct hp_vslot *slot, CK_BYTE *pin, CK_ULONG pin
 			       CK_BYTE *label)
 {
 	const struct hp_pool_options *options = hp_choice_of(hp_vslot_real_id(slot));
+	struct hp_token token = { .module = hp_proxy_module(),
+				  .slot = hp_vslot_real_id(slot) };
 	struct hp_bare_use use;
 	hsmpool_error err;
-	char token[33] = "";
+	char name[33] = "";
 	if (!options)
 		return init_token(slot, pin, pin_len, label);
 	if (label)
-		hp_token_text(label, sizeof(token) - 1, token);
-	if (hp_bare_use_begin(&use, options, "C_InitToken", token, &err) != HSMPOOL_OK) {
+		hp_token_text(label, sizeof(name) - 1, name);
+	CK_RV rv = hp_token_refresh(&token);
+	if (rv != CKR_OK)
+		return rv;
+	hsmpool_status status =
+		hp_bare_use_begin(&use, options, "C_InitToken", &token, name, &err);
+	if (status != HSMPOOL_OK) {
 		HP_LOG(ERROR, "token-not-initialised", "%s", err.text);
-		return CKR_DEVICE_ERROR;
+		return hp_use_refusal(status, &err);
 	}
-	CK_RV rv = init_token(slot, pin, pin_len, label);
+	rv = init_token(slot, pin, pin_len, label);
 	hp_bare_use_end(&use, rv);
 	return rv;
 }

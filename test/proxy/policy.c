@@ -346,6 +346,24 @@ static void administration_can_be_refused(void **state)
 	ground_end(g);
 }
 
+static void a_token_is_not_initialised_against_a_policy(void **state)
+{
+	static const char *const policies[] = { "functions = !admin\n",
+						"read-only = yes\n" };
+	CK_UTF8CHAR pin[] = FIXTURE_SO_PIN;
+	CK_UTF8CHAR label[33] = "new label                       ";
+	struct ground *g = *state;
+	for (size_t i = 0; i < 2; i++) {
+		begin(g, policies[i]);
+		assert_rv(g->p11->C_CloseAllSessions(g->slot), CKR_OK);
+		assert_rv(g->p11->C_InitToken(g->slot, pin, sizeof(pin) - 1, label),
+			  FORBIDDEN);
+		if (g->is_mock)
+			assert_int_equal(fixture_mock_control()->calls("C_InitToken"), 0);
+		ground_end(g);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -363,6 +381,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_renamed_key_has_the_policies_of_its_new_name),
 		cmocka_unit_test(both_keys_of_a_wrapping_must_be_allowed_to),
 		cmocka_unit_test(administration_can_be_refused),
+		cmocka_unit_test(a_token_is_not_initialised_against_a_policy),
 	};
 	return ground_run("policy", tests, sizeof(tests) / sizeof(tests[0]), 0, argc,
 			  argv);
