@@ -341,6 +341,27 @@ static void free_trail(struct hp_audit *audit)
 	free(audit);
 }
 
+/* A process that ends without closing leaves nothing to recover, if it can be helped. */
+static void write_at_exit(void)
+{
+	int64_t until = hp_now_ns() + HP_SECOND;
+	if (!hp_mutex_lock_until(&trails.lock, until))
+		return;
+	for (struct hp_audit *audit = trails.first; audit; audit = audit->next) {
+		if (!hp_mutex_lock_until(&audit->turn, until))
+			continue;
+		drain_in_turn(audit);
+		pthread_mutex_unlock(&audit->turn);
+	}
+	pthread_mutex_unlock(&trails.lock);
+}
+
+/* After OpenSSL, which the first trail begins with, so that it ends before it. */
+static void watch_exit(void)
+{
+	atexit(write_at_exit);
+}
+
 static hsmpool_status make_trail(struct hp_audit **out,
 				 const struct hp_audit_options *options,
 				 hsmpool_error *err)
@@ -370,7 +391,7 @@ static hsmpool_status make_trail(struct hp_audit **out,
 hsmpool_status hp_audit_open(struct hp_audit **out,
 			     const struct hp_audit_options *options, hsmpool_error *err)
 {
-	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	static pthread_once_t once = PTHREAD_ONCE_INIT, exit_once = PTHREAD_ONCE_INIT;
 	pthread_once(&once, prepare);
 	*out = NULL;
 	pthread_mutex_lock(&trails.lock);
@@ -381,6 +402,7 @@ hsmpool_status hp_audit_open(struct hp_audit **out,
 	} else {
 		status = make_trail(&audit, options, err);
 		if (status == HSMPOOL_OK) {
+			pthread_once(&exit_once, watch_exit);
 			audit->next = trails.first;
 			trails.first = audit;
 		}

@@ -17,6 +17,7 @@
 #include "pool/internal.h"
 
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include "base/error.h"
 #include "observe/log.h"
@@ -34,6 +35,7 @@ static struct {
 	bool is_running;
 	bool is_leaving; /* the keeper of the life before has not ended yet */
 	bool is_kicked;
+	bool is_exiting;       /* the process: nothing is decided any more */
 	uint64_t life;         /* threads of an earlier life end */
 	uint64_t prober;       /* likewise for probers that were replaced */
 	uint32_t members;      /* pools from hp_keeper_add() to _rest() */
@@ -186,7 +188,8 @@ static void *run_keeper(void *life_of_mine)
 		int64_t tick = HP_SECOND;
 		keeper.is_kicked = false;
 		replace_hung_prober_locked(hp_now_ns());
-		visit_all_locked(look_after, &tick);
+		if (!keeper.is_exiting)
+			visit_all_locked(look_after, &tick);
 		write_metrics_locked();
 		int64_t next = hp_now_ns() + tick;
 		while (keeper.life == life && !keeper.is_kicked && wait_locked(next))
@@ -227,6 +230,42 @@ void hp_keeper_wake(void)
 	pthread_mutex_lock(&keeper.lock);
 	kick_locked();
 	pthread_mutex_unlock(&keeper.lock);
+}
+
+/* --- the end of the process ----------------------------------------------------------
+ */
+
+/* exit() runs what was registered last first, so this before the destructors of the
+ * modules that were loaded by then: nobody of ours is to be inside one of them when its
+ * state goes. What is under way or queued is finished; nothing new is decided. */
+static void rest_at_exit(void)
+{
+	int64_t until = hp_now_ns() + HP_SECOND;
+	if (!hp_mutex_lock_until(&keeper.lock, until))
+		return;
+	keeper.is_exiting = true;
+	while ((keeper.jobs || keeper.busy_since_ns || keeper.looking_at) &&
+	       hp_cond_wait_until(&keeper.looked, &keeper.lock, until))
+		;
+	pthread_mutex_unlock(&keeper.lock);
+}
+
+/* Once for each module there ever was: they stay loaded. */
+static void watch_exit_locked(const struct hp_module *module)
+{
+	struct watched {
+		const void *dl;
+		struct watched *next;
+	};
+	static struct watched *all; /* guarded by keeper.lock */
+	struct watched *one = all;
+	while (one && one->dl != module->dl)
+		one = one->next;
+	if (one || !(one = malloc(sizeof *one)))
+		return;
+	*one = (struct watched){ module->dl, all };
+	all = one;
+	atexit(rest_at_exit);
 }
 
 /* --- the prober --------------------------------------------------------------------- */
@@ -293,6 +332,7 @@ hsmpool_status hp_keeper_add(hsmpool *pool, hsmpool_error *err)
 {
 	pthread_once(&prepare_once, prepare);
 	pthread_mutex_lock(&keeper.lock);
+	watch_exit_locked(pool->module);
 	while (keeper.is_leaving) /* there is one at a time */
 		pthread_cond_wait(&keeper.looked, &keeper.lock);
 	int failure = keeper.is_running ? 0 : start_threads_locked();

@@ -6,6 +6,7 @@
 #include "mock/pool_ground.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -347,11 +348,46 @@ static void children_of_a_busy_process_work_too(void **state)
 	assert_int_equal(load.failed, 0);
 }
 
+static struct ground *leaving;
+
+/* Registered before the module was loaded: it runs when the module's destructors do. */
+static void see_whether_calls_come(void)
+{
+	uint64_t before = leaving->mock->calls("C_GetTokenInfo");
+	hp_pause(50 * HP_MS);
+	_exit(leaving->mock->calls("C_GetTokenInfo") == before ? 0 : 1);
+}
+
+static void a_process_that_ends_without_closing_leaves_the_module_alone(void **state)
+{
+	struct ground *g = *state;
+	int status = -1;
+
+	fflush(NULL);
+	pid_t child = fork();
+	if (child == 0) {
+		leaving = g;
+		atexit(see_whether_calls_come);
+		ground_script(g, "latency=C_GetTokenInfo:2ms");
+		ground_open(g, "min-sessions", "4", "revalidate-interval", "1ms", NULL);
+		eventually(ground_stats(g).validated > 4);
+		exit(0);
+	}
+	assert_true(child > 0);
+	waitpid(child, &status, 0);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 #endif
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+#if !HAS_THREAD_SANITIZER
+		/* First: who opens a pool later runs behind what this one registers. */
+		GROUND_TEST(a_process_that_ends_without_closing_leaves_the_module_alone),
+#endif
 		GROUND_TEST(pause_and_resume_under_load_cost_no_error),
 		GROUND_TEST(pause_closes_all_but_the_anchor),
 		GROUND_TEST(pause_that_times_out_stays_paused),
