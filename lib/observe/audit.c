@@ -253,11 +253,15 @@ static bool drain(struct hp_audit *audit)
 	return is_written;
 }
 
+/* OpenSSL may be gone: what is finished from now on stays in the ring, for whoever comes
+ * next, unless the trail is closed in order. */
+static _Atomic bool is_exiting;
+
 /* For threads that end a record where there is no writer. Whoever comes while another
  * writes leaves; so the other looks once more when it is done. */
 static void drain_unless_another_does(struct hp_audit *audit)
 {
-	bool is_written = true;
+	bool is_written = !atomic_load(&is_exiting);
 	while (is_written && hp_audit_ring_has_work(&audit->chain.ring) &&
 	       pthread_mutex_trylock(&audit->turn) == 0) {
 		is_written = drain_in_turn(audit);
@@ -273,7 +277,7 @@ static void *run_writer(void *argument)
 	prctl(PR_SET_NAME, "hsmpool-audit");
 	for (uint32_t idle = 0; !atomic_load(&audit->is_stopping);) {
 		idle = hp_audit_ring_has_work(&audit->chain.ring) ? 0 : idle + 1;
-		bool is_written = drain(audit);
+		bool is_written = atomic_load(&is_exiting) || drain(audit);
 		if (!is_written)
 			rest_unless_needed(audit, REST_NAP, RETRY);
 		else if (idle < NAPS_TILL_SLEEP)
@@ -353,6 +357,7 @@ static void write_at_exit(void)
 		drain_in_turn(audit);
 		pthread_mutex_unlock(&audit->turn);
 	}
+	atomic_store(&is_exiting, true);
 	pthread_mutex_unlock(&trails.lock);
 }
 

@@ -8,8 +8,7 @@
 #include "observe/request.h"
 
 #include <stdatomic.h>
-#include <string.h>
-#include "base/nonce.h"
+#include <sys/random.h>
 #include "base/process.h"
 #include "base/time.h"
 
@@ -31,14 +30,13 @@ static _Thread_local struct block block;
 static _Atomic uint64_t counter_epoch;
 static _Atomic uint64_t counter;
 
+/* Of the kernel: a thread may come here while exit() ends OpenSSL. */
 static uint64_t draw_start(void)
 {
-	uint8_t bytes[8];
 	uint64_t start;
 
-	if (!hp_nonce_draw(bytes, sizeof(bytes)))
+	if (getrandom(&start, sizeof(start), GRND_NONBLOCK) != sizeof(start))
 		return (uint64_t)hp_clock_ns(CLOCK_REALTIME);
-	memcpy(&start, bytes, sizeof(start));
 	return start;
 }
 
