@@ -34,7 +34,7 @@
 #include "observe/audit_metrics.h"
 #include "observe/log.h"
 
-#define NAP             (2 * HP_MS)      /* records are collected for so long */
+#define NAP             (10 * HP_MS)     /* records are collected for so long */
 #define NAPS_TILL_SLEEP 8                /* without a record */
 #define SLEEP           (60 * HP_SECOND) /* then a look at the age of files */
 #define PATIENCE        (200 * HP_MS)    /* of a use that finds no slot */
