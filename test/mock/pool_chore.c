@@ -94,6 +94,7 @@ static void without_a_keeper_a_return_does_it(void **state)
 	ground_open(g, "keeper", "no", "stuck-after", "4ms", NULL);
 	set_errand(g, &errand, HP_MS);
 	eventually(ground_sign(g) == CKR_OK && errand.borrows == 1);
+	hsmpool_close(&g->pool);
 }
 
 static void a_chore_that_finds_no_session_keeps_nobody_long(void **state)
@@ -109,6 +110,7 @@ static void a_chore_that_finds_no_session_keeps_nobody_long(void **state)
 	assert_true(hp_now_ns() - begin < 10 * HP_SECOND);
 	assert_int_equal(errand.borrows, 0);
 	hsmpool_return(&all, HSMPOOL_VERDICT_CLEAN);
+	hsmpool_close(&g->pool);
 }
 
 static void a_pool_at_rest_or_shut_is_not_asked_for_it(void **state)
