@@ -349,6 +349,8 @@ static void free_trail(struct hp_audit *audit)
 static void write_at_exit(void)
 {
 	int64_t until = hp_now_ns() + HP_SECOND;
+	/* First: whoever has a turn already is waited for below. */
+	atomic_store(&is_exiting, true);
 	if (!hp_mutex_lock_until(&trails.lock, until))
 		return;
 	for (struct hp_audit *audit = trails.first; audit; audit = audit->next) {
@@ -357,7 +359,6 @@ static void write_at_exit(void)
 		drain_in_turn(audit);
 		pthread_mutex_unlock(&audit->turn);
 	}
-	atomic_store(&is_exiting, true);
 	pthread_mutex_unlock(&trails.lock);
 }
 
