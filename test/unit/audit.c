@@ -9,13 +9,6 @@
 #include "base/memory.h"
 #include "scratch.h"
 
-static int make_folder(void **state)
-{
-	(void)state;
-	ground_new_folder();
-	return 0;
-}
-
 static void a_use_leaves_one_line_with_all_its_facts(void **state)
 {
 	(void)state;
@@ -241,14 +234,7 @@ static void a_checkpoint_is_missed_only_where_one_is_expected(void **state)
 	assert_int_equal(sum_figures().unauthenticated, 0);
 }
 
-static int remove_all(void **state)
-{
-	(void)state;
-	scratch_remove();
-	return 0;
-}
-
-#define TEST(name) cmocka_unit_test_setup(name, make_folder)
+#define TEST(name) cmocka_unit_test_setup(name, ground_set_up)
 
 int main(void)
 {
@@ -266,5 +252,5 @@ int main(void)
 		TEST(what_was_counted_stays_when_the_trail_is_closed),
 		TEST(a_checkpoint_is_missed_only_where_one_is_expected),
 	};
-	return cmocka_run_group_tests_name("audit", tests, NULL, remove_all);
+	return cmocka_run_group_tests_name("audit", tests, NULL, ground_remove_all);
 }

@@ -22,6 +22,21 @@ const char *ground_new_folder(void)
 	return folder;
 }
 
+int ground_set_up(void **state)
+{
+	(void)state;
+	ground_new_folder();
+	ground_pwrite = NULL;
+	return 0;
+}
+
+int ground_remove_all(void **state)
+{
+	(void)state;
+	scratch_remove();
+	return 0;
+}
+
 struct hp_audit_options ground_options(void)
 {
 	return (struct hp_audit_options){ .folder = folder,

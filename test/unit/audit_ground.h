@@ -16,6 +16,8 @@
 
 /* A folder of its own for each test; scratch_remove() takes it away. */
 const char *ground_new_folder(void);
+int ground_set_up(void **state);              /* a new one, and pwrite() as it is */
+int ground_remove_all(void **state);          /* after the last test */
 struct hp_audit_options ground_options(void); /* of that folder */
 struct hp_audit *ground_open(const struct hp_audit_options *options);
 

@@ -18,14 +18,6 @@
 
 #define DAY (86400 * HP_SECOND)
 
-static int make_folder(void **state)
-{
-	(void)state;
-	ground_new_folder();
-	ground_pwrite = NULL;
-	return 0;
-}
-
 static void note(void *user, const struct hp_audit_finding *finding)
 {
 	if (hp_finding_is_wrong(finding->kind))
@@ -356,14 +348,7 @@ static void what_is_deleted_during_a_verification_is_not_missing(void **state)
 	assert_whole();
 }
 
-static int remove_all(void **state)
-{
-	(void)state;
-	scratch_remove();
-	return 0;
-}
-
-#define TEST(name) cmocka_unit_test_setup(name, make_folder)
+#define TEST(name) cmocka_unit_test_setup(name, ground_set_up)
 
 int main(void)
 {
@@ -381,5 +366,6 @@ int main(void)
 		TEST(a_chain_that_nobody_writes_grows_old_too),
 		TEST(what_is_deleted_during_a_verification_is_not_missing),
 	};
-	return cmocka_run_group_tests_name("audit_limits", tests, NULL, remove_all);
+	return cmocka_run_group_tests_name("audit_limits", tests, NULL,
+					   ground_remove_all);
 }

@@ -15,13 +15,6 @@
 
 #define FIRST "chain-0001.000000000001.jsonl"
 
-static int make_folder(void **state)
-{
-	(void)state;
-	ground_new_folder();
-	return 0;
-}
-
 /* Run it in a child; returns how that ended, as waitpid() says. */
 static int in_child(void (*run)(void))
 {
@@ -343,14 +336,7 @@ static void a_deleted_file_is_missing_and_the_chain_goes_on(void **state)
 	assert_int_equal(verify().kinds[HP_FINDING_MISSING_FILE], 1);
 }
 
-static int remove_all(void **state)
-{
-	(void)state;
-	scratch_remove();
-	return 0;
-}
-
-#define TEST(name) cmocka_unit_test_setup(name, make_folder)
+#define TEST(name) cmocka_unit_test_setup(name, ground_set_up)
 
 int main(void)
 {
@@ -367,5 +353,6 @@ int main(void)
 		TEST(a_program_that_closes_what_it_does_not_know_keeps_its_trail),
 		TEST(a_deleted_file_is_missing_and_the_chain_goes_on),
 	};
-	return cmocka_run_group_tests_name("audit_recovery", tests, NULL, remove_all);
+	return cmocka_run_group_tests_name("audit_recovery", tests, NULL,
+					   ground_remove_all);
 }

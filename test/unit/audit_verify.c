@@ -504,13 +504,6 @@ static void every_edit_at_random_is_found(void **state)
 	assert_int_equal(verify().wrong, 0);
 }
 
-static int remove_all(void **state)
-{
-	(void)state;
-	scratch_remove();
-	return 0;
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -535,5 +528,6 @@ int main(void)
 		cmocka_unit_test(a_torn_end_is_told),
 		cmocka_unit_test(every_edit_at_random_is_found),
 	};
-	return cmocka_run_group_tests_name("audit_verify", tests, NULL, remove_all);
+	return cmocka_run_group_tests_name("audit_verify", tests, NULL,
+					   ground_remove_all);
 }
