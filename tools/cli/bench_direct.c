@@ -11,6 +11,7 @@
 #include <string.h>
 #include "base/error.h"
 #include "base/time.h"
+#include "stop.h"
 
 #define SESSIONS 16
 
@@ -22,8 +23,8 @@ struct endless {
 static hsmpool_status read_until(void *user, uint8_t *data, size_t cap, size_t *len,
 				 hsmpool_error *err)
 {
-	(void)err;
 	const struct endless *endless = user;
+	HP_TRY(stop_check(err));
 	*len = hp_now_ns() < endless->until_ns ? cap : 0;
 	memset(data, 1, *len);
 	return HSMPOOL_OK;

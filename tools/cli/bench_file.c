@@ -17,6 +17,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/time.h"
+#include "stop.h"
 
 #define CHUNK (1u << 20)
 #define COUNT 64
@@ -125,6 +126,7 @@ static hsmpool_status compare(struct bench *bench, struct files *files,
 	for (unsigned i = 0; i < bench->pairs; i++) {
 		double plain = time_of(run_plain, bench, files);
 		double container = time_of(run_container, bench, files);
+		HP_TRY(stop_check(err));
 		HP_CHECK(plain > 0 && container > 0, err, HSMPOOL_ERR_SYSTEM,
 			 "encrypting a file failed");
 		bench_add_ratio(&ratios, plain / container);

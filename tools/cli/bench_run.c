@@ -11,10 +11,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <time.h>
 #include "base/error.h"
 #include "base/time.h"
 #include "p11/rv.h"
+#include "stop.h"
 
 struct run {
 	struct bench *bench;
@@ -110,7 +110,8 @@ static hsmpool_status explain_failure(struct seat *seats, unsigned count,
 	return hp_fail(err, HSMPOOL_ERR_SYSTEM, "a benchmark thread failed");
 }
 
-/* Threads are started, let go at once, stopped and joined. */
+/* Threads are started, let go at once, stopped and joined: after the time, or when a
+ * signal asks to end. */
 static hsmpool_status race(struct run *run, struct seat *seats, double *elapsed_ns,
 			   hsmpool_error *err)
 {
@@ -123,16 +124,13 @@ static hsmpool_status race(struct run *run, struct seat *seats, double *elapsed_
 		 count);
 	pthread_barrier_wait(&run->start);
 	int64_t from = hp_now_ns();
-	int64_t until = from + (int64_t)(run->bench->seconds * 1e9);
-	struct timespec end = { .tv_sec = until / HP_SECOND,
-				.tv_nsec = until % HP_SECOND };
-	clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &end, NULL);
+	hsmpool_status status = stop_sleep((int64_t)(run->bench->seconds * 1e9), err);
 	atomic_store(&run->is_over, true);
 	for (unsigned i = 0; i < count; i++)
 		pthread_join(seats[i].thread, NULL);
 	*elapsed_ns = (double)(hp_now_ns() - from);
 	pthread_barrier_destroy(&run->start);
-	return HSMPOOL_OK;
+	return status;
 }
 
 hsmpool_status bench_run(struct bench *bench, const struct bench_load *load,
