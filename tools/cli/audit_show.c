@@ -38,6 +38,7 @@ static const struct cli_usage usage = {
 		"unless it is named. Nothing\nis verified: see audit verify. --json "
 		"prints the lines as they are.",
 	.options = options,
+	.operands = 1,
 };
 
 /* --- one record ----------------------------------------------------------------------
@@ -149,24 +150,27 @@ static hsmpool_status show_all(const struct cli *cli, const struct audit_filter 
 	return status;
 }
 
-static hsmpool_status take_option(struct audit_filter *filter, int id, hsmpool_error *err)
+static hsmpool_status take_option(void *user, int id, const char *argument,
+				  hsmpool_error *err)
 {
+	struct audit_filter *filter = user;
+
 	switch (id) {
 	case CLI_KEY:
-		filter->key = optarg;
+		filter->key = argument;
 		return HSMPOOL_OK;
 	case RESULT:
-		filter->result = optarg;
+		filter->result = argument;
 		return HSMPOOL_OK;
 	case FUNCTION:
-		filter->function = optarg;
+		filter->function = argument;
 		return HSMPOOL_OK;
 	case USER:
-		return audit_filter_set_user(filter, optarg, err);
+		return audit_filter_set_user(filter, argument, err);
 	case SINCE:
-		return audit_filter_set_since(filter, optarg, err);
+		return audit_filter_set_since(filter, argument, err);
 	default:
-		return audit_filter_set_until(filter, optarg, err);
+		return audit_filter_set_until(filter, argument, err);
 	}
 }
 
@@ -174,17 +178,10 @@ int verb_audit_show(struct cli *cli, int argc, char **argv)
 {
 	struct audit_filter filter = { 0 };
 	hsmpool_error err = { 0 };
-	hsmpool_status status = HSMPOOL_OK;
 	const char *folder;
-	int id;
+	hsmpool_status status =
+		cli_parse(cli, &usage, take_option, &filter, argc, argv, &err);
 
-	while ((id = cli_next_option(cli, &usage, argc, argv)) != -1)
-		if (status == HSMPOOL_OK)
-			status = take_option(&filter, id, &err);
-	if (cli->is_finished)
-		return cli->exit_code;
-	if (status == HSMPOOL_OK)
-		status = cli_operands(argc, 1, argv, &err);
 	if (status == HSMPOOL_OK)
 		status = audit_folder(cli, argv[optind], &folder, &err);
 	if (status == HSMPOOL_OK)

@@ -16,6 +16,7 @@
 
 static const struct cli_usage usage = {
 	.synopsis = "[DIR]",
+	.operands = 1,
 	.about =
 		"Show the chains of an audit trail, that of the option audit unless DIR is "
 		"named:\nhow many records there are, since when, how many bytes, which are "
@@ -113,12 +114,8 @@ int verb_audit_status(struct cli *cli, int argc, char **argv)
 {
 	struct summary summary = { 0 };
 	hsmpool_error err = { 0 };
+	hsmpool_status status = cli_parse(cli, &usage, NULL, NULL, argc, argv, &err);
 
-	while (cli_next_option(cli, &usage, argc, argv) != -1)
-		;
-	if (cli->is_finished)
-		return cli->exit_code;
-	hsmpool_status status = cli_operands(argc, 1, argv, &err);
 	if (status == HSMPOOL_OK)
 		status = audit_folder(cli, argv[optind], &summary.folder, &err);
 	if (status == HSMPOOL_OK)

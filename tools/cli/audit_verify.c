@@ -34,6 +34,7 @@ static const struct cli_usage usage = {
 		"and tell\nwhat was altered, removed, inserted or reordered, and what no "
 		"checkpoint vouches\nfor. Ends with 0 if nothing was found, else with 65.",
 	.options = options,
+	.operands = 1,
 };
 
 struct request {
@@ -271,18 +272,23 @@ static void print_json(const struct request *request)
 /* --- the verb ------------------------------------------------------------------------
  */
 
-static void take_option(struct request *request, int id)
+static hsmpool_status take_option(void *user, int id, const char *argument,
+				  hsmpool_error *err)
 {
+	struct request *request = user;
+
+	(void)err;
 	switch (id) {
 	case HEAD:
-		request->head_text = optarg;
+		request->head_text = argument;
 		break;
 	case NO_KEY:
 		request->is_without_key = true;
 		break;
 	default:
-		request->public_key = optarg;
+		request->public_key = argument;
 	}
+	return HSMPOOL_OK;
 }
 
 static hsmpool_status check_options(struct request *request, hsmpool_error *err)
@@ -323,15 +329,11 @@ int verb_audit_verify(struct cli *cli, int argc, char **argv)
 {
 	struct request request = { 0 };
 	hsmpool_error err = { 0 };
-	int id;
+	hsmpool_status status =
+		cli_parse(cli, &usage, take_option, &request, argc, argv, &err);
 
-	while ((id = cli_next_option(cli, &usage, argc, argv)) != -1)
-		take_option(&request, id);
-	if (cli->is_finished)
-		return cli->exit_code;
-	hsmpool_status status = check_options(&request, &err);
 	if (status == HSMPOOL_OK)
-		status = cli_operands(argc, 1, argv, &err);
+		status = check_options(&request, &err);
 	if (status == HSMPOOL_OK)
 		status = audit_folder(cli, argv[optind], &request.folder, &err);
 	if (status == HSMPOOL_OK)

@@ -270,6 +270,7 @@ static const struct cli_usage usage = {
 		 "token.\nScenarios: borrow overhead throughput copies reopen wait file "
 		 "direct\n(default: all).",
 	.options = options,
+	.operands = 64,
 };
 
 static hsmpool_status parse_number(const char *text, double least, double most,
@@ -283,19 +284,19 @@ static hsmpool_status parse_number(const char *text, double least, double most,
 	return HSMPOOL_OK;
 }
 
-static hsmpool_status parse(struct bench *bench, int argc, char **argv,
-			    hsmpool_error *err)
+static hsmpool_status take_option(void *user, int id, const char *argument,
+				  hsmpool_error *err)
 {
+	struct bench *bench = user;
 	double number;
-	for (int id; (id = cli_next_option(bench->cli, &usage, argc, argv)) != -1;) {
-		if (id == PAIRS) {
-			HP_TRY(parse_number(optarg, 1, 100, &number, err));
-			bench->pairs = (unsigned)number;
-		} else if (id == SECONDS) {
-			HP_TRY(parse_number(optarg, 0.01, 60, &bench->seconds, err));
-		} else if (id == KEEP_KEYS) {
-			bench->keeps_keys = true;
-		}
+
+	if (id == PAIRS) {
+		HP_TRY(parse_number(argument, 1, 100, &number, err));
+		bench->pairs = (unsigned)number;
+	} else if (id == SECONDS) {
+		HP_TRY(parse_number(argument, 0.01, 60, &bench->seconds, err));
+	} else {
+		bench->keeps_keys = true;
 	}
 	return HSMPOOL_OK;
 }
@@ -373,9 +374,8 @@ int verb_bench(struct cli *cli, int argc, char **argv)
 	struct bench bench = { .cli = cli, .pairs = 10, .seconds = 0.3 };
 	hsmpool_error err;
 	hp_error_clear(&err);
-	hsmpool_status status = parse(&bench, argc, argv, &err);
-	if (cli->is_finished)
-		return cli->exit_code;
+	hsmpool_status status =
+		cli_parse(cli, &usage, take_option, &bench, argc, argv, &err);
 	if (status == HSMPOOL_OK)
 		status = check_names(argc, argv, &err);
 	if (status == HSMPOOL_OK)

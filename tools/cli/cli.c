@@ -99,6 +99,8 @@ unsigned cli_sessions_in_use(void *user)
 
 int cli_finish(struct cli *cli, hsmpool_status status, const hsmpool_error *err)
 {
+	if (cli->is_finished)
+		return cli->exit_code;
 	if (status == HSMPOOL_OK)
 		return 0;
 	if (stop_requested())

@@ -3,7 +3,7 @@
  * What the verbs of hsmpool-cli share: the invocation, its options, its messages.
  *
  * A verb is one function, int verb_NAME(struct cli *, int argc, char **argv), in a file
- * of its own, listed in main.c's table. It parses its options with cli_next_option(),
+ * of its own, listed in main.c's table. It reads its options with cli_parse(),
  * opens what it needs with cli_open_*(), writes data to standard output and ends with
  * cli_finish(), which prints the one error line and turns the status into the exit code.
  * Nothing here may print a secret; a PIN is never an argument.
@@ -29,8 +29,8 @@ struct cli {
 	const char *timeout;     /* --timeout, checked already */
 	bool is_json;
 	unsigned verbosity;
-	/* Set by cli_next_option(): the verb is over (help was asked for, or an option
-	 * is wrong and was reported), with this exit code. */
+	/* Set by cli_parse(): the verb is over (help was asked for, or an option is wrong
+	 * and was reported), with this exit code. */
 	bool is_finished;
 	int exit_code;
 	hsmpool_config *config;
@@ -51,6 +51,7 @@ struct cli_usage {
 	const char *synopsis; /* after the verb: "[--key KEY]... [--in FILE]" */
 	const char *about;    /* one or a few sentences */
 	const struct cli_option *options; /* ends with a NULL name; NULL: none */
+	int operands;                     /* at most */
 };
 
 /* Options with the same meaning in every verb that takes them. */
@@ -94,12 +95,15 @@ enum {
 	}
 
 /*
- * The next option of the verb, argv[0] being its name: its id, its argument in optarg;
- * -1 at the end, optind then being the first operand. Global options and --help are
- * dealt with here. Check cli->is_finished after the last.
+ * Read the verb's command line, argv[0] being its name: each option of its own is given
+ * to take (NULL: it has none) with request; argv[optind] is then the first operand, or
+ * NULL. Global options and --help are dealt with here. Any error, and is_finished: the
+ * verb goes straight to cli_finish().
  */
-int cli_next_option(struct cli *cli, const struct cli_usage *usage, int argc,
-		    char **argv);
+hsmpool_status cli_parse(struct cli *cli, const struct cli_usage *usage,
+			 hsmpool_status (*take)(void *request, int id,
+						const char *argument, hsmpool_error *err),
+			 void *request, int argc, char **argv, hsmpool_error *err);
 
 /* Options in front of the verb; argv[optind] is then the verb. False: is_finished. */
 bool cli_global_options(struct cli *cli, int argc, char **argv);
@@ -126,7 +130,7 @@ void cli_close(struct cli *cli);
  */
 
 /* Print "hsmpool-cli: VERB: text" on standard error unless status is OK (or a signal
- * stopped us) and give the exit code. */
+ * stopped us, or all is said: is_finished) and give the exit code. */
 int cli_finish(struct cli *cli, hsmpool_status status, const hsmpool_error *err);
 
 /* The same for a verb that verifies: OK prints "OK" (--json: valid true, and false for

@@ -219,13 +219,8 @@ static hsmpool_status check(struct cli *cli, hsmpool_error *err)
 int verb_config_check(struct cli *cli, int argc, char **argv)
 {
 	hsmpool_error err = { 0 };
-	hsmpool_status status;
+	hsmpool_status status = cli_parse(cli, &usage, NULL, NULL, argc, argv, &err);
 
-	while (cli_next_option(cli, &usage, argc, argv) != -1)
-		continue;
-	if (cli->is_finished)
-		return cli->exit_code;
-	status = cli_operands(argc, 0, argv, &err);
 	if (status == HSMPOOL_OK)
 		status = check(cli, &err);
 	return cli_finish(cli, status, &err);

@@ -42,6 +42,7 @@ static const struct cli_usage usage = {
 		"  log-level LEVEL        error, warning, notice, info, debug\n\n"
 		"POOL is the name of a [pool NAME], 'default' for [pool]; without it all.",
 	.options = options,
+	.operands = 2,
 };
 
 struct request {
@@ -316,17 +317,14 @@ static hsmpool_status run(struct cli *cli, struct request *request, hsmpool_erro
 	return status;
 }
 
-static hsmpool_status take_words(const struct cli *cli, struct request *request, int argc,
-				 char **argv, hsmpool_error *err)
+/* words: the command, and its argument if it has one. */
+static hsmpool_status take_words(const struct cli *cli, struct request *request,
+				 char **words, hsmpool_error *err)
 {
-	HP_CHECK(optind < argc, err, HSMPOOL_ERR_USAGE,
+	HP_CHECK(words[0], err, HSMPOOL_ERR_USAGE,
 		 "which command? see hsmpool-cli ctl --help");
-	HP_CHECK(!request->pid || !request->is_all, err, HSMPOOL_ERR_USAGE,
-		 "--pid and --all exclude each other");
-	HP_TRY(cli_operands(argc, 2, argv, err));
-	int len = snprintf(request->line, sizeof(request->line), "%s%s%s", argv[optind],
-			   argc - optind > 1 ? " " : "",
-			   argc - optind > 1 ? argv[optind + 1] : "");
+	int len = snprintf(request->line, sizeof(request->line), "%s%s%s", words[0],
+			   words[1] ? " " : "", words[1] ? words[1] : "");
 	HP_CHECK(len > 0 && (size_t)len < sizeof(request->line) &&
 			 !strpbrk(request->line, "\r\n"),
 		 err, HSMPOOL_ERR_USAGE, "the command is too long, or has several lines");
@@ -336,21 +334,29 @@ static hsmpool_status take_words(const struct cli *cli, struct request *request,
 	return HSMPOOL_OK;
 }
 
+static hsmpool_status take_option(void *user, int id, const char *argument,
+				  hsmpool_error *err)
+{
+	struct request *request = user;
+
+	if (id == OPTION_PID)
+		request->pid = argument;
+	else
+		request->is_all = true;
+	HP_CHECK(!request->pid || !request->is_all, err, HSMPOOL_ERR_USAGE,
+		 "--pid and --all exclude each other");
+	return HSMPOOL_OK;
+}
+
 int verb_ctl(struct cli *cli, int argc, char **argv)
 {
 	struct request request = { 0 };
 	hsmpool_error err = { 0 };
-	hsmpool_status status;
+	hsmpool_status status =
+		cli_parse(cli, &usage, take_option, &request, argc, argv, &err);
 
-	for (int id; (id = cli_next_option(cli, &usage, argc, argv)) != -1;) {
-		if (id == OPTION_PID)
-			request.pid = optarg;
-		else if (id == OPTION_ALL)
-			request.is_all = true;
-	}
-	if (cli->is_finished)
-		return cli->exit_code;
-	status = take_words(cli, &request, argc, argv, &err);
+	if (status == HSMPOOL_OK)
+		status = take_words(cli, &request, argv + optind, &err);
 	if (status == HSMPOOL_OK)
 		status = run(cli, &request, &err);
 	peers_free(&request.peers);

@@ -56,9 +56,17 @@ static hsmpool_status set_max_ratio(hsmpool_stream_options *stream, const char *
 	return HSMPOOL_OK;
 }
 
-static hsmpool_status take_option(struct transfer *transfer, const char **which, int id,
-				  const char *argument, hsmpool_error *err)
+struct request {
+	struct transfer *transfer;
+	const char *which; /* NULL: any key of the token */
+};
+
+static hsmpool_status take_option(void *user, int id, const char *argument,
+				  hsmpool_error *err)
 {
+	struct request *request = user;
+	struct transfer *transfer = request->transfer;
+
 	if (transfer_option(transfer, id, argument))
 		return HSMPOOL_OK;
 	switch (id) {
@@ -67,43 +75,37 @@ static hsmpool_status take_option(struct transfer *transfer, const char **which,
 	case OPTION_MAX_RATIO:
 		return set_max_ratio(&transfer->options, argument, err);
 	default:
-		*which = argument;
+		request->which = argument;
 		return HSMPOOL_OK;
 	}
 }
 
-static hsmpool_status decrypt(struct cli *cli, struct transfer *transfer,
-			      const char *which, hsmpool_error *err)
+static hsmpool_status decrypt(struct cli *cli, const struct request *request,
+			      hsmpool_error *err)
 {
+	struct transfer *transfer = request->transfer;
 	CLI_AUTO_KEY *key = NULL;
 
 	HP_TRY(transfer_open(transfer, cli, err));
 	HP_TRY(cli_open_pool(cli, err));
-	if (which)
-		HP_TRY(cli_open_key(cli, which, &key, err));
+	if (request->which)
+		HP_TRY(cli_open_key(cli, request->which, &key, err));
 	return transfer_decrypt(transfer, key, err);
 }
 
 int verb_decrypt(struct cli *cli, int argc, char **argv)
 {
 	TRANSFER_AUTO *transfer = transfer_new();
-	const char *which = NULL;
+	struct request request = { .transfer = transfer };
 	hsmpool_error err = { 0 };
-	hsmpool_status status = HSMPOOL_OK;
-	int id;
+	hsmpool_status status;
 
 	if (!transfer)
 		return cli_finish(cli, hp_fail(&err, HSMPOOL_ERR_SYSTEM, "no memory"),
 				  &err);
-	while (status == HSMPOOL_OK &&
-	       (id = cli_next_option(cli, &usage, argc, argv)) != -1)
-		status = take_option(transfer, &which, id, optarg, &err);
-	if (cli->is_finished)
-		return cli->exit_code;
+	status = cli_parse(cli, &usage, take_option, &request, argc, argv, &err);
 	if (status == HSMPOOL_OK)
-		status = cli_operands(argc, 0, argv, &err);
-	if (status == HSMPOOL_OK)
-		status = decrypt(cli, transfer, which, &err);
+		status = decrypt(cli, &request, &err);
 	progress_end(&transfer->progress);
 	return cli_finish(cli, status, &err);
 }

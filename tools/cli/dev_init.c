@@ -217,6 +217,19 @@ static hsmpool_status check_request(const struct cli *cli, struct request *reque
 	return HSMPOOL_OK;
 }
 
+static hsmpool_status take_option(void *user, int id, const char *argument,
+				  hsmpool_error *err)
+{
+	struct request *request = user;
+
+	(void)err;
+	if (id == OPTION_DIR)
+		request->dir = argument;
+	else if (id == OPTION_MODULE)
+		request->module = argument;
+	return HSMPOOL_OK;
+}
+
 int verb_dev_init(struct cli *cli, int argc, char **argv)
 {
 	struct request request = { 0 };
@@ -224,18 +237,9 @@ int verb_dev_init(struct cli *cli, int argc, char **argv)
 	hsmpool_key_info info = { 0 };
 	hsmpool_error err = { 0 };
 	bool has_softhsm_conf = is_set("SOFTHSM2_CONF");
-	hsmpool_status status;
-	int id;
+	hsmpool_status status =
+		cli_parse(cli, &usage, take_option, &request, argc, argv, &err);
 
-	while ((id = cli_next_option(cli, &usage, argc, argv)) != -1) {
-		if (id == OPTION_DIR)
-			request.dir = optarg;
-		else if (id == OPTION_MODULE)
-			request.module = optarg;
-	}
-	if (cli->is_finished)
-		return cli->exit_code;
-	status = cli_operands(argc, 0, argv, &err);
 	if (status == HSMPOOL_OK)
 		status = check_request(cli, &request, &err);
 	if (status == HSMPOOL_OK)

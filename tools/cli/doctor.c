@@ -376,24 +376,24 @@ static hsmpool_status set_processes(struct doctor *doctor, const char *text,
 	return HSMPOOL_OK;
 }
 
+static hsmpool_status take_option(void *user, int id, const char *argument,
+				  hsmpool_error *err)
+{
+	struct doctor *doctor = user;
+
+	if (id != CLI_KEY)
+		return set_processes(doctor, argument, err);
+	doctor->which = argument;
+	return HSMPOOL_OK;
+}
+
 int verb_doctor(struct cli *cli, int argc, char **argv)
 {
 	struct doctor doctor = { .cli = cli };
 	hsmpool_error err = { 0 };
-	hsmpool_status status = HSMPOOL_OK;
-	int id;
+	hsmpool_status status =
+		cli_parse(cli, &usage, take_option, &doctor, argc, argv, &err);
 
-	while (status == HSMPOOL_OK &&
-	       (id = cli_next_option(cli, &usage, argc, argv)) != -1) {
-		if (id == CLI_KEY)
-			doctor.which = optarg;
-		else
-			status = set_processes(&doctor, optarg, &err);
-	}
-	if (cli->is_finished)
-		return cli->exit_code;
-	if (status == HSMPOOL_OK)
-		status = cli_operands(argc, 0, argv, &err);
 	if (status != HSMPOOL_OK)
 		return cli_finish(cli, status, &err);
 	examine(&doctor);

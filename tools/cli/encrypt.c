@@ -92,15 +92,22 @@ static hsmpool_status set_compression(hsmpool_stream_options *stream, const char
 	return HSMPOOL_OK;
 }
 
-static hsmpool_status take_option(struct transfer *transfer,
-				  struct recipients *recipients, int id,
-				  const char *argument, hsmpool_error *err)
+struct request {
+	struct transfer *transfer;
+	struct recipients recipients;
+};
+
+static hsmpool_status take_option(void *user, int id, const char *argument,
+				  hsmpool_error *err)
 {
+	struct request *request = user;
+	struct transfer *transfer = request->transfer;
+
 	if (transfer_option(transfer, id, argument))
 		return HSMPOOL_OK;
 	switch (id) {
 	case CLI_KEY:
-		return recipients_add(recipients, argument, err);
+		return recipients_add(&request->recipients, argument, err);
 	case OPTION_MODE:
 		return set_mode(&transfer->options, argument, err);
 	case OPTION_COMPRESS:
@@ -110,9 +117,12 @@ static hsmpool_status take_option(struct transfer *transfer,
 	}
 }
 
-static hsmpool_status encrypt(struct cli *cli, struct transfer *transfer,
-			      struct recipients *recipients, hsmpool_error *err)
+static hsmpool_status encrypt(struct cli *cli, struct request *request,
+			      hsmpool_error *err)
 {
+	struct transfer *transfer = request->transfer;
+	struct recipients *recipients = &request->recipients;
+
 	HP_TRY(transfer_open(transfer, cli, err));
 	HP_TRY(output_refuse_terminal(&transfer->out, err));
 	HP_TRY(open_recipients(cli, recipients, err));
@@ -122,24 +132,17 @@ static hsmpool_status encrypt(struct cli *cli, struct transfer *transfer,
 int verb_encrypt(struct cli *cli, int argc, char **argv)
 {
 	TRANSFER_AUTO *transfer = transfer_new();
-	struct recipients recipients = { 0 };
+	struct request request = { .transfer = transfer };
 	hsmpool_error err = { 0 };
-	hsmpool_status status = HSMPOOL_OK;
-	int id;
+	hsmpool_status status;
 
 	if (!transfer)
 		return cli_finish(cli, hp_fail(&err, HSMPOOL_ERR_SYSTEM, "no memory"),
 				  &err);
-	while (status == HSMPOOL_OK &&
-	       (id = cli_next_option(cli, &usage, argc, argv)) != -1)
-		status = take_option(transfer, &recipients, id, optarg, &err);
-	if (cli->is_finished)
-		return cli->exit_code;
+	status = cli_parse(cli, &usage, take_option, &request, argc, argv, &err);
 	if (status == HSMPOOL_OK)
-		status = cli_operands(argc, 0, argv, &err);
-	if (status == HSMPOOL_OK)
-		status = encrypt(cli, transfer, &recipients, &err);
-	recipients_close(&recipients);
+		status = encrypt(cli, &request, &err);
+	recipients_close(&request.recipients);
 	progress_end(&transfer->progress);
 	return cli_finish(cli, status, &err);
 }

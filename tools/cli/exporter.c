@@ -124,18 +124,24 @@ static hsmpool_status serve(struct cli *cli, const char *where, hsmpool_error *e
 	return status;
 }
 
+static hsmpool_status take_option(void *user, int id, const char *argument,
+				  hsmpool_error *err)
+{
+	const char **where = user;
+
+	(void)err;
+	if (id == LISTEN)
+		*where = argument;
+	return HSMPOOL_OK;
+}
+
 int verb_exporter(struct cli *cli, int argc, char **argv)
 {
 	const char *where = DEFAULT_LISTEN;
 	hsmpool_error err = { 0 };
-	hsmpool_status status;
+	hsmpool_status status =
+		cli_parse(cli, &usage, take_option, &where, argc, argv, &err);
 
-	for (int id; (id = cli_next_option(cli, &usage, argc, argv)) != -1;)
-		if (id == LISTEN)
-			where = optarg;
-	if (cli->is_finished)
-		return cli->exit_code;
-	status = cli_operands(argc, 0, argv, &err);
 	if (status == HSMPOOL_OK)
 		status = serve(cli, where, &err);
 	return cli_finish(cli, status, &err);

@@ -27,6 +27,7 @@ static const struct cli_usage usage = {
 		"Show what a container is and who can open it, and whether it is whole. "
 		"No key and\nno HSM is needed, and nothing is verified: that takes decrypt.",
 	.options = options,
+	.operands = 1,
 };
 
 static const char *const state_names[] = {
@@ -240,17 +241,26 @@ static hsmpool_status inspect(const struct cli *cli, const char *path, hsmpool_e
 	return status;
 }
 
+static hsmpool_status take_option(void *user, int id, const char *argument,
+				  hsmpool_error *err)
+{
+	const char **path = user;
+
+	(void)err;
+	if (id == CLI_IN)
+		*path = argument;
+	return HSMPOOL_OK;
+}
+
 int verb_inspect(struct cli *cli, int argc, char **argv)
 {
-	hsmpool_error err = { 0 };
 	const char *path = NULL;
-	hsmpool_status status;
+	hsmpool_error err = { 0 };
+	hsmpool_status status =
+		cli_parse(cli, &usage, take_option, &path, argc, argv, &err);
 
-	while (cli_next_option(cli, &usage, argc, argv) != -1)
-		path = optarg;
-	if (cli->is_finished)
-		return cli->exit_code;
-	status = cli_operands(argc, path ? 0 : 1, argv, &err);
+	if (status == HSMPOOL_OK)
+		status = cli_operands(argc, path ? 0 : 1, argv, &err);
 	if (status == HSMPOOL_OK)
 		status = inspect(cli, path ? path : argv[optind], &err);
 	return cli_finish(cli, status, &err);

@@ -23,31 +23,40 @@ struct request {
 	bool is_yes;
 };
 
-/* Common parsing. False: the verb is over with cli->exit_code. */
-static bool parse(struct cli *cli, const struct cli_usage *usage, int argc, char **argv,
-		  struct request *request)
+static hsmpool_status take_option(void *user, int id, const char *argument,
+				  hsmpool_error *err)
 {
-	hsmpool_error err = { 0 };
-	hsmpool_status status;
-	int id;
+	struct request *request = user;
 
-	while ((id = cli_next_option(cli, usage, argc, argv)) != -1) {
-		if (id == CLI_KEY)
-			request->which = optarg;
-		else if (id == CLI_OUT)
-			request->out_path = optarg;
-		else if (id == CLI_FORCE)
-			request->is_forced = true;
-		else if (id == CLI_YES)
-			request->is_yes = true;
-	}
-	if (cli->is_finished)
-		return false;
-	status = cli_operands(argc, request->which ? 0 : 1, argv, &err);
-	if (optind < argc)
-		request->which = argv[optind];
-	cli->exit_code = cli_finish(cli, status, &err);
-	return status == HSMPOOL_OK;
+	(void)err;
+	if (id == CLI_KEY)
+		request->which = argument;
+	else if (id == CLI_OUT)
+		request->out_path = argument;
+	else if (id == CLI_FORCE)
+		request->is_forced = true;
+	else if (id == CLI_YES)
+		request->is_yes = true;
+	return HSMPOOL_OK;
+}
+
+/* Read the command line, then run. */
+static int run_verb(struct cli *cli, const struct cli_usage *usage, int argc, char **argv,
+		    hsmpool_status (*run)(struct cli *cli, const struct request *request,
+					  hsmpool_error *err))
+{
+	struct request request = { 0 };
+	hsmpool_error err = { 0 };
+	hsmpool_status status =
+		cli_parse(cli, usage, take_option, &request, argc, argv, &err);
+
+	if (status == HSMPOOL_OK)
+		status = cli_operands(argc, request.which ? 0 : 1, argv, &err);
+	if (status == HSMPOOL_OK && optind < argc)
+		request.which = argv[optind];
+	if (status == HSMPOOL_OK)
+		status = run(cli, &request, &err);
+	return cli_finish(cli, status, &err);
 }
 
 /* --- show ----------------------------------------------------------------------------
@@ -58,6 +67,7 @@ static const struct cli_usage show_usage = {
 	.synopsis = "[KEY]",
 	.about = "Print the attributes of a key. Nothing secret is among them.",
 	.options = show_options,
+	.operands = 1,
 };
 
 static hsmpool_status show(struct cli *cli, const struct request *request,
@@ -71,12 +81,7 @@ static hsmpool_status show(struct cli *cli, const struct request *request,
 
 int verb_key_show(struct cli *cli, int argc, char **argv)
 {
-	struct request request = { 0 };
-	hsmpool_error err = { 0 };
-
-	if (!parse(cli, &show_usage, argc, argv, &request))
-		return cli->exit_code;
-	return cli_finish(cli, show(cli, &request, &err), &err);
+	return run_verb(cli, &show_usage, argc, argv, show);
 }
 
 /* --- export --------------------------------------------------------------------------
@@ -93,6 +98,7 @@ static const struct cli_usage export_usage = {
 	.about = "Print the public half of a key pair as PEM. Private and secret keys "
 		 "stay in\nthe token; see wrap for carrying one to another token.",
 	.options = export_options,
+	.operands = 1,
 };
 
 static hsmpool_status print_pem(struct cli *cli, const struct request *request,
@@ -125,12 +131,7 @@ static hsmpool_status export_public(struct cli *cli, const struct request *reque
 
 int verb_key_export(struct cli *cli, int argc, char **argv)
 {
-	struct request request = { 0 };
-	hsmpool_error err = { 0 };
-
-	if (!parse(cli, &export_usage, argc, argv, &request))
-		return cli->exit_code;
-	return cli_finish(cli, export_public(cli, &request, &err), &err);
+	return run_verb(cli, &export_usage, argc, argv, export_public);
 }
 
 /* --- destroy -------------------------------------------------------------------------
@@ -148,6 +149,7 @@ static const struct cli_usage destroy_usage = {
 		"is no way\nback, and what only it opens is lost. Asks on a terminal for "
 		"the key's label;\nelsewhere --yes is needed.",
 	.options = destroy_options,
+	.operands = 1,
 };
 
 /* The objects that the key's URI means, which are those that are destroyed. */
@@ -254,10 +256,5 @@ static hsmpool_status destroy(struct cli *cli, const struct request *request,
 
 int verb_key_destroy(struct cli *cli, int argc, char **argv)
 {
-	struct request request = { 0 };
-	hsmpool_error err = { 0 };
-
-	if (!parse(cli, &destroy_usage, argc, argv, &request))
-		return cli->exit_code;
-	return cli_finish(cli, destroy(cli, &request, &err), &err);
+	return run_verb(cli, &destroy_usage, argc, argv, destroy);
 }

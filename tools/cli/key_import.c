@@ -60,9 +60,11 @@ static hsmpool_status set_fd(struct request *request, const char *text,
 	return HSMPOOL_OK;
 }
 
-static hsmpool_status take_option(struct request *request, int id, const char *argument,
+static hsmpool_status take_option(void *user, int id, const char *argument,
 				  hsmpool_error *err)
 {
+	struct request *request = user;
+
 	switch (id) {
 	case OPTION_PUBLIC:
 		request->public_path = argument;
@@ -128,19 +130,11 @@ static hsmpool_status import(struct cli *cli, const struct request *request,
 
 int verb_key_import(struct cli *cli, int argc, char **argv)
 {
-	struct request request = { .secret_fd = -1 };
+	struct request request = { .keyspec = KEYSPEC_NONE, .secret_fd = -1 };
 	hsmpool_error err = { 0 };
-	hsmpool_status status = HSMPOOL_OK;
-	int id;
+	hsmpool_status status =
+		cli_parse(cli, &usage, take_option, &request, argc, argv, &err);
 
-	keyspec_init(&request.keyspec);
-	while (status == HSMPOOL_OK &&
-	       (id = cli_next_option(cli, &usage, argc, argv)) != -1)
-		status = take_option(&request, id, optarg, &err);
-	if (cli->is_finished)
-		return cli->exit_code;
-	if (status == HSMPOOL_OK)
-		status = cli_operands(argc, 0, argv, &err);
 	if (status == HSMPOOL_OK)
 		status = import(cli, &request, &err);
 	return cli_finish(cli, status, &err);

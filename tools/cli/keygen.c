@@ -38,21 +38,21 @@ static hsmpool_status generate(struct cli *cli, const struct keyspec *keyspec,
 	return keyspec_print(cli, key, err);
 }
 
+static hsmpool_status take_option(void *user, int id, const char *argument,
+				  hsmpool_error *err)
+{
+	struct keyspec *keyspec = user;
+
+	return keyspec_option(keyspec, id, argument, err);
+}
+
 int verb_keygen(struct cli *cli, int argc, char **argv)
 {
-	struct keyspec keyspec;
+	struct keyspec keyspec = KEYSPEC_NONE;
 	hsmpool_error err = { 0 };
-	hsmpool_status status = HSMPOOL_OK;
-	int id;
+	hsmpool_status status =
+		cli_parse(cli, &usage, take_option, &keyspec, argc, argv, &err);
 
-	keyspec_init(&keyspec);
-	while (status == HSMPOOL_OK &&
-	       (id = cli_next_option(cli, &usage, argc, argv)) != -1)
-		status = keyspec_option(&keyspec, id, optarg, &err);
-	if (cli->is_finished)
-		return cli->exit_code;
-	if (status == HSMPOOL_OK)
-		status = cli_operands(argc, 0, argv, &err);
 	if (status == HSMPOOL_OK)
 		status = generate(cli, &keyspec, &err);
 	return cli_finish(cli, status, &err);

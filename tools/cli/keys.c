@@ -12,6 +12,7 @@
 static const struct cli_usage usage = {
 	.synopsis = "[URI]",
 	.about = "List the keys of the token, or those that match the pkcs11: URI.",
+	.operands = 1,
 };
 
 /* All rows first: the columns are as wide as their widest text. */
@@ -117,14 +118,9 @@ static hsmpool_status list_keys(struct cli *cli, const char *uri, hsmpool_error 
 int verb_keys(struct cli *cli, int argc, char **argv)
 {
 	hsmpool_error err = { 0 };
-	hsmpool_status status;
+	hsmpool_status status = cli_parse(cli, &usage, NULL, NULL, argc, argv, &err);
 
-	while (cli_next_option(cli, &usage, argc, argv) != -1)
-		continue;
-	if (cli->is_finished)
-		return cli->exit_code;
-	status = cli_operands(argc, 1, argv, &err);
 	if (status == HSMPOOL_OK)
-		status = list_keys(cli, optind < argc ? argv[optind] : NULL, &err);
+		status = list_keys(cli, argv[optind], &err);
 	return cli_finish(cli, status, &err);
 }

@@ -62,11 +62,6 @@ static const struct purpose {
 	{ "ecdh", "ec", 0, HSMPOOL_KEY_CAN_DERIVE },
 };
 
-void keyspec_init(struct keyspec *keyspec)
-{
-	*keyspec = (struct keyspec){ .spec.size = sizeof(keyspec->spec) };
-}
-
 static hsmpool_status set_purpose(hsmpool_key_spec *spec, const char *name,
 				  hsmpool_error *err)
 {

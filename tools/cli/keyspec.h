@@ -44,7 +44,10 @@ enum {
 			"--type"                                                         \
 	}
 
-void keyspec_init(struct keyspec *keyspec);
+#define KEYSPEC_NONE                                  \
+	{                                             \
+		.spec.size = sizeof(hsmpool_key_spec) \
+	}
 /* Deal with an option of the above; any other id is USAGE. */
 hsmpool_status keyspec_option(struct keyspec *keyspec, int id, const char *argument,
 			      hsmpool_error *err);

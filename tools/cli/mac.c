@@ -14,6 +14,7 @@
 #include "encoding.h"
 #include "input.h"
 #include "output.h"
+#include "work.h"
 
 #define MAX_MAC   64
 #define PART_SIZE (256 * 1024)
@@ -42,32 +43,18 @@ static const struct cli_usage usage = {
 };
 
 struct request {
-	const char *which;
-	const char *scheme;
-	const char *in_path;
-	const char *out_path;
+	struct work work;
 	const char *expected; /* --verify */
-	enum encoding encoding;
-	bool is_forced;
 };
 
-static hsmpool_status take_option(struct request *request, int id, const char *argument,
+static hsmpool_status take_option(void *user, int id, const char *argument,
 				  hsmpool_error *err)
 {
-	if (id == CLI_KEY)
-		request->which = argument;
-	else if (id == CLI_SCHEME)
-		request->scheme = argument;
-	else if (id == CLI_IN)
-		request->in_path = argument;
-	else if (id == CLI_OUT)
-		request->out_path = argument;
-	else if (id == CLI_FORCE)
-		request->is_forced = true;
-	else if (id == OPTION_VERIFY)
-		request->expected = argument;
-	else if (id == CLI_FORMAT)
-		return encoding_parse(argument, &request->encoding, err);
+	struct request *request = user;
+
+	if (id != OPTION_VERIFY)
+		return work_option(&request->work, id, argument, err);
+	request->expected = argument;
 	return HSMPOOL_OK;
 }
 
@@ -108,7 +95,7 @@ static hsmpool_status read_expected(const struct request *request, uint8_t *mac,
 				    size_t cap, size_t *len, hsmpool_error *err)
 {
 	uint8_t text[4 * MAX_MAC];
-	enum encoding encoding = request->encoding;
+	enum encoding encoding = request->work.encoding;
 
 	if (hp_hex_decode(request->expected, mac, cap, len) && *len > 0)
 		return HSMPOOL_OK;
@@ -200,51 +187,42 @@ static hsmpool_status process_input(struct cli *cli, hsmpool_key *key, const cha
 }
 
 static hsmpool_status run_mac(struct cli *cli, const struct request *request,
-			      struct output *out, hsmpool_error *err)
+			      hsmpool_error *err)
 {
+	const struct work *work = &request->work;
+	OUTPUT_AUTO out = OUTPUT_NONE;
 	CLI_AUTO_KEY *key = NULL;
-	const char *scheme = request->scheme;
+	const char *scheme = work->scheme;
 	uint8_t made[MAX_MAC], wanted[MAX_MAC];
 	hsmpool_buf mac = { .data = made, .cap = sizeof(made) };
 	hsmpool_bytes expected = { wanted, 0 };
 
+	HP_TRY(output_open(&out, work->out_path, work->is_forced, err));
 	if (request->expected)
 		HP_TRY(read_expected(request, wanted, sizeof(wanted), &expected.len,
 				     err));
 	HP_CHECK(!request->expected || expected.len, err, HSMPOOL_ERR_DATA,
 		 "%s holds no MAC", request->expected);
-	HP_TRY(cli_open_key(cli, request->which, &key, err));
+	HP_TRY(cli_open_key(cli, work->which, &key, err));
 	HP_TRY(choose_scheme(key, &scheme, err));
-	HP_TRY(process_input(cli, key, scheme, request->in_path, expected, &mac, err));
+	HP_TRY(process_input(cli, key, scheme, work->in_path, expected, &mac, err));
 	if (request->expected)
 		return HSMPOOL_OK;
-	return encoding_write_result(cli, out, request->encoding, "mac", scheme, made,
-				     mac.len, err);
+	enum encoding encoding =
+		work->encoding == ENCODING_DEFAULT ? ENCODING_HEX : work->encoding;
+	return encoding_write_result(cli, &out, encoding, "mac", scheme, made, mac.len,
+				     err);
 }
 
 int verb_mac(struct cli *cli, int argc, char **argv)
 {
 	struct request request = { 0 };
-	struct output out;
 	hsmpool_error err = { 0 };
-	hsmpool_status status = HSMPOOL_OK;
-	int id;
+	hsmpool_status status =
+		cli_parse(cli, &usage, take_option, &request, argc, argv, &err);
 
-	while (status == HSMPOOL_OK &&
-	       (id = cli_next_option(cli, &usage, argc, argv)) != -1)
-		status = take_option(&request, id, optarg, &err);
-	if (cli->is_finished)
-		return cli->exit_code;
 	if (status == HSMPOOL_OK)
-		status = cli_operands(argc, 0, argv, &err);
-	if (status != HSMPOOL_OK)
-		return cli_finish(cli, status, &err);
-	if (request.encoding == ENCODING_DEFAULT && !request.expected)
-		request.encoding = ENCODING_HEX;
-	status = output_open(&out, request.out_path, request.is_forced, &err);
-	if (status == HSMPOOL_OK)
-		status = run_mac(cli, &request, &out, &err);
-	output_close(&out);
+		status = run_mac(cli, &request, &err);
 	return request.expected ? cli_finish_verdict(cli, status, &err)
 				: cli_finish(cli, status, &err);
 }

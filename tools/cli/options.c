@@ -197,11 +197,6 @@ static int next_option(struct cli *cli, const struct cli_usage *usage,
 	return -1;
 }
 
-int cli_next_option(struct cli *cli, const struct cli_usage *usage, int argc, char **argv)
-{
-	return next_option(cli, usage, ":", argc, argv);
-}
-
 bool cli_global_options(struct cli *cli, int argc, char **argv)
 {
 	static char help[] = "help";
@@ -218,4 +213,22 @@ hsmpool_status cli_operands(int argc, int max, char **argv, hsmpool_error *err)
 	HP_CHECK(argc - optind <= max, err, HSMPOOL_ERR_USAGE,
 		 "'%s' is one argument too many", argv[optind + max]);
 	return HSMPOOL_OK;
+}
+
+hsmpool_status cli_parse(struct cli *cli, const struct cli_usage *usage,
+			 hsmpool_status (*take)(void *request, int id,
+						const char *argument, hsmpool_error *err),
+			 void *request, int argc, char **argv, hsmpool_error *err)
+{
+	hsmpool_status status = HSMPOOL_OK;
+	int id;
+
+	while (status == HSMPOOL_OK &&
+	       (id = next_option(cli, usage, ":", argc, argv)) != -1)
+		if (take)
+			status = take(request, id, optarg, err);
+	if (cli->is_finished)
+		return HSMPOOL_ERR_USAGE;
+	HP_TRY(status);
+	return cli_operands(argc, usage->operands, argv, err);
 }

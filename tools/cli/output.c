@@ -264,13 +264,9 @@ hsmpool_status output_refuse_terminal(const struct output *out, hsmpool_error *e
 hsmpool_status output_write_file(const char *path, bool is_forced, const void *data,
 				 size_t len, hsmpool_error *err)
 {
-	struct output out;
-	hsmpool_status status = output_open(&out, path, is_forced, err);
+	OUTPUT_AUTO out = OUTPUT_NONE;
 
-	if (status == HSMPOOL_OK)
-		status = output_write(&out, data, len, err);
-	if (status == HSMPOOL_OK)
-		status = output_commit(&out, err);
-	output_close(&out);
-	return status;
+	HP_TRY(output_open(&out, path, is_forced, err));
+	HP_TRY(output_write(&out, data, len, err));
+	return output_commit(&out, err);
 }

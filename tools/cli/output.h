@@ -30,6 +30,12 @@ struct output {
 	char target[PATH_MAX]; /* path, if a link was followed */
 };
 
+#define OUTPUT_NONE      \
+	{                \
+		.fd = -1 \
+	}
+#define OUTPUT_AUTO __attribute__((cleanup(output_close))) struct output
+
 /* path NULL or "-": standard output. An existing file is refused here already, with
  * EXISTS, so that no work is done in vain. */
 hsmpool_status output_open(struct output *out, const char *path, bool is_forced,

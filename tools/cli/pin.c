@@ -80,29 +80,18 @@ static hsmpool_status collect(struct cli *cli, struct request *request,
 	return status;
 }
 
-/* False: the verb is over with cli->exit_code. */
-static bool parse(struct cli *cli, const struct cli_usage *usage, int argc, char **argv,
-		  struct request *request)
+static hsmpool_status take_option(void *user, int id, const char *argument,
+				  hsmpool_error *err)
 {
-	hsmpool_error err = { 0 };
-	hsmpool_status status;
-	int id;
+	struct request *request = user;
 
-	while ((id = cli_next_option(cli, usage, argc, argv)) != -1) {
-		if (id == TOKEN)
-			request->token = optarg;
-		else if (id == ALL)
-			request->is_all = true;
-	}
-	if (cli->is_finished)
-		return false;
-	status = cli_operands(argc, 0, argv, &err);
-	if (status == HSMPOOL_OK && request->token && request->is_all)
-		status = hp_fail(&err, HSMPOOL_ERR_USAGE,
-				 "say --token or --all, not "
-				 "both");
-	cli->exit_code = cli_finish(cli, status, &err);
-	return status == HSMPOOL_OK;
+	if (id == TOKEN)
+		request->token = argument;
+	else
+		request->is_all = true;
+	HP_CHECK(!request->token || !request->is_all, err, HSMPOOL_ERR_USAGE,
+		 "say --token or --all, not both");
+	return HSMPOOL_OK;
 }
 
 static int finish(struct cli *cli, struct request *request, hsmpool_status status,
@@ -225,10 +214,11 @@ int verb_pin_status(struct cli *cli, int argc, char **argv)
 {
 	struct request request = { 0 };
 	hsmpool_error err = { 0 };
+	hsmpool_status status =
+		cli_parse(cli, &status_usage, take_option, &request, argc, argv, &err);
 
-	if (!parse(cli, &status_usage, argc, argv, &request))
-		return cli->exit_code;
-	hsmpool_status status = collect(cli, &request, &err);
+	if (status == HSMPOOL_OK)
+		status = collect(cli, &request, &err);
 	if (status == HSMPOOL_OK)
 		print_all(cli, &request);
 	return finish(cli, &request, status, &err);
@@ -276,10 +266,11 @@ int verb_pin_release(struct cli *cli, int argc, char **argv)
 {
 	struct request request = { 0 };
 	hsmpool_error err = { 0 };
+	hsmpool_status status =
+		cli_parse(cli, &release_usage, take_option, &request, argc, argv, &err);
 
-	if (!parse(cli, &release_usage, argc, argv, &request))
-		return cli->exit_code;
-	hsmpool_status status = collect(cli, &request, &err);
+	if (status == HSMPOOL_OK)
+		status = collect(cli, &request, &err);
 	if (status == HSMPOOL_OK)
 		status = release(&request, &err);
 	if (status == HSMPOOL_OK)

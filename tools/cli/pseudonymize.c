@@ -99,6 +99,7 @@ struct table {
 	const char *which; /* key */
 	const char *in_path, *out_path, *rejects_path;
 	bool is_forced;
+	bool allows_short_tokens;
 	struct rate_limit limit;
 	hsmpool_table_options options;
 	struct input in;
@@ -155,9 +156,11 @@ static hsmpool_status set_threads(struct table *table, const char *text,
 	return HSMPOOL_OK;
 }
 
-static hsmpool_status take_option(struct table *table, int id, const char *argument,
-				  bool *allows_short_tokens, hsmpool_error *err)
+static hsmpool_status take_option(void *user, int id, const char *argument,
+				  hsmpool_error *err)
 {
+	struct table *table = user;
+
 	switch (id) {
 	case OPTION_COLUMN:
 		return columns_add(&table->columns, argument, err);
@@ -185,10 +188,10 @@ static hsmpool_status take_option(struct table *table, int id, const char *argum
 		table->out_path = argument;
 		break;
 	case CLI_FORCE:
-		table->is_forced = *allows_short_tokens = true;
+		table->is_forced = table->allows_short_tokens = true;
 		break;
 	default:
-		*allows_short_tokens = true;
+		table->allows_short_tokens = true;
 		break;
 	}
 	return HSMPOOL_OK;
@@ -198,18 +201,11 @@ static hsmpool_status read_command_line(struct table *table, int argc, char **ar
 					hsmpool_error *err)
 {
 	const struct cli_usage *mine = table->is_reverse ? &reverse_usage : &usage;
-	bool allows_short_tokens = false;
-	hsmpool_status status = HSMPOOL_OK;
-	int id;
 
-	while (status == HSMPOOL_OK &&
-	       (id = cli_next_option(table->cli, mine, argc, argv)) != -1)
-		status = take_option(table, id, optarg, &allows_short_tokens, err);
-	if (table->cli->is_finished)
-		return HSMPOOL_OK;
-	if (allows_short_tokens && !table->is_reverse)
+	HP_TRY(cli_parse(table->cli, mine, take_option, table, argc, argv, err));
+	if (table->allows_short_tokens && !table->is_reverse)
 		columns_allow_short_tokens(&table->columns);
-	return status == HSMPOOL_OK ? cli_operands(argc, 0, argv, err) : status;
+	return HSMPOOL_OK;
 }
 
 static hsmpool_status check_options(const struct table *table, hsmpool_error *err)
@@ -385,14 +381,14 @@ static int run_verb(struct cli *cli, int argc, char **argv, bool is_reverse)
 	table.options.progress = on_progress;
 	table.options.bad_row_user = table.options.progress_user = &table;
 	status = read_command_line(&table, argc, argv, &err);
-	if (status == HSMPOOL_OK && !cli->is_finished)
+	if (status == HSMPOOL_OK)
 		status = run_table(&table, &err);
 	progress_end(&table.progress);
 	input_close(&table.in);
 	csv_output_close(&table.out);
 	output_close(&table.rejects);
 	columns_clear(&table.columns);
-	return cli->is_finished ? cli->exit_code : cli_finish(cli, status, &err);
+	return cli_finish(cli, status, &err);
 }
 
 int verb_pseudonymize(struct cli *cli, int argc, char **argv)

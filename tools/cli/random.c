@@ -10,6 +10,7 @@
 #include "encoding.h"
 #include "output.h"
 #include "stop.h"
+#include "work.h"
 
 #define PART_SIZE 4096
 #define TEXT_MAX  PART_SIZE /* hex and base64 are made at once */
@@ -27,22 +28,19 @@ static const struct cli_usage usage = {
 		 "hex on "
 		 "a\nterminal. As hex or base64 at most 4096 bytes.",
 	.options = options,
+	.operands = 1,
 };
 
 struct request {
+	struct work work;
 	uint64_t size;
-	const char *out_path;
-	enum encoding encoding;
-	bool is_forced;
 };
 
-static hsmpool_status parse_size(struct request *request, int argc, char **argv,
-				 hsmpool_error *err)
+static hsmpool_status parse_size(const char *text, uint64_t *size, hsmpool_error *err)
 {
-	HP_TRY(cli_operands(argc, 1, argv, err));
-	HP_CHECK(optind < argc, err, HSMPOOL_ERR_USAGE, "how many bytes? say a size: 32");
-	HP_CHECK(hp_parse_size(argv[optind], &request->size) && request->size > 0, err,
-		 HSMPOOL_ERR_USAGE, "'%s' is not a size like 32 or 4KiB", argv[optind]);
+	HP_CHECK(text, err, HSMPOOL_ERR_USAGE, "how many bytes? say a size: 32");
+	HP_CHECK(hp_parse_size(text, size) && *size > 0, err, HSMPOOL_ERR_USAGE,
+		 "'%s' is not a size like 32 or 4KiB", text);
 	return HSMPOOL_OK;
 }
 
@@ -76,56 +74,46 @@ static hsmpool_status write_text(struct cli *cli, const struct request *request,
 	HP_TRY(cli_open_pool(cli, err));
 	HP_TRY(hsmpool_random(cli->pool, data, (size_t)request->size, HSMPOOL_DEFAULT,
 			      err));
-	status = encoding_write_result(cli, out, request->encoding, "random", NULL, data,
-				       (size_t)request->size, err);
+	status = encoding_write_result(cli, out, request->work.encoding, "random", NULL,
+				       data, (size_t)request->size, err);
 	hp_wipe(data, sizeof(data));
 	return status;
 }
 
 static hsmpool_status write_random(struct cli *cli, const struct request *request,
-				   struct output *out, hsmpool_error *err)
+				   hsmpool_error *err)
 {
-	bool is_raw = request->encoding == ENCODING_RAW ||
-		      (request->encoding == ENCODING_DEFAULT && !output_is_terminal(out));
+	const struct work *work = &request->work;
+	OUTPUT_AUTO out = OUTPUT_NONE;
 
-	if (!is_raw || (cli->is_json && !out->path))
-		return write_text(cli, request, out, err);
+	HP_TRY(output_open(&out, work->out_path, work->is_forced, err));
+	bool is_raw = work->encoding == ENCODING_RAW ||
+		      (work->encoding == ENCODING_DEFAULT && !output_is_terminal(&out));
+
+	if (!is_raw || (cli->is_json && !out.path))
+		return write_text(cli, request, &out, err);
 	HP_TRY(cli_open_pool(cli, err));
-	return write_parts(cli, request->size, out, err);
+	return write_parts(cli, request->size, &out, err);
 }
 
-static hsmpool_status take_option(struct request *request, int id, const char *argument,
+static hsmpool_status take_option(void *user, int id, const char *argument,
 				  hsmpool_error *err)
 {
-	if (id == CLI_OUT)
-		request->out_path = argument;
-	else if (id == CLI_FORCE)
-		request->is_forced = true;
-	else if (id == CLI_FORMAT)
-		return encoding_parse(argument, &request->encoding, err);
-	return HSMPOOL_OK;
+	struct request *request = user;
+
+	return work_option(&request->work, id, argument, err);
 }
 
 int verb_random(struct cli *cli, int argc, char **argv)
 {
 	struct request request = { 0 };
-	struct output out;
 	hsmpool_error err = { 0 };
-	hsmpool_status status = HSMPOOL_OK;
-	int id;
+	hsmpool_status status =
+		cli_parse(cli, &usage, take_option, &request, argc, argv, &err);
 
-	while (status == HSMPOOL_OK &&
-	       (id = cli_next_option(cli, &usage, argc, argv)) != -1)
-		status = take_option(&request, id, optarg, &err);
-	if (cli->is_finished)
-		return cli->exit_code;
 	if (status == HSMPOOL_OK)
-		status = parse_size(&request, argc, argv, &err);
-	if (status != HSMPOOL_OK)
-		return cli_finish(cli, status, &err);
-	status = output_open(&out, request.out_path, request.is_forced, &err);
+		status = parse_size(argv[optind], &request.size, &err);
 	if (status == HSMPOOL_OK)
-		status = write_random(cli, &request, &out, &err);
-	output_close(&out);
+		status = write_random(cli, &request, &err);
 	return cli_finish(cli, status, &err);
 }

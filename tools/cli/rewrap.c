@@ -49,6 +49,7 @@ static const struct cli_usage usage = {
 		"is taken out can have\nkept the data key: to shut somebody out, encrypt "
 		"anew.",
 	.options = options,
+	.operands = 1,
 };
 
 struct rewrapping {
@@ -74,9 +75,11 @@ struct rewrapping {
 /* --- the command line ----------------------------------------------------------------
  */
 
-static hsmpool_status take_option(struct rewrapping *w, int id, const char *argument,
+static hsmpool_status take_option(void *user, int id, const char *argument,
 				  hsmpool_error *err)
 {
+	struct rewrapping *w = user;
+
 	switch (id) {
 	case OPTION_ADD:
 		return recipients_add(&w->add, argument, err);
@@ -297,16 +300,8 @@ int verb_rewrap(struct cli *cli, int argc, char **argv)
 {
 	struct rewrapping w = { .in.fd = -1, .out.fd = -1 };
 	hsmpool_error err = { 0 };
-	hsmpool_status status = HSMPOOL_OK;
-	int id;
+	hsmpool_status status = cli_parse(cli, &usage, take_option, &w, argc, argv, &err);
 
-	while (status == HSMPOOL_OK &&
-	       (id = cli_next_option(cli, &usage, argc, argv)) != -1)
-		status = take_option(&w, id, optarg, &err);
-	if (cli->is_finished)
-		return cli->exit_code;
-	if (status == HSMPOOL_OK)
-		status = cli_operands(argc, 1, argv, &err);
 	w.path = argv[optind];
 	if (status == HSMPOOL_OK)
 		status = rewrap(cli, &w, &err);

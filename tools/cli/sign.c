@@ -10,6 +10,7 @@
 #include "encoding.h"
 #include "message.h"
 #include "output.h"
+#include "work.h"
 
 #define MAX_SIGNATURE 4096
 
@@ -37,76 +38,54 @@ static const struct cli_usage usage = {
 };
 
 struct request {
-	const char *which;
-	const char *scheme;
-	const char *in_path;
-	const char *out_path;
-	enum encoding encoding;
-	bool is_forced;
+	struct work work;
 	bool is_digest;
 	bool is_raw;
 };
 
-static hsmpool_status take_option(struct request *request, int id, const char *argument,
+static hsmpool_status take_option(void *user, int id, const char *argument,
 				  hsmpool_error *err)
 {
-	if (id == CLI_KEY)
-		request->which = argument;
-	else if (id == CLI_SCHEME)
-		request->scheme = argument;
-	else if (id == CLI_IN)
-		request->in_path = argument;
-	else if (id == CLI_OUT)
-		request->out_path = argument;
-	else if (id == CLI_FORCE)
-		request->is_forced = true;
-	else if (id == OPTION_DIGEST)
+	struct request *request = user;
+
+	if (id == OPTION_DIGEST)
 		request->is_digest = true;
 	else if (id == OPTION_RAW)
 		request->is_raw = true;
-	else if (id == CLI_FORMAT)
-		return encoding_parse(argument, &request->encoding, err);
+	else
+		return work_option(&request->work, id, argument, err);
 	return HSMPOOL_OK;
 }
 
 static hsmpool_status sign(struct cli *cli, const struct request *request,
-			   struct output *out, hsmpool_error *err)
+			   hsmpool_error *err)
 {
+	const struct work *work = &request->work;
+	OUTPUT_AUTO out = OUTPUT_NONE;
 	CLI_AUTO_KEY *key = NULL;
 	MESSAGE_AUTO message = { 0 };
 	uint8_t data[MAX_SIGNATURE];
 	hsmpool_buf signature = { .data = data, .cap = sizeof(data) };
 
-	HP_TRY(cli_open_key(cli, request->which, &key, err));
-	HP_TRY(message_choose_scheme(&message, request->scheme, key, request->is_digest,
+	HP_TRY(output_open(&out, work->out_path, work->is_forced, err));
+	HP_TRY(cli_open_key(cli, work->which, &key, err));
+	HP_TRY(message_choose_scheme(&message, work->scheme, key, request->is_digest,
 				     request->is_raw, err));
-	HP_TRY(message_read(&message, request->in_path, err));
+	HP_TRY(message_read(&message, work->in_path, err));
 	HP_TRY(hsmpool_sign(cli->pool, key, message.scheme, message_bytes(&message),
 			    &signature, HSMPOOL_DEFAULT, err));
-	return encoding_write_result(cli, out, request->encoding, "signature",
+	return encoding_write_result(cli, &out, work->encoding, "signature",
 				     message.scheme, data, signature.len, err);
 }
 
 int verb_sign(struct cli *cli, int argc, char **argv)
 {
 	struct request request = { 0 };
-	struct output out;
 	hsmpool_error err = { 0 };
-	hsmpool_status status = HSMPOOL_OK;
-	int id;
+	hsmpool_status status =
+		cli_parse(cli, &usage, take_option, &request, argc, argv, &err);
 
-	while (status == HSMPOOL_OK &&
-	       (id = cli_next_option(cli, &usage, argc, argv)) != -1)
-		status = take_option(&request, id, optarg, &err);
-	if (cli->is_finished)
-		return cli->exit_code;
 	if (status == HSMPOOL_OK)
-		status = cli_operands(argc, 0, argv, &err);
-	if (status != HSMPOOL_OK)
-		return cli_finish(cli, status, &err);
-	status = output_open(&out, request.out_path, request.is_forced, &err);
-	if (status == HSMPOOL_OK)
-		status = sign(cli, &request, &out, &err);
-	output_close(&out);
+		status = sign(cli, &request, &err);
 	return cli_finish(cli, status, &err);
 }

@@ -198,13 +198,28 @@ static hsmpool_status run_lines(struct top *top, hsmpool_error *err)
 /* --- the verb ------------------------------------------------------------------------
  */
 
-static hsmpool_status run(struct top *top, const char *interval, hsmpool_error *err)
+static hsmpool_status set_interval(struct top *top, const char *text, hsmpool_error *err)
 {
-	HP_CHECK(!interval ||
-			 (hp_parse_duration(interval, &top->interval_ns) &&
-			  top->interval_ns >= SHORTEST && top->interval_ns <= LONGEST),
+	HP_CHECK(hp_parse_duration(text, &top->interval_ns) &&
+			 top->interval_ns >= SHORTEST && top->interval_ns <= LONGEST,
 		 err, HSMPOOL_ERR_USAGE,
-		 "--interval: '%s' is not a duration from 100ms to 1h", interval);
+		 "--interval: '%s' is not a duration from 100ms to 1h", text);
+	return HSMPOOL_OK;
+}
+
+static hsmpool_status take_option(void *user, int id, const char *argument,
+				  hsmpool_error *err)
+{
+	struct top *top = user;
+
+	if (id == INTERVAL)
+		return set_interval(top, argument, err);
+	top->is_once = true;
+	return HSMPOOL_OK;
+}
+
+static hsmpool_status run(struct top *top, hsmpool_error *err)
+{
 	if (top->is_once || top->cli->is_json || !top_terminal_is_there())
 		return run_lines(top, err);
 	return run_screen(top, err);
@@ -213,21 +228,12 @@ static hsmpool_status run(struct top *top, const char *interval, hsmpool_error *
 int verb_top(struct cli *cli, int argc, char **argv)
 {
 	struct top top = { .cli = cli, .interval_ns = 2 * HP_SECOND };
-	const char *interval = NULL;
 	hsmpool_error err = { 0 };
-	hsmpool_status status;
+	hsmpool_status status =
+		cli_parse(cli, &usage, take_option, &top, argc, argv, &err);
 
-	for (int id; (id = cli_next_option(cli, &usage, argc, argv)) != -1;) {
-		if (id == INTERVAL)
-			interval = optarg;
-		else if (id == ONCE)
-			top.is_once = true;
-	}
-	if (cli->is_finished)
-		return cli->exit_code;
-	status = cli_operands(argc, 0, argv, &err);
 	if (status == HSMPOOL_OK)
-		status = run(&top, interval, &err);
+		status = run(&top, &err);
 	top_figures_free(&top.before);
 	top_figures_free(&top.now);
 	return cli_finish(cli, status, &err);

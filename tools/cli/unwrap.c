@@ -10,6 +10,7 @@
 #include "encoding.h"
 #include "input.h"
 #include "keyspec.h"
+#include "work.h"
 #include "wrapping.h"
 
 static const struct cli_option options[] = {
@@ -30,31 +31,17 @@ static const struct cli_usage usage = {
 };
 
 struct request {
+	struct work work;
 	struct keyspec keyspec;
-	const char *which;
-	const char *scheme;
-	const char *in_path;
-	enum encoding encoding;
 };
 
-static hsmpool_status take_option(struct request *request, int id, const char *argument,
+static hsmpool_status take_option(void *user, int id, const char *argument,
 				  hsmpool_error *err)
 {
-	switch (id) {
-	case CLI_KEY:
-		request->which = argument;
-		return HSMPOOL_OK;
-	case CLI_SCHEME:
-		request->scheme = argument;
-		return HSMPOOL_OK;
-	case CLI_IN:
-		request->in_path = argument;
-		return HSMPOOL_OK;
-	case CLI_FORMAT:
-		return encoding_parse(argument, &request->encoding, err);
-	default:
-		return keyspec_option(&request->keyspec, id, argument, err);
-	}
+	struct request *request = user;
+
+	return id >= CLI_KEY ? work_option(&request->work, id, argument, err)
+			     : keyspec_option(&request->keyspec, id, argument, err);
 }
 
 static hsmpool_status unwrap(struct cli *cli, const struct request *request,
@@ -62,15 +49,16 @@ static hsmpool_status unwrap(struct cli *cli, const struct request *request,
 {
 	CLI_AUTO_KEY *key = NULL;
 	CLI_AUTO_KEY *unwrapped = NULL;
-	const char *scheme = request->scheme;
+	const char *scheme = request->work.scheme;
 	HP_AUTO_FREE uint8_t *data = malloc(2 * WRAPPING_MAX);
 	size_t len;
 
 	HP_CHECK(data, err, HSMPOOL_ERR_SYSTEM, "no memory");
 	HP_TRY(keyspec_check(&request->keyspec, err));
-	HP_TRY(input_read_file(request->in_path, data, 2 * WRAPPING_MAX, &len, err));
-	HP_TRY(encoding_decode(request->encoding, data, &len, "the wrapped key", err));
-	HP_TRY(cli_open_key(cli, request->which, &key, err));
+	HP_TRY(input_read_file(request->work.in_path, data, 2 * WRAPPING_MAX, &len, err));
+	HP_TRY(encoding_decode(request->work.encoding, data, &len, "the wrapped key",
+			       err));
+	HP_TRY(cli_open_key(cli, request->work.which, &key, err));
 	HP_TRY(wrapping_choose_scheme(key, &scheme, err));
 	HP_TRY(hsmpool_key_unwrap(&unwrapped, key, scheme, (hsmpool_bytes){ data, len },
 				  &request->keyspec.spec, HSMPOOL_DEFAULT, err));
@@ -79,19 +67,11 @@ static hsmpool_status unwrap(struct cli *cli, const struct request *request,
 
 int verb_unwrap(struct cli *cli, int argc, char **argv)
 {
-	struct request request = { 0 };
+	struct request request = { .keyspec = KEYSPEC_NONE };
 	hsmpool_error err = { 0 };
-	hsmpool_status status = HSMPOOL_OK;
-	int id;
+	hsmpool_status status =
+		cli_parse(cli, &usage, take_option, &request, argc, argv, &err);
 
-	keyspec_init(&request.keyspec);
-	while (status == HSMPOOL_OK &&
-	       (id = cli_next_option(cli, &usage, argc, argv)) != -1)
-		status = take_option(&request, id, optarg, &err);
-	if (cli->is_finished)
-		return cli->exit_code;
-	if (status == HSMPOOL_OK)
-		status = cli_operands(argc, 0, argv, &err);
 	if (status == HSMPOOL_OK)
 		status = unwrap(cli, &request, &err);
 	return cli_finish(cli, status, &err);

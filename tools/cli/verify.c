@@ -9,6 +9,7 @@
 #include "encoding.h"
 #include "input.h"
 #include "message.h"
+#include "work.h"
 
 #define MAX_SIGNATURE 8192 /* in base64 or hex, too */
 
@@ -33,32 +34,25 @@ static const struct cli_usage usage = {
 };
 
 struct request {
-	const char *which;
-	const char *scheme;
-	const char *in_path;
+	struct work work;
 	const char *signature_path;
-	enum encoding encoding;
 	bool is_digest;
 	bool is_raw;
 };
 
-static hsmpool_status take_option(struct request *request, int id, const char *argument,
+static hsmpool_status take_option(void *user, int id, const char *argument,
 				  hsmpool_error *err)
 {
-	if (id == CLI_KEY)
-		request->which = argument;
-	else if (id == CLI_SCHEME)
-		request->scheme = argument;
-	else if (id == CLI_IN)
-		request->in_path = argument;
-	else if (id == OPTION_SIGNATURE)
+	struct request *request = user;
+
+	if (id == OPTION_SIGNATURE)
 		request->signature_path = argument;
 	else if (id == OPTION_DIGEST)
 		request->is_digest = true;
 	else if (id == OPTION_RAW)
 		request->is_raw = true;
-	else if (id == CLI_FORMAT)
-		return encoding_parse(argument, &request->encoding, err);
+	else
+		return work_option(&request->work, id, argument, err);
 	return HSMPOOL_OK;
 }
 
@@ -68,7 +62,7 @@ static hsmpool_status read_signature(const struct request *request, uint8_t *dat
 	HP_CHECK(request->signature_path, err, HSMPOOL_ERR_USAGE,
 		 "which signature? say --signature FILE");
 	HP_TRY(input_read_file(request->signature_path, data, cap, len, err));
-	return encoding_decode(request->encoding, data, len, request->signature_path,
+	return encoding_decode(request->work.encoding, data, len, request->signature_path,
 			       err);
 }
 
@@ -81,10 +75,10 @@ static hsmpool_status verify(struct cli *cli, const struct request *request,
 	size_t len;
 
 	HP_TRY(read_signature(request, signature, sizeof(signature), &len, err));
-	HP_TRY(cli_open_key(cli, request->which, &key, err));
-	HP_TRY(message_choose_scheme(&message, request->scheme, key, request->is_digest,
-				     request->is_raw, err));
-	HP_TRY(message_read(&message, request->in_path, err));
+	HP_TRY(cli_open_key(cli, request->work.which, &key, err));
+	HP_TRY(message_choose_scheme(&message, request->work.scheme, key,
+				     request->is_digest, request->is_raw, err));
+	HP_TRY(message_read(&message, request->work.in_path, err));
 	HP_TRY(hsmpool_verify(cli->pool, key, message.scheme, message_bytes(&message),
 			      (hsmpool_bytes){ signature, len }, HSMPOOL_DEFAULT, err));
 	return HSMPOOL_OK;
@@ -94,16 +88,9 @@ int verb_verify(struct cli *cli, int argc, char **argv)
 {
 	struct request request = { 0 };
 	hsmpool_error err = { 0 };
-	hsmpool_status status = HSMPOOL_OK;
-	int id;
+	hsmpool_status status =
+		cli_parse(cli, &usage, take_option, &request, argc, argv, &err);
 
-	while (status == HSMPOOL_OK &&
-	       (id = cli_next_option(cli, &usage, argc, argv)) != -1)
-		status = take_option(&request, id, optarg, &err);
-	if (cli->is_finished)
-		return cli->exit_code;
-	if (status == HSMPOOL_OK)
-		status = cli_operands(argc, 0, argv, &err);
 	if (status == HSMPOOL_OK)
 		status = verify(cli, &request, &err);
 	return cli_finish_verdict(cli, status, &err);

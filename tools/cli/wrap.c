@@ -8,6 +8,7 @@
 #include "cli.h"
 #include "encoding.h"
 #include "output.h"
+#include "work.h"
 #include "wrapping.h"
 
 enum { OPTION_TARGET = CLI_OWN };
@@ -31,12 +32,8 @@ static const struct cli_usage usage = {
 };
 
 struct request {
-	const char *which;
+	struct work work;
 	const char *target;
-	const char *scheme;
-	const char *out_path;
-	enum encoding encoding;
-	bool is_forced;
 };
 
 hsmpool_status wrapping_choose_scheme(hsmpool_key *key, const char **scheme,
@@ -56,62 +53,46 @@ hsmpool_status wrapping_choose_scheme(hsmpool_key *key, const char **scheme,
 }
 
 static hsmpool_status wrap(struct cli *cli, const struct request *request,
-			   struct output *out, hsmpool_error *err)
+			   hsmpool_error *err)
 {
+	const struct work *work = &request->work;
+	OUTPUT_AUTO out = OUTPUT_NONE;
 	CLI_AUTO_KEY *key = NULL;
 	CLI_AUTO_KEY *target = NULL;
-	const char *scheme = request->scheme;
+	const char *scheme = work->scheme;
 	uint8_t data[WRAPPING_MAX];
 	hsmpool_buf wrapped = { .data = data, .cap = sizeof(data) };
 
+	HP_TRY(output_open(&out, work->out_path, work->is_forced, err));
 	HP_CHECK(request->target, err, HSMPOOL_ERR_USAGE,
 		 "which key shall be wrapped? say --target KEY");
-	HP_TRY(cli_open_key(cli, request->which, &key, err));
+	HP_TRY(cli_open_key(cli, work->which, &key, err));
 	HP_TRY(cli_open_key(cli, request->target, &target, err));
 	HP_TRY(wrapping_choose_scheme(key, &scheme, err));
 	HP_TRY(hsmpool_key_wrap(key, scheme, target, &wrapped, HSMPOOL_DEFAULT, err));
-	return encoding_write_result(cli, out, request->encoding, "wrapped-key", scheme,
+	return encoding_write_result(cli, &out, work->encoding, "wrapped-key", scheme,
 				     data, wrapped.len, err);
 }
 
-static hsmpool_status take_option(struct request *request, int id, const char *argument,
+static hsmpool_status take_option(void *user, int id, const char *argument,
 				  hsmpool_error *err)
 {
-	if (id == CLI_KEY)
-		request->which = argument;
-	else if (id == OPTION_TARGET)
-		request->target = argument;
-	else if (id == CLI_SCHEME)
-		request->scheme = argument;
-	else if (id == CLI_OUT)
-		request->out_path = argument;
-	else if (id == CLI_FORCE)
-		request->is_forced = true;
-	else if (id == CLI_FORMAT)
-		return encoding_parse(argument, &request->encoding, err);
+	struct request *request = user;
+
+	if (id != OPTION_TARGET)
+		return work_option(&request->work, id, argument, err);
+	request->target = argument;
 	return HSMPOOL_OK;
 }
 
 int verb_wrap(struct cli *cli, int argc, char **argv)
 {
 	struct request request = { 0 };
-	struct output out;
 	hsmpool_error err = { 0 };
-	hsmpool_status status = HSMPOOL_OK;
-	int id;
+	hsmpool_status status =
+		cli_parse(cli, &usage, take_option, &request, argc, argv, &err);
 
-	while (status == HSMPOOL_OK &&
-	       (id = cli_next_option(cli, &usage, argc, argv)) != -1)
-		status = take_option(&request, id, optarg, &err);
-	if (cli->is_finished)
-		return cli->exit_code;
 	if (status == HSMPOOL_OK)
-		status = cli_operands(argc, 0, argv, &err);
-	if (status != HSMPOOL_OK)
-		return cli_finish(cli, status, &err);
-	status = output_open(&out, request.out_path, request.is_forced, &err);
-	if (status == HSMPOOL_OK)
-		status = wrap(cli, &request, &out, &err);
-	output_close(&out);
+		status = wrap(cli, &request, &err);
 	return cli_finish(cli, status, &err);
 }
