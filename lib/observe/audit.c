@@ -168,6 +168,14 @@ static bool write_notices(struct hp_audit *audit)
 	return true;
 }
 
+/* Another line may get a number that a record was given in vain; a slot that kept it
+ * would pass for written once we are killed. */
+static void take_numbers_back(struct hp_audit_ring *ring, uint64_t count)
+{
+	for (uint64_t i = 0; i < count; i++)
+		hp_audit_ring_peek(ring, i)->seq = 0;
+}
+
 /* As many finished records as fit one write. *count: how many it were. */
 static bool write_batch(struct hp_audit *audit, uint64_t *count)
 {
@@ -180,8 +188,10 @@ static bool write_batch(struct hp_audit *audit, uint64_t *count)
 		hp_audit_chain_add_slot(chain, slot, &chain->writer);
 		++*count;
 	}
-	if (!hp_audit_chain_write(chain))
+	if (!hp_audit_chain_write(chain)) {
+		take_numbers_back(&chain->ring, *count);
 		return false;
+	}
 	hp_audit_ring_advance(&chain->ring, *count);
 	return true;
 }

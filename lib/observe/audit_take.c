@@ -127,6 +127,7 @@ static void decide_head(struct hp_audit_chain *chain, const struct found *found)
 	recovery->torn = found->tail.size - found->tail.whole;
 }
 
+/* Numbers that they were given in vain are taken back: others may get them first. */
 static void collect_leftovers(struct hp_audit_chain *chain)
 {
 	struct hp_audit_ring *ring = &chain->ring;
@@ -134,8 +135,10 @@ static void collect_leftovers(struct hp_audit_chain *chain)
 	bool is_left[HP_AUDIT_SLOTS] = { false };
 	recovery->count =
 		hp_audit_ring_leftovers(ring->slots, chain->head.seq, recovery->slots);
-	for (uint32_t i = 0; i < recovery->count; i++)
+	for (uint32_t i = 0; i < recovery->count; i++) {
+		ring->slots[recovery->slots[i]].seq = 0;
 		is_left[recovery->slots[i]] = true;
+	}
 	for (uint32_t i = 0; i < HP_AUDIT_SLOTS; i++)
 		if (!is_left[i])
 			atomic_store(&ring->slots[i].state, HP_SLOT_FREE);

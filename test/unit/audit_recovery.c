@@ -130,6 +130,40 @@ static void what_a_killed_process_ended_is_written_by_the_next(void **state)
 	assert_whole();
 }
 
+static ssize_t write_and_die(int file, const void *bytes, size_t len, off_t at)
+{
+	ground_real_pwrite(file, bytes, len, at);
+	die();
+	return -1;
+}
+
+/* The line of the refusal gets the number that the record had been given in vain. */
+static void die_after_a_notice(void)
+{
+	struct hp_audit_options options = ground_options();
+	options.has_thread = false;
+	options.failure = HP_AUDIT_FAILURE_REFUSE;
+	struct hp_audit *audit = NULL;
+	if (hp_audit_open(&audit, &options, NULL) != HSMPOOL_OK)
+		_exit(1);
+	ground_pwrite = write_nothing;
+	ground_use(audit, "C_Sign");
+	ground_use(audit, "C_Verify");
+	ground_pwrite = write_and_die;
+	hp_audit_sync(audit);
+}
+
+static void a_record_whose_number_another_line_took_is_not_lost(void **state)
+{
+	(void)state;
+	assert_true(WIFSIGNALED(in_child(die_after_a_notice)));
+	take_over();
+	HP_AUTO_FREE char *lines = ground_read_chain(1);
+	assert_int_equal(ground_count(lines, "\"event\":\"refused\""), 1);
+	assert_int_equal(ground_count(lines, "\"C_Sign\""), 1);
+	assert_whole();
+}
+
 static void nothing_is_written_twice(void **state)
 {
 	(void)state;
@@ -342,6 +376,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(what_a_killed_process_ended_is_written_by_the_next),
+		TEST(a_record_whose_number_another_line_took_is_not_lost),
 		TEST(nothing_is_written_twice),
 		TEST(who_is_killed_while_taking_over_loses_nothing_either),
 		TEST(a_torn_line_is_cut_off_and_told),
