@@ -257,6 +257,12 @@ static hsmpool_status record(struct checkpoint *c, const struct hp_audit_head *h
 	};
 	HP_CHECK(hp_audit_add_checkpoint(c->audit, head, &checkpoint), err,
 		 HSMPOOL_ERR_SYSTEM, "the checkpoint cannot be written to %s", c->folder);
+	return HSMPOOL_OK;
+}
+
+/* A head that was told can be found again after a power cut. */
+static hsmpool_status sync_disk(const struct checkpoint *c, hsmpool_error *err)
+{
 	HP_CHECK(hp_audit_sync_disk(c->audit), err, HSMPOOL_ERR_SYSTEM,
 		 "the trail %s cannot be synced to its disk", c->folder);
 	return HSMPOOL_OK;
@@ -277,6 +283,14 @@ static bool take_head(struct checkpoint *c, struct hp_audit_head *head)
 	return false;
 }
 
+static const char *proof_of(const struct checkpoint *c, hsmpool_status status)
+{
+	if (!c->uri)
+		return "not authenticated: there is no audit-key";
+	return status == HSMPOOL_OK ? "authenticated"
+				    : "not authenticated: audit-key cannot be used";
+}
+
 /* The pool first: its login is a record, too. */
 static void run(void *user, int64_t deadline_ns)
 {
@@ -289,21 +303,17 @@ static void run(void *user, int64_t deadline_ns)
 
 	if (!take_head(c, &head))
 		return;
-	if (!c->uri) {
-		tell_head(c, &head, "not authenticated: there is no audit-key");
-		return;
-	}
-	if (status == HSMPOOL_OK)
+	if (c->uri && status == HSMPOOL_OK)
 		status = authenticate(c, pool, &head, deadline_ns, &proof, &err);
-	if (status == HSMPOOL_OK)
+	if (c->uri && status == HSMPOOL_OK)
 		status = record(c, &head, &proof, &err);
-	if (status != HSMPOOL_OK) {
+	const char *how = proof_of(c, status);
+	hsmpool_status synced = sync_disk(c, status == HSMPOOL_OK ? &err : NULL);
+	if (status != HSMPOOL_OK || synced != HSMPOOL_OK)
 		tell_failure(c, &err);
-		tell_head(c, &head, "not authenticated: audit-key cannot be used");
-		return;
-	}
-	c->failures = 0;
-	tell_head(c, &head, "authenticated");
+	else
+		c->failures = 0;
+	tell_head(c, &head, how);
 }
 
 static void release(void *user)

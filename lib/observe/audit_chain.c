@@ -53,12 +53,9 @@ static bool is_still_ours(const struct hp_audit_chain *chain, bool *has_name)
 
 static void close_file(struct hp_audit_chain *chain)
 {
-	bool has_name = false;
-	if (is_still_ours(chain, &has_name)) {
-		if (has_name)
-			fdatasync(chain->file);
+	bool has_name;
+	if (is_still_ours(chain, &has_name))
 		close(chain->file);
-	}
 	chain->file = -1;
 }
 
@@ -184,14 +181,44 @@ bool hp_audit_chain_rotate(struct hp_audit_chain *chain)
 	return true;
 }
 
+/* --- the disk ----------------------------------------------------------------------- */
+
+/* By its name, not by the descriptor that others write to meanwhile. One that retention
+ * deleted needs no disk. */
+static bool sync_file(int folder, const char *name)
+{
+	HP_AUTO_FD int file =
+		openat(folder, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	return file >= 0 ? fdatasync(file) == 0 : errno == ENOENT;
+}
+
+bool hp_audit_chain_sync_files(const char *path, unsigned number, uint64_t first,
+			       uint64_t *last)
+{
+	HP_AUTO_FREE struct hp_audit_file *files = NULL;
+	HP_AUTO_FD int folder = -1;
+	size_t count = 0;
+	*last = first;
+	if (hp_owned_dir_open("audit", path, false, &folder, NULL) || folder < 0 ||
+	    hp_audit_folder_files(folder, &files, &count, NULL))
+		return false;
+	for (size_t i = 0; i < count; i++) {
+		char name[HP_AUDIT_NAME_SIZE];
+		if (files[i].chain != number || files[i].first < first)
+			continue;
+		hp_audit_file_name(name, number, files[i].first);
+		if (!sync_file(folder, name))
+			return false;
+		*last = files[i].first;
+	}
+	return sync_file(folder, HP_AUDIT_LIST_NAME) && fsync(folder) == 0;
+}
+
 /* --- letting go --------------------------------------------------------------------- */
 
 void hp_audit_chain_release(struct hp_audit_chain *chain)
 {
-	bool has_name;
-	if (is_still_ours(chain, &has_name))
-		close(chain->file);
-	chain->file = -1;
+	close_file(chain);
 	hp_line_hasher_free(chain->hasher);
 	chain->hasher = NULL;
 	free(chain->lines);

@@ -84,7 +84,14 @@ bool hp_audit_chain_write(struct hp_audit_chain *chain);
  * the chain's then. 0, or errno. */
 int hp_audit_chain_adopt(struct hp_audit_chain *chain, int file, uint64_t size);
 
-/* End the current file and begin another. False: the current one goes on. */
+/* End the current file and begin another. False: the current one goes on. The one that
+ * ended is not on the disk yet: see hp_audit_chain_sync_files(). */
 bool hp_audit_chain_rotate(struct hp_audit_chain *chain);
+
+/* Bring those of chain `number`'s files to the disk that begin with record `first` or
+ * later, and the list of chains; *last: where the newest begins. Takes as long as the
+ * disk does: to be called without a lock. */
+bool hp_audit_chain_sync_files(const char *folder, unsigned number, uint64_t first,
+			       uint64_t *last);
 
 #endif

@@ -5,12 +5,7 @@
  */
 #include "observe/audit_trail.h"
 
-#include <fcntl.h>
-#include <limits.h>
-#include <stdio.h>
 #include <string.h>
-#include <unistd.h>
-#include "base/memory.h"
 #include "base/process.h"
 #include "base/time.h"
 
@@ -32,25 +27,24 @@ bool hp_audit_get_head(struct hp_audit *audit, struct hp_audit_head *head)
 	return is_written;
 }
 
-static bool sync_path(const char *path, int flags)
-{
-	HP_AUTO_FD int fd = open(path, flags | O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	return fd >= 0 && fsync(fd) == 0;
-}
-
-/* By its name, not by our descriptor: a disk may take long, and others write meanwhile.
- */
+/* Of files that are rotated meanwhile the last is synced again the next time, as is the
+ * one that is being written: that costs nothing where nothing came. */
 bool hp_audit_sync_disk(struct hp_audit *audit)
 {
-	char path[PATH_MAX];
 	if (audit->epoch != hp_process_epoch())
 		return false;
+	struct hp_ring_header *header = audit->chain.ring.header;
 	pthread_mutex_lock(&audit->turn);
-	int len = snprintf(path, sizeof path, "%s/%s", audit->chain.folder,
-			   audit->chain.file_name);
+	uint64_t first = header->synced_up_to;
 	hp_audit_end_turn(audit);
-	return (size_t)len < sizeof path && sync_path(path, 0) &&
-	       sync_path(audit->options.folder, O_DIRECTORY);
+	uint64_t last;
+	if (!hp_audit_chain_sync_files(audit->options.folder, audit->chain.number, first,
+				       &last))
+		return false;
+	pthread_mutex_lock(&audit->turn);
+	header->synced_up_to = last;
+	hp_audit_end_turn(audit);
+	return true;
 }
 
 static bool write_checkpoint(struct hp_audit *audit, const struct hp_audit_head *head,

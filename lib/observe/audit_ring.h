@@ -83,6 +83,7 @@ struct hp_ring_header {
 	int64_t file_begun_ns;         /* the current file's first record, realtime */
 	struct hp_ring_head heads[2];  /* the valid one is heads[which] */
 	_Atomic uint32_t which;
+	uint64_t synced_up_to; /* files that begin before this record are on the disk */
 };
 
 struct hp_audit_ring {

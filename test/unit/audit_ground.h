@@ -32,6 +32,9 @@ typedef ssize_t ground_pwrite_fn(int, const void *, size_t, off_t);
 extern _Atomic(ground_pwrite_fn *) ground_pwrite;
 ground_pwrite_fn ground_real_pwrite;
 
+/* How many files were brought to the disk, which they are not. */
+extern _Atomic unsigned ground_syncs;
+
 /* A file of the folder as a text that the caller frees; "" if it is not there. */
 char *ground_read(const char *name);
 /* All files of chain `number`, in order. */

@@ -233,6 +233,31 @@ static void a_file_that_is_old_enough_is_followed_by_another(void **state)
 	assert_whole();
 }
 
+/* A disk may take long, and uses would wait for it. */
+static void who_rotates_does_not_wait_for_the_disk(void **state)
+{
+	(void)state;
+	struct hp_audit_options options = ground_options();
+	options.rotate_size = 5000;
+	options.has_thread = false;
+	struct hp_audit *audit = ground_open(&options);
+	ground_syncs = 0;
+	for (unsigned i = 0; i < 60; i++)
+		assert_true(ground_use(audit, "C_Sign"));
+	unsigned files = ground_count_files("chain-0001.0");
+	assert_true(files >= 4);
+	assert_int_equal(ground_syncs, 0);
+	assert_true(hp_audit_sync_disk(audit));
+	assert_int_equal(ground_syncs, files + 1); /* and the list of chains */
+	hp_audit_close(&audit);
+
+	audit = ground_open(&options); /* knows which are on the disk */
+	ground_syncs = 0;
+	assert_true(hp_audit_sync_disk(audit));
+	assert_int_equal(ground_syncs, 2);
+	hp_audit_close(&audit);
+}
+
 /* --- retention ---------------------------------------------------------------------- */
 
 static void make_files_old(void)
@@ -360,6 +385,7 @@ int main(void)
 		TEST(a_limit_on_files_does_not_kill_the_program),
 		TEST(more_uses_than_slots_wait_for_the_writer),
 		TEST(a_file_that_is_large_enough_is_followed_by_another),
+		TEST(who_rotates_does_not_wait_for_the_disk),
 		TEST(a_file_that_is_old_enough_is_followed_by_another),
 		TEST(of_a_trail_that_is_too_large_the_oldest_files_go),
 		TEST(old_files_go_and_the_chain_goes_on),
