@@ -13,6 +13,7 @@
 #include "base/memory.h"
 #include "base/state_dir.h"
 #include "base/time.h"
+#include "observe/audit_lines.h"
 #include "observe/audit_list.h"
 #include "observe/audit_write.h"
 
@@ -187,8 +188,7 @@ bool hp_audit_chain_rotate(struct hp_audit_chain *chain)
  * deleted needs no disk. */
 static bool sync_file(int folder, const char *name)
 {
-	HP_AUTO_FD int file =
-		openat(folder, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	HP_AUTO_FD int file = hp_audit_open_to_read(folder, name);
 	return file >= 0 ? fdatasync(file) == 0 : errno == ENOENT;
 }
 

@@ -13,6 +13,7 @@
 #include "base/memory.h"
 #include "base/state_dir.h"
 #include "base/time.h"
+#include "observe/audit_lines.h"
 #include "observe/audit_list.h"
 
 #define LOOK_EVERY (60 * HP_SECOND)
@@ -114,8 +115,7 @@ static bool list_deletion(struct retention *r, const struct old_file *old,
 {
 	struct hp_audit_tail tail;
 	struct hp_ring_head last;
-	HP_AUTO_FD int file =
-		openat(r->folder, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	HP_AUTO_FD int file = hp_audit_open_to_read(r->folder, name);
 	if (file < 0 || !hp_audit_read_tail(file, &tail) || !tail.is_readable)
 		return false;
 	last.seq = tail.seq;

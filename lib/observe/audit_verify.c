@@ -20,9 +20,6 @@
 #include "observe/audit_expect.h"
 #include "observe/audit_walk.h"
 
-#define BUFFER_SIZE (256 * 1024)
-#define REMEMBERED  (1 << 15) /* hashes, for checkpoints of records not long ago */
-
 struct chain_ring {
 	bool is_there; /* and valid */
 	bool is_live;
@@ -35,8 +32,8 @@ struct verify {
 	int folder;
 	struct hp_expected expected;
 	struct hp_walk *walk;
-	struct hp_listed_record *remembered; /* by seq % REMEMBERED */
-	char *buffer;
+	struct hp_listed_record *remembered; /* by seq % HP_AUDIT_COMPARABLE */
+	bool has_list;
 	bool is_ours[HP_AUDIT_MOST_CHAINS + 1]; /* chains that there are */
 
 	/* where we are */
@@ -44,8 +41,8 @@ struct verify {
 	const char *file; /* also of what is settled after its end */
 	char file_name[HP_AUDIT_NAME_SIZE];
 	uint64_t line;
-	bool is_list;
 	bool has_failed; /* no memory */
+	char checked_name[HP_AUDIT_CHAIN_LEN + 1];
 	struct chain_ring ring;
 	struct hp_chain_read read;
 };
@@ -59,6 +56,8 @@ const char *hp_finding_name(enum hp_finding_kind kind)
 		[HP_FINDING_REORDERED] = "reordered",
 		[HP_FINDING_MISSING_FILE] = "missing-file",
 		[HP_FINDING_UNREADABLE] = "unreadable",
+		[HP_FINDING_UNLISTED] = "unlisted",
+		[HP_FINDING_FOREIGN] = "foreign",
 		[HP_FINDING_TORN_END] = "torn-end",
 		[HP_FINDING_PENDING] = "pending",
 		[HP_FINDING_CHECKPOINT] = "checkpoint",
@@ -124,7 +123,7 @@ static void tell_about_records(void *user, enum hp_finding_kind kind, uint64_t s
 
 static void remember(struct verify *v, const struct hp_line_frame *frame)
 {
-	struct hp_listed_record *place = &v->remembered[frame->seq % REMEMBERED];
+	struct hp_listed_record *place = &v->remembered[frame->seq % HP_AUDIT_COMPARABLE];
 	place->chain = v->chain;
 	place->head.seq = frame->seq;
 	memcpy(place->head.hash, frame->hash, sizeof frame->hash);
@@ -132,7 +131,8 @@ static void remember(struct verify *v, const struct hp_line_frame *frame)
 
 static bool is_remembered(const struct verify *v, const struct hp_audit_head *head)
 {
-	const struct hp_listed_record *place = &v->remembered[head->seq % REMEMBERED];
+	const struct hp_listed_record *place =
+		&v->remembered[head->seq % HP_AUDIT_COMPARABLE];
 	return place->chain == v->chain && place->head.seq == head->seq &&
 	       memcmp(place->head.hash, head->hash, sizeof head->hash) == 0;
 }
@@ -169,32 +169,64 @@ static bool is_event(const char *line, size_t len, const char *event)
 	       memcmp(member, event, member_len) == 0;
 }
 
-/* The record says how the list of chains looked then. */
+static void tell_foreign(const struct verify *v, const char *file, uint64_t line,
+			 unsigned owner)
+{
+	struct hp_audit_finding finding = { .kind = HP_FINDING_FOREIGN,
+					    .chain = v->chain,
+					    .file = file,
+					    .line = line,
+					    .other = owner };
+	tell(v, &finding);
+}
+
+/* A chain that was copied or exchanged for another brings its name along. */
+static void check_name(struct verify *v, const char *name)
+{
+	if (!v->has_list || strcmp(name, v->checked_name) == 0)
+		return;
+	memcpy(v->checked_name, name, sizeof v->checked_name);
+	unsigned owner = hp_expected_chain(&v->expected, name);
+	if (owner == 0 && hp_expected_read_on(&v->expected))
+		owner = hp_expected_chain(&v->expected, name);
+	if (owner != v->chain)
+		tell_foreign(v, v->file, v->line, owner);
+}
+
+/* The list as it was then. */
+static void check_list(struct verify *v, const struct hp_ring_head *then)
+{
+	if (then->seq > hp_expected_last(&v->expected, 0))
+		hp_expected_read_on(&v->expected);
+	uint64_t last = hp_expected_last(&v->expected, 0);
+	struct hp_audit_finding finding = { .kind = HP_FINDING_ALTERED,
+					    .file = HP_AUDIT_LIST_NAME,
+					    .seq = then->seq,
+					    .last = then->seq };
+	if (then->seq > last) {
+		finding.kind = HP_FINDING_REMOVED;
+		finding.seq = last + 1;
+	}
+	if (then->seq > last ||
+	    hp_expected_contradicts(&v->expected, 0, then->seq, then->hash))
+		tell(v, &finding);
+}
+
 static void see_open(struct verify *v, const char *line, size_t len)
 {
 	struct hp_ring_head list;
 	hp_line_member_text(line, len, "chain", v->read.head.chain,
 			    sizeof v->read.head.chain);
+	check_name(v, v->read.head.chain);
 	list.seq = hp_line_member_number(line, len, "list");
-	if (!hp_line_member_hash(line, len, "listed", list.hash))
-		return;
-	uint64_t last = hp_expected_last(&v->expected, 0);
-	struct hp_audit_finding finding = { .kind = HP_FINDING_ALTERED,
-					    .file = HP_AUDIT_LIST_NAME,
-					    .seq = list.seq,
-					    .last = list.seq };
-	if (list.seq > last) {
-		finding.kind = HP_FINDING_REMOVED;
-		finding.seq = last + 1;
-	}
-	if (list.seq > last ||
-	    hp_expected_contradicts(&v->expected, 0, list.seq, list.hash))
-		tell(v, &finding);
+	if (hp_line_member_hash(line, len, "listed", list.hash))
+		check_list(v, &list);
 }
 
-static void see_record(struct verify *v, const char *line, size_t len,
+static void see_record(void *user, const char *line, size_t len,
 		       const struct hp_line_frame *frame)
 {
+	struct verify *v = user;
 	if (hp_expected_contradicts(&v->expected, v->chain, frame->seq, frame->hash))
 		tell_about_records(v, HP_FINDING_ALTERED, frame->seq, frame->seq);
 	v->read.records++;
@@ -212,38 +244,7 @@ static void see_record(struct verify *v, const char *line, size_t len,
 	}
 }
 
-static void see_line(void *user, const char *line, size_t len,
-		     const struct hp_line_frame *frame)
-{
-	struct verify *v = user;
-	if (!v->is_list)
-		see_record(v, line, len, frame);
-	else if (!hp_expected_add(&v->expected, line, len, frame))
-		v->has_failed = true;
-}
-
 /* --- files -------------------------------------------------------------------------- */
-
-/* Feed the lines in the buffer; returns the bytes used. A line as long as the buffer is
- * none: it is fed as such, in pieces. */
-static size_t feed(struct verify *v, size_t filled)
-{
-	size_t used = 0;
-	for (;;) {
-		const char *line = v->buffer + used;
-		const char *end = memchr(line, '\n', filled - used);
-		if (!end)
-			break;
-		v->line++;
-		hp_walk_line(v->walk, line, (size_t)(end - line));
-		used = (size_t)(end - v->buffer) + 1;
-	}
-	if (used == 0 && filled == BUFFER_SIZE) {
-		hp_walk_line(v->walk, v->buffer, filled);
-		used = filled;
-	}
-	return used;
-}
 
 static void tell_torn(struct verify *v, size_t bytes)
 {
@@ -254,28 +255,41 @@ static void tell_torn(struct verify *v, size_t bytes)
 	tell(v, &finding);
 }
 
-/* False: it is not there or cannot be read. */
+/* False: it is not there or cannot be read; errno says which. */
 static bool read_file(struct verify *v, const char *name)
 {
-	HP_AUTO_FD int file =
-		openat(v->folder, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-	size_t filled = 0;
-	ssize_t got = -1;
+	struct hp_audit_lines lines;
+	const char *line;
+	size_t len;
 	v->file = name;
 	v->line = 0;
-	if (file < 0)
+	if (!hp_audit_lines_open(&lines, v->folder, name))
 		return false;
-	while ((got = read(file, v->buffer + filled, BUFFER_SIZE - filled)) > 0) {
-		filled += (size_t)got;
-		size_t used = feed(v, filled);
-		filled -= used;
-		memmove(v->buffer, v->buffer + used, filled);
+	while (hp_audit_lines_next(&lines, &line, &len)) {
+		v->line = lines.number;
+		hp_walk_line(v->walk, line, len);
 	}
-	tell_torn(v, filled);
-	return got == 0;
+	tell_torn(v, lines.rest);
+	hp_audit_lines_close(&lines);
+	errno = lines.failure;
+	return lines.failure == 0;
 }
 
 /* --- rings -------------------------------------------------------------------------- */
+
+/* Its writer may be changing the head: it is right when it is the same twice. */
+static bool copy_header(struct hp_ring_header *header, int file)
+{
+	struct hp_ring_header again;
+	for (int attempt = 0; attempt < 1000; attempt++) {
+		if (pread(file, header, sizeof *header, 0) != sizeof *header ||
+		    pread(file, &again, sizeof again, 0) != sizeof again)
+			return false;
+		if (memcmp(header, &again, sizeof again) == 0)
+			return true;
+	}
+	return false;
+}
 
 static bool copy_ring(struct chain_ring *ring, int file)
 {
@@ -286,6 +300,7 @@ static bool copy_ring(struct chain_ring *ring, int file)
 	ring->header = aligned_alloc(64, (ring->size + 63) / 64 * 64);
 	return ring->header &&
 	       pread(file, ring->header, ring->size, 0) == (ssize_t)ring->size &&
+	       copy_header(ring->header, file) &&
 	       hp_audit_ring_is_valid(ring->header, ring->size);
 }
 
@@ -296,7 +311,7 @@ static void read_ring(struct verify *v)
 	char name[HP_AUDIT_NAME_SIZE];
 	hp_audit_ring_name(name, v->chain);
 	v->ring = (struct chain_ring){ 0 };
-	HP_AUTO_FD int file = openat(v->folder, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	HP_AUTO_FD int file = hp_audit_open_to_read(v->folder, name);
 	if (file < 0) {
 		tell_about_file(v,
 				errno == ENOENT ? HP_FINDING_MISSING_FILE
@@ -330,54 +345,50 @@ static void tell_pending(struct verify *v)
 
 /* --- chains ------------------------------------------------------------------------- */
 
-/* Whether retention deleted a file after we read the list: its last lines are read again,
- * as a text, in which no label can pass for this. */
-static bool is_deleted_by_now(const struct verify *v, const char *name)
+static bool is_there(const struct verify *v, const char *name)
 {
-	char entry[128];
-	char *text = malloc(BUFFER_SIZE);
-	HP_AUTO_FD int file =
-		openat(v->folder, HP_AUDIT_LIST_NAME, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	int len = snprintf(entry, sizeof entry,
-			   "\"event\":\"deleted\",\"number\":%u,\"file\":\"%s\"",
-			   v->chain, name);
-	off_t size = file >= 0 ? lseek(file, 0, SEEK_END) : 0;
-	ssize_t got = -1;
-	if (text && file >= 0)
-		got = pread(file, text, BUFFER_SIZE,
-			    size > BUFFER_SIZE ? size - BUFFER_SIZE : 0);
-	bool is_found = got > 0 && memmem(text, (size_t)got, entry, (size_t)len);
-	free(text);
-	return is_found;
+	return faccessat(v->folder, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
-/*
- * The next file begins with record `first`, or there is none (UINT64_MAX). Files in
- * between that were deleted as they should are passed over; others are missing. Returns
- * whether that explains a gap.
- */
+static void pass_deleted(struct verify *v, const struct hp_ring_head *last)
+{
+	uint64_t next = hp_walk_expected(v->walk);
+	if (last->seq < next)
+		return;
+	v->read.deleted += last->seq - next + 1;
+	hp_walk_expect(v->walk, last->seq + 1, last->hash);
+}
+
+/* A listed file that is not where the chain goes on. Retention may have deleted it since
+ * the list was read. Returns whether it is missing. */
+static bool pass_file(struct verify *v, const struct hp_listed_file *listed)
+{
+	char name[HP_AUDIT_NAME_SIZE];
+	const struct hp_audit_file file = listed->file;
+	hp_audit_file_name(name, file.chain, file.first);
+	if (!listed->is_deleted && is_there(v, name))
+		return false; /* nothing is in it yet */
+	if (!listed->is_deleted && hp_expected_read_on(&v->expected))
+		listed = hp_expected_file_from(&v->expected, file.chain, file.first);
+	if (listed->is_deleted) {
+		pass_deleted(v, &listed->last);
+		return false;
+	}
+	tell_about_file(v, HP_FINDING_MISSING_FILE, name);
+	return true;
+}
+
+/* The next file begins with record `first`, or there is none (UINT64_MAX). Returns
+ * whether a file in between is missing, which explains a gap. */
 static bool pass_files_before(struct verify *v, uint64_t first)
 {
 	bool is_explained = false;
-	for (size_t i = 0; i < v->expected.file_count; i++) {
-		const struct hp_listed_file *listed = &v->expected.files[i];
-		uint64_t next = hp_walk_expected(v->walk);
-		if (listed->file.chain != v->chain || listed->file.first < next ||
-		    listed->file.first >= first)
-			continue;
-		if (listed->is_deleted) {
-			if (listed->last.seq >= next)
-				hp_walk_expect(v->walk, listed->last.seq + 1,
-					       listed->last.hash);
-			continue;
-		}
-		char name[HP_AUDIT_NAME_SIZE];
-		hp_audit_file_name(name, v->chain, listed->file.first);
-		if (faccessat(v->folder, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
-			continue; /* nothing is in it yet */
-		if (!is_deleted_by_now(v, name))
-			tell_about_file(v, HP_FINDING_MISSING_FILE, name);
-		is_explained = true;
+	const struct hp_listed_file *listed;
+	uint64_t from = hp_walk_expected(v->walk);
+	while ((listed = hp_expected_file_from(&v->expected, v->chain, from)) &&
+	       listed->file.first < first) {
+		from = listed->file.first + 1;
+		is_explained = pass_file(v, listed) || is_explained;
 	}
 	return is_explained;
 }
@@ -397,17 +408,37 @@ static void bridge(struct verify *v, uint64_t first)
 	hp_walk_expect(v->walk, first, NULL);
 }
 
-static void read_files(struct verify *v, const struct hp_audit_file *files, size_t count)
+static bool is_listed(struct verify *v, const struct hp_audit_file *file)
 {
-	for (size_t i = 0; i < count; i++) {
-		if (files[i].chain != v->chain)
-			continue;
-		if (files[i].first != hp_walk_expected(v->walk))
-			bridge(v, files[i].first);
-		hp_audit_file_name(v->file_name, v->chain, files[i].first);
-		if (!read_file(v, v->file_name))
-			tell_about_file(v, HP_FINDING_UNREADABLE, v->file_name);
-	}
+	return hp_expected_has_file(&v->expected, file) ||
+	       (hp_expected_read_on(&v->expected) &&
+		hp_expected_has_file(&v->expected, file));
+}
+
+/* One that is gone since it was found is passed like others that are. One that is empty
+ * may not be listed yet. */
+static void read_one(struct verify *v, const struct hp_audit_file *file)
+{
+	if (file->first != hp_walk_expected(v->walk))
+		bridge(v, file->first);
+	hp_audit_file_name(v->file_name, file->chain, file->first);
+	bool is_read = read_file(v, v->file_name);
+	if (!is_read && errno != ENOENT)
+		tell_about_file(v, HP_FINDING_UNREADABLE, v->file_name);
+	if (is_read && v->line > 0 && v->has_list && !is_listed(v, file))
+		tell_about_file(v, HP_FINDING_UNLISTED, v->file_name);
+}
+
+static void check_ring(struct verify *v, const struct hp_ring_head *noted)
+{
+	char name[HP_AUDIT_NAME_SIZE];
+	if (noted->seq == v->read.head.seq && noted->seq > 0 &&
+	    memcmp(noted->hash, v->read.head.hash, sizeof noted->hash) != 0)
+		tell_about_records(v, HP_FINDING_ALTERED, noted->seq, noted->seq);
+	unsigned owner = hp_expected_chain(&v->expected, v->ring.header->chain);
+	hp_audit_ring_name(name, v->chain);
+	if (owner != 0 && owner != v->chain)
+		tell_foreign(v, name, 0, owner);
 }
 
 static void end_chain(struct verify *v)
@@ -420,9 +451,8 @@ static void end_chain(struct verify *v)
 		hp_audit_ring_get_head(v->ring.header, &noted);
 	last = noted.seq > last ? noted.seq : last;
 	hp_walk_end(v->walk, is_explained ? 0 : last);
-	if (v->ring.is_there && noted.seq == v->read.head.seq && noted.seq > 0 &&
-	    memcmp(noted.hash, v->read.head.hash, sizeof noted.hash) != 0)
-		tell_about_records(v, HP_FINDING_ALTERED, noted.seq, noted.seq);
+	if (v->ring.is_there)
+		check_ring(v, &noted);
 	v->file = NULL;
 	tell_pending(v);
 	v->read.is_live = v->ring.is_live;
@@ -434,9 +464,10 @@ static void end_chain(struct verify *v)
 
 static bool begin_walk(struct verify *v)
 {
-	const struct hp_walk_hooks hooks = { tell_about_records, see_line, v };
+	const struct hp_walk_hooks hooks = { tell_about_records, see_record, v };
 	v->walk = hp_walk_new(&hooks);
 	v->read = (struct hp_chain_read){ 0 };
+	v->checked_name[0] = '\0';
 	return v->walk != NULL;
 }
 
@@ -457,7 +488,9 @@ static hsmpool_status read_chain(struct verify *v, hsmpool_error *err)
 		if (v->ring.is_there)
 			memcpy(v->read.head.chain, v->ring.header->chain,
 			       sizeof v->read.head.chain);
-		read_files(v, files, count);
+		for (size_t i = 0; i < count; i++)
+			if (files[i].chain == v->chain)
+				read_one(v, &files[i]);
 		end_chain(v);
 		end_walk(v);
 	} else {
@@ -497,29 +530,34 @@ static bool find_chains(struct verify *v)
 	return true;
 }
 
-static bool read_list(struct verify *v)
+static void tell_about_list(void *user, enum hp_finding_kind kind, uint64_t seq,
+			    uint64_t last)
 {
-	if (!begin_walk(v))
-		return false;
-	v->is_list = true;
-	v->ring.is_live = true; /* a line may be just being written to it */
-	if (!read_file(v, HP_AUDIT_LIST_NAME))
+	const struct verify *v = user;
+	struct hp_audit_finding finding = { .kind = kind,
+					    .file = HP_AUDIT_LIST_NAME,
+					    .line = v->expected.lines.number,
+					    .seq = seq,
+					    .last = last };
+	if (kind == HP_FINDING_REMOVED)
+		finding.line = 0;
+	tell(v, &finding);
+}
+
+static void read_list(struct verify *v)
+{
+	v->has_list = hp_expected_open(&v->expected, v->folder, tell_about_list, v);
+	if (!v->has_list)
 		tell_about_file(v,
 				errno == ENOENT ? HP_FINDING_MISSING_FILE
 						: HP_FINDING_UNREADABLE,
 				HP_AUDIT_LIST_NAME);
-	hp_walk_end(v->walk, 0);
-	end_walk(v);
-	hp_expected_sort(&v->expected);
-	v->is_list = false;
-	v->file = NULL;
-	return !v->has_failed;
 }
 
 static hsmpool_status read_all(struct verify *v, hsmpool_error *err)
 {
 	bool has_chains = false;
-	HP_CHECK(read_list(v), err, HSMPOOL_ERR_SYSTEM, "audit: no memory");
+	read_list(v);
 	HP_CHECK(find_chains(v), err, HSMPOOL_ERR_SYSTEM, "audit: %s cannot be read",
 		 v->request->folder);
 	for (v->chain = 1; v->chain <= HP_AUDIT_MOST_CHAINS; v->chain++) {
@@ -527,8 +565,11 @@ static hsmpool_status read_all(struct verify *v, hsmpool_error *err)
 			continue;
 		has_chains = true;
 		HP_TRY(read_chain(v, err));
-		HP_CHECK(!v->has_failed, err, HSMPOOL_ERR_SYSTEM, "audit: no memory");
 	}
+	v->chain = 0;
+	hp_expected_end(&v->expected);
+	HP_CHECK(!v->has_failed && !v->expected.has_failed, err, HSMPOOL_ERR_SYSTEM,
+		 "audit: no memory");
 	HP_CHECK(has_chains, err, HSMPOOL_ERR_CONFIG, "audit: there is no trail in %s",
 		 v->request->folder);
 	return HSMPOOL_OK;
@@ -545,15 +586,12 @@ hsmpool_status hp_audit_verify(const struct hp_verify_request *request,
 	HP_CHECK(v, err, HSMPOOL_ERR_SYSTEM, "audit: no memory");
 	v->request = request;
 	v->folder = folder;
-	v->buffer = malloc(BUFFER_SIZE);
-	v->remembered = calloc(REMEMBERED, sizeof *v->remembered);
+	v->remembered = calloc(HP_AUDIT_COMPARABLE, sizeof *v->remembered);
 	hsmpool_status status =
-		v->buffer && v->remembered
-			? read_all(v, err)
-			: hp_fail(err, HSMPOOL_ERR_SYSTEM, "audit: no memory");
-	hp_expected_clear(&v->expected);
+		v->remembered ? read_all(v, err)
+			      : hp_fail(err, HSMPOOL_ERR_SYSTEM, "audit: no memory");
+	hp_expected_close(&v->expected);
 	free(v->remembered);
-	free(v->buffer);
 	free(v);
 	return status;
 }

@@ -20,6 +20,8 @@ enum hp_finding_kind {
 	HP_FINDING_REORDERED, /* a record is not at its place */
 	HP_FINDING_MISSING_FILE, /* a file that must be there is not */
 	HP_FINDING_UNREADABLE,   /* a file cannot be read */
+	HP_FINDING_UNLISTED,     /* a file that the list of chains does not have */
+	HP_FINDING_FOREIGN,      /* a chain or a ring has the name of another chain */
 	HP_FINDING_TORN_END, /* the file ends within a line, though nobody writes it */
 	/* To be known. */
 	HP_FINDING_PENDING,    /* records of a process that ended without writing them */
@@ -27,6 +29,9 @@ enum hp_finding_kind {
 	HP_FINDING_HEAD,       /* the head that was asked for is that of this record */
 	HP_FINDING_CHAIN,      /* a chain was read to its end */
 };
+
+/* A checkpoint can be compared with a record that lies at most so many before it. */
+#define HP_AUDIT_COMPARABLE (1 << 17)
 
 /* HP_FINDING_CHECKPOINT */
 struct hp_checkpoint_found {
@@ -42,6 +47,7 @@ struct hp_checkpoint_found {
 struct hp_chain_read {
 	struct hp_audit_head head; /* of its last record; seq 0: it has none */
 	uint64_t records;          /* that were read */
+	uint64_t deleted;          /* before them, by retention, as the list says */
 	uint64_t last_checkpoint;  /* the record that the last right one vouches for; 0 */
 	bool is_live;              /* a process writes it */
 };
@@ -53,6 +59,7 @@ struct hp_audit_finding {
 	uint64_t line;    /* in the file, near where it was noticed; 0: not known */
 	uint64_t seq, last;
 	uint64_t bytes; /* TORN_END: of the torn line */
+	unsigned other; /* FOREIGN: the chain that has the name by the list; 0: none */
 	uint32_t done;  /* PENDING: records that are complete */
 	uint32_t begun; /* PENDING: uses whose end nobody saw */
 	const struct hp_checkpoint_found *checkpoint;
