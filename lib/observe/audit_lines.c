@@ -35,7 +35,7 @@ bool hp_audit_lines_open(struct hp_audit_lines *lines, int folder, const char *n
 	*lines = (struct hp_audit_lines){ .file = hp_audit_open_to_read(folder, name) };
 	if (lines->file < 0)
 		return false;
-	lines->buffer = malloc(BUFFER_SIZE);
+	lines->buffer = malloc(BUFFER_SIZE + 1); /* and a NUL */
 	if (lines->buffer)
 		return true;
 	hp_audit_lines_close(lines);
@@ -103,6 +103,7 @@ bool hp_audit_lines_next(struct hp_audit_lines *lines, const char **line, size_t
 	do {
 		if (!next_piece(lines, line, len, &is_end))
 			return false;
+		lines->buffer[*line - lines->buffer + (ptrdiff_t)*len] = '\0';
 		is_rest = lines->is_skipping;
 		lines->is_skipping = !is_end;
 	} while (is_rest);

@@ -31,9 +31,9 @@ int hp_audit_open_to_read(int folder, const char *name);
 bool hp_audit_lines_open(struct hp_audit_lines *lines, int folder, const char *name);
 void hp_audit_lines_close(struct hp_audit_lines *lines);
 
-/* The next line, without its line feed; valid until the next call. One that is too long
- * comes as its beginning, longer than HP_AUDIT_LINE_MAX. False: there is none, or none
- * that is whole; it may come later. */
+/* The next line, a NUL in place of its line feed; valid until the next call. One that is
+ * too long comes as its beginning, longer than HP_AUDIT_LINE_MAX. False: there is none,
+ * or none that is whole; it may come later. */
 bool hp_audit_lines_next(struct hp_audit_lines *lines, const char **line, size_t *len);
 
 #endif

@@ -7,41 +7,41 @@
  */
 #include "audit_reader.h"
 
-#include <dirent.h>
 #include <errno.h>
-#include <stdio.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "base/error.h"
 #include "base/memory.h"
+#include "observe/audit_folder.h"
+#include "observe/audit_line.h"
+#include "observe/audit_lines.h"
 
 #define TIME_LEN 27 /* "2026-11-21T08:00:00.123456Z" */
 
-struct file {
-	char *name;
-	unsigned chain;
-	unsigned long long first;
-};
-
 struct lane {
-	const struct file *files; /* those that are left */
+	const struct hp_audit_file *files; /* those that are left */
 	size_t count;
-	FILE *stream; /* of the one before; NULL: none is open */
-	char *text;
-	size_t cap, len;
-	const char *time;        /* in text; NULL: the lane has ended */
-	const struct file *file; /* that of the stream */
-	uint64_t number;
+	bool is_open;                  /* the one before */
+	char name[HP_AUDIT_NAME_SIZE]; /* its name */
+	struct hp_audit_lines lines;
+	const char *text;
+	size_t len;
+	const char *time; /* in text; NULL: the lane has ended */
+	unsigned chain;
 };
 
 struct audit_reader {
-	char *folder;
-	struct file *files;
+	int folder;
+	struct hp_audit_file *files;
 	size_t file_count;
 	struct lane *lanes;
 	size_t lane_count;
 	struct lane *last; /* whose record was given out */
 	uint64_t skipped;
+	char unreadable[HP_AUDIT_NAME_SIZE]; /* the first file that is; "": none */
+	int failure;                         /* its errno */
 };
 
 hsmpool_status audit_folder(struct cli *cli, const char *operand, const char **folder,
@@ -61,66 +61,6 @@ hsmpool_status audit_folder(struct cli *cli, const char *operand, const char **f
 	return HSMPOOL_OK;
 }
 
-/* --- the folder ----------------------------------------------------------------------
- */
-
-/* "chain-0001.000000000000.jsonl" */
-static bool parse_name(const char *name, struct file *file)
-{
-	int end = 0;
-
-	return sscanf(name, "chain-%4u.%12llu.jsonl%n", &file->chain, &file->first,
-		      &end) == 2 &&
-	       end > 0 && name[end] == '\0';
-}
-
-static int compare_files(const void *left, const void *right)
-{
-	const struct file *a = left, *b = right;
-
-	if (a->chain != b->chain)
-		return a->chain < b->chain ? -1 : 1;
-	return a->first < b->first ? -1 : a->first > b->first;
-}
-
-static bool add_file(struct audit_reader *reader, const char *name)
-{
-	struct file file;
-	struct file *files;
-
-	if (!parse_name(name, &file))
-		return true;
-	files = reallocarray(reader->files, reader->file_count + 1, sizeof(*files));
-	if (!files)
-		return false;
-	reader->files = files;
-	file.name = strdup(name);
-	if (!file.name)
-		return false;
-	files[reader->file_count++] = file;
-	return true;
-}
-
-static hsmpool_status list_files(struct audit_reader *reader, hsmpool_error *err)
-{
-	DIR *dir = opendir(reader->folder);
-	const struct dirent *entry;
-	bool fits = true;
-
-	if (!dir)
-		return hp_fail_errno(err, HSMPOOL_ERR_SYSTEM, errno,
-				     "cannot read the audit trail %.200s",
-				     reader->folder);
-	while (fits && (entry = readdir(dir)))
-		fits = add_file(reader, entry->d_name);
-	closedir(dir);
-	HP_CHECK(fits, err, HSMPOOL_ERR_SYSTEM, "no memory for the list of files");
-	if (reader->file_count > 0)
-		qsort(reader->files, reader->file_count, sizeof(*reader->files),
-		      compare_files);
-	return HSMPOOL_OK;
-}
-
 /* --- one chain -----------------------------------------------------------------------
  */
 
@@ -135,36 +75,47 @@ static const char *find_time(const char *text)
 	return at + strlen(key);
 }
 
-/* A file that retention took away meanwhile is over. */
-static bool open_next_file(const struct audit_reader *reader, struct lane *lane)
+static void note_failure(struct audit_reader *reader, const struct lane *lane,
+			 int failure)
 {
-	char path[4096];
+	if (reader->failure)
+		return;
+	reader->failure = failure;
+	memcpy(reader->unreadable, lane->name, sizeof(lane->name));
+}
 
-	if (lane->stream)
-		fclose(lane->stream);
-	lane->stream = NULL;
-	while (lane->count > 0 && !lane->stream) {
-		snprintf(path, sizeof(path), "%s/%s", reader->folder, lane->files->name);
-		lane->file = lane->files;
-		lane->number = 0;
-		lane->stream = fopen(path, "re");
-		lane->files++;
+static void close_file(struct audit_reader *reader, struct lane *lane)
+{
+	if (!lane->is_open)
+		return;
+	if (lane->lines.failure)
+		note_failure(reader, lane, lane->lines.failure);
+	reader->skipped += lane->lines.rest > 0;
+	hp_audit_lines_close(&lane->lines);
+	lane->is_open = false;
+}
+
+/* A file that retention took away meanwhile is over. */
+static bool open_next_file(struct audit_reader *reader, struct lane *lane)
+{
+	close_file(reader, lane);
+	while (lane->count > 0 && !lane->is_open) {
+		const struct hp_audit_file *file = lane->files++;
+
 		lane->count--;
+		hp_audit_file_name(lane->name, file->chain, file->first);
+		lane->is_open =
+			hp_audit_lines_open(&lane->lines, reader->folder, lane->name);
+		if (!lane->is_open && errno != ENOENT)
+			note_failure(reader, lane, errno);
 	}
-	return lane->stream != NULL;
+	return lane->is_open;
 }
 
 static bool read_line(struct lane *lane)
 {
-	ssize_t len = lane->stream ? getline(&lane->text, &lane->cap, lane->stream) : -1;
-
-	if (len < 0)
-		return false;
-	if (len > 0 && lane->text[len - 1] == '\n')
-		lane->text[--len] = '\0';
-	lane->len = (size_t)len;
-	lane->number++;
-	return true;
+	return lane->is_open &&
+	       hp_audit_lines_next(&lane->lines, &lane->text, &lane->len);
 }
 
 static void advance(struct audit_reader *reader, struct lane *lane)
@@ -174,7 +125,8 @@ static void advance(struct audit_reader *reader, struct lane *lane)
 		while (!read_line(lane))
 			if (!open_next_file(reader, lane))
 				return;
-		lane->time = find_time(lane->text);
+		if (lane->len < HP_AUDIT_LINE_MAX)
+			lane->time = find_time(lane->text);
 		reader->skipped += lane->time == NULL;
 	}
 }
@@ -185,8 +137,11 @@ static bool make_lanes(struct audit_reader *reader)
 	if (!reader->lanes)
 		return false;
 	for (size_t i = 0; i < reader->file_count; i++) {
-		if (i == 0 || reader->files[i].chain != reader->files[i - 1].chain)
-			reader->lanes[reader->lane_count++].files = &reader->files[i];
+		if (i == 0 || reader->files[i].chain != reader->files[i - 1].chain) {
+			struct lane *lane = &reader->lanes[reader->lane_count++];
+			lane->files = &reader->files[i];
+			lane->chain = reader->files[i].chain;
+		}
 		reader->lanes[reader->lane_count - 1].count++;
 	}
 	for (size_t i = 0; i < reader->lane_count; i++)
@@ -201,13 +156,17 @@ hsmpool_status audit_reader_open(struct audit_reader **out, const char *folder,
 				 hsmpool_error *err)
 {
 	struct audit_reader *reader = calloc(1, sizeof(*reader));
+	hsmpool_status status;
 
 	*out = NULL;
 	HP_CHECK(reader, err, HSMPOOL_ERR_SYSTEM, "no memory");
-	reader->folder = strdup(folder);
-	hsmpool_status status = reader->folder
-					? list_files(reader, err)
-					: hp_fail(err, HSMPOOL_ERR_SYSTEM, "no memory");
+	reader->folder = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (reader->folder < 0)
+		status = hp_fail_errno(err, HSMPOOL_ERR_SYSTEM, errno,
+				       "cannot read the audit trail %.200s", folder);
+	else
+		status = hp_audit_folder_files(reader->folder, &reader->files,
+					       &reader->file_count, err);
 	if (status == HSMPOOL_OK && !make_lanes(reader))
 		status = hp_fail(err, HSMPOOL_ERR_SYSTEM, "no memory");
 	if (status == HSMPOOL_OK)
@@ -233,13 +192,22 @@ bool audit_reader_next(struct audit_reader *reader, struct audit_line *line)
 	reader->last = first;
 	if (!first)
 		return false;
-	*line = (struct audit_line){ .file = first->file->name,
-				     .number = first->number,
-				     .chain = first->file->chain,
+	*line = (struct audit_line){ .file = first->name,
+				     .number = first->lines.number,
+				     .chain = first->chain,
 				     .text = first->text,
 				     .len = first->len,
 				     .time = first->time };
 	return true;
+}
+
+hsmpool_status audit_reader_check(const struct audit_reader *reader, hsmpool_error *err)
+{
+	if (reader->failure)
+		return hp_fail_errno(err, HSMPOOL_ERR_SYSTEM, reader->failure,
+				     "%s cannot be read: its records are left out",
+				     reader->unreadable);
+	return HSMPOOL_OK;
 }
 
 uint64_t audit_reader_skipped(const struct audit_reader *reader)
@@ -253,16 +221,12 @@ void audit_reader_close(struct audit_reader **address)
 
 	if (!reader)
 		return;
-	for (size_t i = 0; i < reader->lane_count; i++) {
-		if (reader->lanes[i].stream)
-			fclose(reader->lanes[i].stream);
-		free(reader->lanes[i].text);
-	}
-	for (size_t i = 0; i < reader->file_count; i++)
-		free(reader->files[i].name);
-	free(reader->files);
+	for (size_t i = 0; i < reader->lane_count; i++)
+		close_file(reader, &reader->lanes[i]);
 	free(reader->lanes);
-	free(reader->folder);
+	free(reader->files);
+	if (reader->folder >= 0)
+		close(reader->folder);
 	free(reader);
 	*address = NULL;
 }

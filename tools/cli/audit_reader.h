@@ -33,6 +33,8 @@ hsmpool_status audit_reader_open(struct audit_reader **out, const char *folder,
 				 hsmpool_error *err);
 /* False: there are no more. */
 bool audit_reader_next(struct audit_reader *reader, struct audit_line *line);
+/* A failure: a file could not be read, so records are left out. */
+hsmpool_status audit_reader_check(const struct audit_reader *reader, hsmpool_error *err);
 /* Lines that were no records. */
 uint64_t audit_reader_skipped(const struct audit_reader *reader);
 void audit_reader_close(struct audit_reader **reader);

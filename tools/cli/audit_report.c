@@ -4,6 +4,7 @@
  */
 #include "audit_report.h"
 
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -11,9 +12,9 @@
 #include <string.h>
 #include "base/error.h"
 #include "base/memory.h"
+#include "observe/audit_lines.h"
 
-/* The library remembers the hashes of so many records. */
-#define COMPARABLE (1 << 17)
+#define MOST_NOTES 10000 /* more are counted only */
 
 /* --- notes ---------------------------------------------------------------------------
  */
@@ -21,10 +22,15 @@
 void audit_report_note(struct audit_report *report, const struct audit_note *where,
 		       const char *format, ...)
 {
-	struct audit_note *notes =
-		reallocarray(report->notes, report->note_count + 1, sizeof(*notes));
 	va_list arguments;
 
+	if (report->note_count == MOST_NOTES) {
+		report->omitted_count++;
+		report->wrong_count += where->is_wrong;
+		return;
+	}
+	struct audit_note *notes =
+		reallocarray(report->notes, report->note_count + 1, sizeof(*notes));
 	if (!notes) {
 		report->has_failed = true;
 		return;
@@ -65,36 +71,41 @@ static const char *name_records(const struct hp_audit_finding *finding, char tex
 	return text;
 }
 
+static const char *const sayings[] = {
+	[HP_FINDING_ALTERED] = "not as it was written",
+	[HP_FINDING_REMOVED] = "missing",
+	[HP_FINDING_INSERTED] = "was not written there",
+	[HP_FINDING_REORDERED] = "not at its place",
+	[HP_FINDING_MISSING_FILE] = "the file is missing",
+	[HP_FINDING_UNREADABLE] = "the file cannot be read",
+	[HP_FINDING_UNLISTED] = "the list of chains does not have this file",
+};
+
 static void note_finding(struct audit_report *report,
 			 const struct hp_audit_finding *finding)
 {
 	const struct audit_note place = place_of(finding);
 	char which[64];
 
-	name_records(finding, which);
 	switch (finding->kind) {
-	case HP_FINDING_ALTERED:
-		audit_report_note(report, &place, "%s: not as it was written", which);
-		break;
-	case HP_FINDING_REMOVED:
-		audit_report_note(report, &place, "%s: missing", which);
-		break;
-	case HP_FINDING_INSERTED:
-		audit_report_note(report, &place, "%s: was not written there", which);
-		break;
-	case HP_FINDING_REORDERED:
-		audit_report_note(report, &place, "%s: not at its place", which);
-		break;
-	case HP_FINDING_MISSING_FILE:
-		audit_report_note(report, &place, "the file is missing");
-		break;
-	case HP_FINDING_UNREADABLE:
-		audit_report_note(report, &place, "the file cannot be read");
-		break;
-	default:
+	case HP_FINDING_TORN_END:
 		audit_report_note(report, &place,
 				  "the file ends within a line (%" PRIu64 " bytes)",
 				  finding->bytes);
+		break;
+	case HP_FINDING_FOREIGN:
+		snprintf(which, sizeof(which), "chain %u", finding->other);
+		audit_report_note(report, &place, "has the name of %s",
+				  finding->other > 0 ? which : "no chain of the list");
+		break;
+	case HP_FINDING_MISSING_FILE:
+	case HP_FINDING_UNREADABLE:
+	case HP_FINDING_UNLISTED:
+		audit_report_note(report, &place, "%s", sayings[finding->kind]);
+		break;
+	default:
+		audit_report_note(report, &place, "%s: %s", name_records(finding, which),
+				  sayings[finding->kind]);
 	}
 }
 
@@ -182,8 +193,8 @@ static void judge_checkpoint(struct audit_report *report,
 	if (finding->checkpoint->is_right)
 		return;
 	place.last = head->seq;
-	place.is_wrong =
-		finding->seq > head->seq && finding->seq - head->seq < COMPARABLE;
+	place.is_wrong = finding->seq > head->seq &&
+			 finding->seq - head->seq < HP_AUDIT_COMPARABLE;
 	audit_report_note(report, &place,
 			  "record %" PRIu64 ": vouches for a record %" PRIu64 " that %s",
 			  finding->seq, head->seq,
@@ -241,36 +252,37 @@ static bool has_number(const char *line, uint64_t seq)
 }
 
 /* notes: of this file, by their lines. */
-static void locate_in_file(FILE *file, struct audit_note *notes, size_t count)
+static void locate_in_file(struct hp_audit_lines *lines, struct audit_note *notes,
+			   size_t count)
 {
-	HP_AUTO_FREE char *text = NULL;
-	size_t cap = 0, at = 0;
+	const char *text;
+	size_t len, at = 0;
 
-	for (uint64_t line = 1; at < count && getline(&text, &cap, file) > 0; line++) {
-		while (at < count && notes[at].line + NEAR < line)
+	while (at < count && hp_audit_lines_next(lines, &text, &len)) {
+		while (at < count && notes[at].line + NEAR < lines->number)
 			at++;
-		for (size_t i = at; i < count && notes[i].line <= line + NEAR; i++)
+		for (size_t i = at; i < count && notes[i].line <= lines->number + NEAR;
+		     i++)
 			if (notes[i].line > 0 && has_number(text, notes[i].seq))
-				notes[i].line = line;
+				notes[i].line = lines->number;
 	}
 }
 
-static void locate_notes(struct audit_report *report, const char *folder)
+static void locate_notes(struct audit_report *report, const char *path)
 {
+	HP_AUTO_FD int folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	size_t end;
 
 	for (size_t i = 0; i < report->note_count; i = end) {
 		struct audit_note *notes = &report->notes[i];
-		char path[4096];
+		struct hp_audit_lines lines;
 
 		for (end = i + 1; end < report->note_count; end++)
 			if (strcmp(report->notes[end].file, notes->file) != 0)
 				break;
-		snprintf(path, sizeof(path), "%s/%s", folder, notes->file);
-		FILE *file = *notes->file ? fopen(path, "re") : NULL;
-		if (file) {
-			locate_in_file(file, notes, end - i);
-			fclose(file);
+		if (*notes->file && hp_audit_lines_open(&lines, folder, notes->file)) {
+			locate_in_file(&lines, notes, end - i);
+			hp_audit_lines_close(&lines);
 		}
 	}
 }

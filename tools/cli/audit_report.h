@@ -45,6 +45,7 @@ struct audit_report {
 	struct audit_note *notes;
 	size_t note_count;
 	size_t wrong_count;
+	size_t omitted_count; /* of notes that are counted, but not kept */
 	struct audit_chain *chains;
 	size_t chain_count;
 	bool has_found_head;
