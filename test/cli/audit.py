@@ -100,6 +100,45 @@ def no_record_commands_the_terminal():
     expect('\x1b' not in shown, 'an escape sequence came through')
     expect('key=a?[31mb' in shown, shown)
     expect(shown.startswith('2026-11-21T08:00:00.000001Z h p/7 operation C_Sign'), shown)
+    place = ground.Place('spoken-to')
+    label = 'a\x9b31m\u202eb\u2067c\u00e9'
+    place.file('chain-0001.000000000001.jsonl',
+               record(1, '08:00:00.000000', key={'label': label}).encode())
+    shown = place.ok('audit', 'show', place.path).out
+    expect('key=a?31m?b?c\u00e9 ' in shown or 'key=a?31m?b?c\u00e9\n' in shown, repr(shown))
+
+
+def what_is_no_plain_file_is_named():
+    """A file that cannot be read is no reason to wait, and its records are missed."""
+    place = ground.Place('pipe')
+    place.file('chain-0001.000000000001.jsonl', record(1, '08:00:00.000000').encode())
+    os.mkfifo(place / 'chain-0002.000000000001.jsonl')
+    result = place.fails(SYSTEM, 'chain-0002.000000000001.jsonl cannot be read',
+                         'audit', 'show', place.path)
+    equal(len(result.out.splitlines()), 1, 'records')
+
+
+def records_of_the_trail_itself_are_told():
+    """What was lost, and what was brought in, is shown with its number."""
+    place = ground.Place('own')
+    place.file('chain-0001.000000000001.jsonl', (
+        record(1, '08:00:00.000000', event='lost', count=17) +
+        record(2, '08:00:01.000000', event='recovered', written=3, unknown=1, torn=0,
+               missing=5)).encode())
+    first, second = place.ok('audit', 'show', place.path).out.splitlines()
+    expect(' lost ' in first and ' count=17' in first, first)
+    expect(' written=3 unknown=1 torn=0 missing=5' in second, second)
+
+
+def who_wraps_a_key_uses_it():
+    """--key finds the uses in which a key is what is wrapped."""
+    place = ground.Place('wrapped')
+    place.file('chain-0001.000000000001.jsonl', (
+        record(1, '08:00:00.000000', function='C_WrapKey', key={'label': 'kek'},
+               target='invoices') +
+        record(2, '08:00:01.000000', function='C_Sign', key={'label': 'kek'})).encode())
+    (shown,) = place.ok('audit', 'show', place.path, '--key', 'invoices').out.splitlines()
+    expect(' key=kek target=invoices ' in shown, shown)
 
 
 def what_is_no_record_is_counted():
@@ -292,6 +331,28 @@ def what_follows_the_last_checkpoint_is_counted():
     equal((chain['authentic'], chain['unauthenticated']), (True, len(lines(place)) - before))
 
 
+def strict_is_not_content_with_unauthenticated_records():
+    """--strict finds records that no authentic checkpoint vouches for."""
+    verify(AUDITED, '--strict')
+    place = audited('strict', runs=1)
+    configure(place, audit_checkpoint='0')
+    place.ok('random', '8')
+    verify(place)
+    equal(kinds(place, '--strict'), {'unauthenticated'})
+    place.fails(USAGE, 'leave out --no-key', 'audit', 'verify', '--strict', '--no-key')
+    place.config.write_text(re.sub('^audit-key.*\n', '', place.config.read_text(),
+                                   flags=re.MULTILINE))
+    equal(kinds(place, '--strict'), {'unauthenticated'})
+
+
+def so_many_findings_are_counted():
+    """A file full of nonsense is told in bounded memory, and counted."""
+    copy = spoil('nonsense-much', lambda all_lines: ['nonsense\n'] * 15000 + all_lines)
+    report = verify(copy, copy.trail, '--no-key', code=DATA)
+    expect(len(report['findings']) + len(report['notes']) == 10000, len(report['findings']))
+    expect(report['omitted'] >= 5000, report['omitted'])
+
+
 def another_key_vouches_for_nothing():
     """Checkpoints by a key that is not the configured one do not count."""
     place = audited('rekeyed', runs=2)
@@ -371,7 +432,10 @@ def files_are_rotated_and_deleted_in_good_order():
     for _ in range(8):
         place.ok('random', '8')
     expect(files(place)[0].name != 'chain-0001.000000000001.jsonl', 'nothing was deleted')
-    equal(verify(place)['chains'][0]['authentic'], True)
+    (chain,) = verify(place)['chains']
+    first = json.loads(lines(place)[0])['seq']
+    equal((chain['authentic'], chain['deleted']), (True, first - 1))
+    expect(f'; {first - 1} deleted by retention; ' in place.ok('audit', 'verify').out, 'text')
     files(place)[0].unlink()
     expect('missing-file' in kinds(place), 'not found')
 
@@ -441,6 +505,9 @@ ground.run([
     records_are_chosen_by_their_members,
     records_are_chosen_by_time,
     no_record_commands_the_terminal,
+    what_is_no_plain_file_is_named,
+    records_of_the_trail_itself_are_told,
+    who_wraps_a_key_uses_it,
     what_is_no_record_is_counted,
     the_folder_is_the_configured_one,
     an_untouched_trail_is_valid,
@@ -452,6 +519,8 @@ ground.run([
     a_missing_file_is_named,
     a_forged_history_has_no_authentic_checkpoint,
     what_follows_the_last_checkpoint_is_counted,
+    strict_is_not_content_with_unauthenticated_records,
+    so_many_findings_are_counted,
     another_key_vouches_for_nothing,
     a_noted_head_is_found_again,
     a_head_goes_to_the_log,

@@ -208,6 +208,8 @@ static bool wants_key(const struct audit_filter *filter, struct json_object *rec
 	static const char *const members[] = { "label", "id", "fingerprint" };
 	struct json_object *key;
 
+	if (strcmp(text_of(record, "target"), filter->key) == 0)
+		return true;
 	if (!json_object_object_get_ex(record, "key", &key))
 		return false;
 	for (size_t i = 0; i < HP_ARRAY_LEN(members); i++)

@@ -14,7 +14,8 @@ struct json_object;
 #define AUDIT_TIME_SIZE 28 /* "2026-11-21T08:00:00.123456Z" and the end */
 
 struct audit_filter {
-	const char *key;      /* label, id or fingerprint; NULL: all, as below */
+	const char *key;      /* label, id or fingerprint; or the label of a key that is
+			       * wrapped or made; NULL: all, as below */
 	const char *result;   /* "CKR_OK"; "failed": all but that */
 	const char *function; /* "C_Sign" */
 	bool has_user;

@@ -2,7 +2,6 @@
 /*
  * hsmpool-cli audit show: the records of an audit trail, of all its chains, by time.
  */
-#include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,7 +17,7 @@ enum { USER = CLI_OWN, SINCE, UNTIL, RESULT, FUNCTION };
 
 static const struct cli_option options[] = {
 	{ "key", CLI_KEY, "KEY",
-	  "only uses of the key with this label, id or fingerprint" },
+	  "only uses of the key with this label, id or fingerprint, wrapping included" },
 	{ "user", USER, "USER",
 	  "only what this user's processes did: a name or a number" },
 	{ "since", SINCE, "TIME",
@@ -53,14 +52,12 @@ static const char *text_of(struct json_object *object, const char *name)
 		       : NULL;
 }
 
-/* What it holds came from elsewhere: nothing in it reaches the terminal as a command. */
 static void print_word(const char *prefix, const char *text)
 {
 	if (!text || !*text)
 		return;
 	fputs(prefix, stdout);
-	for (; *text; text++)
-		putchar(iscntrl((unsigned char)*text) ? '?' : *text);
+	cli_put_printable(text, stdout);
 }
 
 static void print_key(struct json_object *record)
@@ -82,12 +79,13 @@ static const struct {
 	const char *name;
 	const char *prefix;
 } words[] = {
-	{ "event", " " },           { "function", " " },  { "mechanism", " " },
-	{ "result", " " },          { "outcome", " " },   { "in", " in=" },
-	{ "out", " out=" },         { "us", " us=" },     { "pool", " pool=" },
-	{ "token", " token=" },     { "uid", " uid=" },   { "session", " session=" },
-	{ "request", " request=" }, { "lost", " lost=" }, { "file", " file=" },
-	{ "of", " of=" },           { "head", " head=" }, { "text", " text=" },
+	{ "event", " " },           { "function", " " },        { "mechanism", " " },
+	{ "target", " target=" },   { "result", " " },          { "outcome", " " },
+	{ "in", " in=" },           { "out", " out=" },         { "us", " us=" },
+	{ "pool", " pool=" },       { "token", " token=" },     { "uid", " uid=" },
+	{ "session", " session=" }, { "request", " request=" }, { "count", " count=" },
+	{ "written", " written=" }, { "unknown", " unknown=" }, { "torn", " torn=" },
+	{ "missing", " missing=" }, { "of", " of=" },           { "head", " head=" },
 };
 
 static void print_record(struct json_object *record)
@@ -141,8 +139,10 @@ static hsmpool_status show_all(const struct cli *cli, const struct audit_filter 
 	       audit_reader_next(reader, &line))
 		skipped += !show_line(cli, filter, &line);
 	skipped += audit_reader_skipped(reader);
+	if (status == HSMPOOL_OK)
+		status = audit_reader_check(reader, err);
 	audit_reader_close(&reader);
-	if (status == HSMPOOL_OK && skipped > 0)
+	if (skipped > 0)
 		cli_message(cli,
 			    "warning: %" PRIu64 " lines are no records; audit verify "
 			    "tells which",

@@ -15,7 +15,7 @@
 #include "cli.h"
 #include "stop.h"
 
-enum { HEAD = CLI_OWN, NO_KEY, PUBLIC_KEY };
+enum { HEAD = CLI_OWN, NO_KEY, PUBLIC_KEY, STRICT };
 
 static const struct cli_option options[] = {
 	{ "head", HEAD, "HEX",
@@ -24,11 +24,14 @@ static const struct cli_option options[] = {
 	  "do not ask the HSM whether checkpoints are authentic" },
 	{ "public-key", PUBLIC_KEY, "FILE",
 	  "verify the checkpoints' signatures with this public key, without the HSM" },
+	{ "strict", STRICT, NULL,
+	  "records that no authentic checkpoint vouches for are a finding" },
 	CLI_OPTION_END,
 };
 
 static const struct cli_usage usage = {
-	.synopsis = "[DIR] [--head HEX] [--no-key | --public-key FILE]",
+	.synopsis = "[DIR] [--head HEX] [--no-key | --public-key FILE]\n"
+		    "       [--strict]",
 	.about =
 		"Read a whole audit trail, that of the option audit unless DIR is named, "
 		"and tell\nwhat was altered, removed, inserted or reordered, and what no "
@@ -43,6 +46,7 @@ struct request {
 	uint8_t head[HP_AUDIT_HASH_LEN];
 	const char *public_key;
 	bool is_without_key;
+	bool is_strict;
 	struct audit_prover prover;
 	struct audit_report report;
 };
@@ -152,6 +156,8 @@ static void print_chain(const struct request *request, const struct audit_chain 
 	printf("chain %u: %" PRIu64 " records, the last is %" PRIu64 "%s; ",
 	       chain->number, chain->read.records, chain->read.head.seq,
 	       chain->read.is_live ? " (being written)" : "");
+	if (chain->read.deleted > 0)
+		printf("%" PRIu64 " deleted by retention; ", chain->read.deleted);
 	if (to > 0)
 		printf("checkpoint of record %" PRIu64 " %s; ", to,
 		       was_asked(request) ? "authentic" : "not verified");
@@ -185,6 +191,8 @@ static void print_text(const struct request *request)
 
 	for (size_t i = 0; i < report->note_count; i++)
 		print_note(&report->notes[i]);
+	if (report->omitted_count > 0)
+		printf("and %zu more\n", report->omitted_count);
 	for (size_t i = 0; i < report->chain_count; i++)
 		print_chain(request, &report->chains[i]);
 	printf("key: %s\n", who_was_asked(request));
@@ -237,6 +245,7 @@ static struct json_object *chain_json(const struct request *request,
 	cli_add_number(object, "chain", chain->number);
 	cli_add_text(object, "name", chain->read.head.chain);
 	cli_add_number(object, "records", chain->read.records);
+	cli_add_number(object, "deleted", chain->read.deleted);
 	cli_add_number(object, "last", chain->read.head.seq);
 	cli_add_text(object, "head", hash);
 	json_object_object_add(object, "live",
@@ -262,6 +271,8 @@ static void print_json(const struct request *request)
 			       json_object_new_boolean(report->wrong_count == 0));
 	json_object_object_add(object, "findings", notes_json(report, true));
 	json_object_object_add(object, "notes", notes_json(report, false));
+	if (report->omitted_count > 0)
+		cli_add_number(object, "omitted", report->omitted_count);
 	json_object_object_add(object, "chains", chains);
 	cli_add_text(object, "key", who_was_asked(request));
 	if (report->has_found_head)
@@ -285,6 +296,9 @@ static hsmpool_status take_option(void *user, int id, const char *argument,
 	case NO_KEY:
 		request->is_without_key = true;
 		break;
+	case STRICT:
+		request->is_strict = true;
+		break;
 	default:
 		request->public_key = argument;
 	}
@@ -297,11 +311,40 @@ static hsmpool_status check_options(struct request *request, hsmpool_error *err)
 
 	HP_CHECK(!request->is_without_key || !request->public_key, err, HSMPOOL_ERR_USAGE,
 		 "say --no-key or --public-key, not both");
+	HP_CHECK(!request->is_without_key || !request->is_strict, err, HSMPOOL_ERR_USAGE,
+		 "--strict is about what the key vouches for; leave out --no-key");
 	HP_CHECK(!request->head_text || (hp_hex_decode(request->head_text, request->head,
 						       sizeof(request->head), &len) &&
 					 len == sizeof(request->head)),
 		 err, HSMPOOL_ERR_USAGE, "--head: a hash is 64 hex digits");
 	return HSMPOOL_OK;
+}
+
+static void note_missing_head(struct request *request)
+{
+	struct audit_note note = { .kind = "head", .is_wrong = true };
+
+	if (request->head_text && !request->report.has_found_head)
+		audit_report_note(&request->report, &note, "no record has the hash %.64s",
+				  request->head_text);
+}
+
+/* Without any key that was asked: all of them. */
+static void note_unauthenticated(struct request *request)
+{
+	for (size_t i = 0; request->is_strict && i < request->report.chain_count; i++) {
+		const struct audit_chain *chain = &request->report.chains[i];
+		struct audit_note note = { .kind = "unauthenticated",
+					   .is_wrong = true,
+					   .chain = chain->number };
+		uint64_t count = audit_chain_following(chain, chain->authenticated);
+
+		if (count > 0)
+			audit_report_note(&request->report, &note,
+					  "no authentic checkpoint vouches for %" PRIu64
+					  " records",
+					  count);
+	}
 }
 
 static hsmpool_status verify(struct request *request, struct cli *cli, hsmpool_error *err)
@@ -311,10 +354,8 @@ static hsmpool_status verify(struct request *request, struct cli *cli, hsmpool_e
 	HP_TRY(audit_report_make(report, request->folder,
 				 request->head_text ? request->head : NULL, err));
 	HP_TRY(prove_all(request, cli, err));
-	if (request->head_text && !report->has_found_head)
-		audit_report_note(
-			report, &(struct audit_note){ .kind = "head", .is_wrong = true },
-			"no record has the hash %.64s", request->head_text);
+	note_missing_head(request);
+	note_unauthenticated(request);
 	if (cli->is_json)
 		print_json(request);
 	else

@@ -6,7 +6,6 @@
  */
 #include "cli.h"
 
-#include <ctype.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -21,12 +20,31 @@
 /* --- messages ------------------------------------------------------------------------
  */
 
-/* A name in a message may hold anything: no control character reaches the terminal. */
-static void make_printable(char *text)
+/* Of a character at text that a terminal obeys instead of showing it: the controls of
+ * ASCII, those of Unicode (U+0080 to U+009F), and what changes the direction of writing
+ * (U+200E, U+200F, U+202A to U+202E, U+2066 to U+2069). 0: it is none. */
+static size_t control_len(const char *text)
 {
-	for (; *text; text++)
-		if (iscntrl((unsigned char)*text))
-			*text = '?';
+	const uint8_t *at = (const uint8_t *)text;
+
+	if (at[0] < 0x20 || at[0] == 0x7f)
+		return 1;
+	if (at[0] == 0xc2 && at[1] >= 0x80 && at[1] <= 0x9f)
+		return 2;
+	if (at[0] == 0xe2 && at[1] == 0x80 &&
+	    (at[2] == 0x8e || at[2] == 0x8f || (at[2] >= 0xaa && at[2] <= 0xae)))
+		return 3;
+	return at[0] == 0xe2 && at[1] == 0x81 && at[2] >= 0xa6 && at[2] <= 0xa9 ? 3 : 0;
+}
+
+void cli_put_printable(const char *text, FILE *stream)
+{
+	while (*text) {
+		size_t len = control_len(text);
+
+		putc(len > 0 ? '?' : *text, stream);
+		text += len > 0 ? len : 1;
+	}
 }
 
 static void print_line(const struct cli *cli, const char *kind, const char *message)
@@ -35,8 +53,8 @@ static void print_line(const struct cli *cli, const char *kind, const char *mess
 
 	snprintf(line, sizeof(line), "hsmpool-cli: %s%s%s%s", cli->verb ? cli->verb : "",
 		 cli->verb ? ": " : "", kind, message);
-	make_printable(line);
-	fprintf(stderr, "%s\n", line);
+	cli_put_printable(line, stderr);
+	putc('\n', stderr);
 }
 
 void cli_message(const struct cli *cli, const char *format, ...)

@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <hsmpool/hsmpool.h>
 
 #define CLI_MAX_KEYS 16 /* recipients of one container */
@@ -136,6 +137,10 @@ int cli_finish(struct cli *cli, hsmpool_status status, const hsmpool_error *err)
 /* The same for a verb that verifies: OK prints "OK" (--json: valid true, and false for
  * DATA) on standard output. */
 int cli_finish_verdict(struct cli *cli, hsmpool_status status, const hsmpool_error *err);
+
+/* Text from elsewhere, that reaches no terminal as a command: for what a terminal would
+ * obey there is a question mark. */
+void cli_put_printable(const char *text, FILE *stream);
 
 /* One line on standard error, control characters made visible. */
 void cli_message(const struct cli *cli, const char *format, ...)
