@@ -19,7 +19,8 @@
 #include "base/time.h"
 #include "observe/audit_metrics.h"
 
-#define PATIENCE (200 * HP_MS) /* of a use that finds no slot */
+#define PATIENCE   (200 * HP_MS) /* of a use that finds no slot */
+#define LOOK_AGAIN (2 * HP_MS)   /* meanwhile */
 
 static struct {
 	pthread_mutex_t lock;
@@ -198,22 +199,25 @@ void hp_audit_close(struct hp_audit **address)
 /* --- begin and end ------------------------------------------------------------------ */
 
 /* No slot is free though records can be written: there are more than the writer can
- * write for the moment. The caller helps. */
+ * write for the moment. The caller helps, or takes a slot that became free while another
+ * still writes. */
 static struct hp_audit_slot *wait_for_slot(struct hp_audit *audit)
 {
 	int64_t deadline = hp_now_ns() + PATIENCE;
 	struct hp_audit_slot *slot = NULL;
-	bool is_written = !atomic_load(&audit->is_stuck);
-	while (!slot && is_written && hp_now_ns() < deadline) {
-		if (!hp_mutex_lock_until(&audit->turn, deadline)) {
-			atomic_store(&audit->is_stuck, true);
-			return NULL;
-		}
+	bool can_write = !atomic_load(&audit->is_stuck);
+	while (!slot && can_write) {
+		bool has_turn =
+			hp_mutex_lock_until(&audit->turn, hp_now_ns() + LOOK_AGAIN);
 		slot = hp_audit_ring_take(&audit->chain.ring);
-		is_written = slot || hp_audit_drain_in_turn(audit);
-		hp_audit_end_turn(audit);
-		if (!slot)
-			slot = hp_audit_ring_take(&audit->chain.ring);
+		if (has_turn) {
+			can_write = slot || hp_audit_drain_in_turn(audit);
+			hp_audit_end_turn(audit);
+		}
+		if (slot || hp_now_ns() < deadline)
+			continue;
+		atomic_store(&audit->is_stuck, !has_turn);
+		break;
 	}
 	return slot;
 }
