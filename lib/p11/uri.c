@@ -2,8 +2,8 @@
 /*
  * RFC 7512 URIs on top of p11-kit's parser.
  *
- * Owns: what is refused in a URI. Must not: print what stands behind a '?', where a
- * PIN may be. A parsed URI does not change and may be read by many threads.
+ * Owns: what is refused in a URI. Must not: print what stands behind a '?' or "pin-",
+ * where a PIN may be. A parsed URI does not change and may be read by many threads.
  */
 #include "p11/uri.h"
 
@@ -39,10 +39,14 @@ static struct hp_uri *make_uri(void)
 	return uri;
 }
 
-/* How much of the text may be shown. */
+/* How much of the text may be shown: nothing from where a PIN may stand, be it in the
+ * wrong place. */
 static int shown_len(const char *text)
 {
+	const char *pin = strcasestr(text, "pin-");
 	size_t len = strcspn(text, "?");
+	if (pin && (size_t)(pin - text) < len)
+		len = (size_t)(pin - text);
 	return len < 200 ? (int)len : 200;
 }
 

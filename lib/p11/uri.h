@@ -13,7 +13,7 @@
 struct hp_uri;
 
 /* USAGE if it is no URI or holds something that is refused; the text never repeats
- * what stands behind a '?'. */
+ * what stands behind a '?' or "pin-". */
 hsmpool_status hp_uri_parse(const char *text, struct hp_uri **out, hsmpool_error *err);
 void hp_uri_free(struct hp_uri **uri);
 

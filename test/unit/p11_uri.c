@@ -156,6 +156,25 @@ static void pin_and_module_are_refused_in_a_uri_without_being_shown(void **state
 	}
 }
 
+/* In front of the '?' p11-kit takes it, too. */
+static void a_pin_in_the_wrong_place_is_not_shown_either(void **state)
+{
+	static const char *const wrong[] = {
+		"pkcs11:token=t;pin-value=hunter2",
+		"pkcs11:PIN-value=hunter2",
+		"pkcs11:token=t;;pin-value=hunter2",
+		"pkcs11:token=%zz;pin-value=hunter2",
+		"pin-value=hunter2",
+	};
+	(void)state;
+	for (size_t i = 0; i < HP_ARRAY_LEN(wrong); i++) {
+		struct hp_uri *uri = NULL;
+		hsmpool_error err = { 0 };
+		assert_status(hp_uri_parse(wrong[i], &uri, &err), HSMPOOL_ERR_USAGE);
+		assert_null(strstr(err.text, "hunter2"));
+	}
+}
+
 static void what_is_no_uri_is_refused_with_an_example(void **state)
 {
 	static const char *const wrong[] = {
@@ -268,6 +287,7 @@ int main(void)
 		cmocka_unit_test(the_token_part_must_agree_in_all_it_says),
 		cmocka_unit_test(module_and_slot_parts_must_agree_too),
 		cmocka_unit_test(pin_and_module_are_refused_in_a_uri_without_being_shown),
+		cmocka_unit_test(a_pin_in_the_wrong_place_is_not_shown_either),
 		cmocka_unit_test(what_is_no_uri_is_refused_with_an_example),
 		cmocka_unit_test(a_uri_with_an_empty_attribute_is_refused),
 		cmocka_unit_test(a_very_long_uri_is_handled),
