@@ -54,8 +54,10 @@ HSMPOOL_API void hsmpool_close(hsmpool **pool);
  * hsmpool_pause - lend no session until hsmpool_resume().
  *
  * Waits until every borrowed session is back, then closes all but the anchor.
- * Borrowers wait meanwhile, each with its own deadline. HSMPOOL_ERR_TIMEOUT: some
- * were not back in time; the pool stays paused.
+ * Borrowers wait meanwhile, each with its own deadline.
+ *
+ * HSMPOOL_ERR_TIMEOUT  some were not back in time; the pool stays paused
+ * HSMPOOL_ERR_BUSY     another thread resumed it before they were
  */
 HSMPOOL_API HSMPOOL_CHECK hsmpool_status hsmpool_pause(hsmpool *pool,
 						       hsmpool_deadline deadline,
@@ -210,6 +212,7 @@ typedef enum hsmpool_verdict {
  * session; keep it short, and end every operation begun on it. Do not borrow a
  * second session while holding one. Do not log in or out or close the session.
  *
+ * HSMPOOL_ERR_USAGE    no pool, no place for the session, unknown flags
  * HSMPOOL_ERR_TIMEOUT  none was free before the deadline; the text has the figures
  * HSMPOOL_ERR_BUSY     max-waiters are waiting already
  * HSMPOOL_ERR_AUTH     a login is needed and the PIN was refused before
@@ -220,7 +223,8 @@ HSMPOOL_API HSMPOOL_CHECK hsmpool_status
 hsmpool_borrow(hsmpool *pool, hsmpool_session **out, hsmpool_borrow_flags flags,
 	       const char *tag, hsmpool_deadline deadline, hsmpool_error *err);
 
-/* Give it back, from any thread, and clear *session. Accepts NULL and NULL in it. */
+/* Give it back, from any thread, and clear *session. Accepts NULL and NULL in it. A value
+ * that is no verdict counts as HSMPOOL_VERDICT_RESET. */
 HSMPOOL_API void hsmpool_return(hsmpool_session **session, hsmpool_verdict verdict);
 
 /* The verdict that a CK_RV of the module calls for, by the table of return values. */

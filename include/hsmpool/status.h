@@ -29,7 +29,7 @@ extern "C" {
  *
  * USAGE        correct the call: an argument is wrong
  * CONFIG       correct the configuration: the text names file, line and key
- * BUSY         come back later: the pool's waiter limit is reached, or it is paused
+ * BUSY         come back later: too many wait for a session, or the token has no room
  * TIMEOUT      the deadline passed while waiting for a session
  * DOWN         the HSM or its module does not answer, or answers with a failure
  * AUTH         the PIN was refused or cannot be read; it is not tried again

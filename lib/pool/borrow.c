@@ -567,13 +567,12 @@ void hp_pool_return_verdict(struct hp_session *session, hsmpool_verdict verdict)
 	struct hsmpool_session *e = entry_of(session);
 	if (is_foreign(e->pool))
 		return;
-	if (verdict == HSMPOOL_VERDICT_DEAD) {
+	if (verdict == HSMPOOL_VERDICT_CLEAN) {
+		hp_pool_return(session, CKR_OK);
+		return;
+	}
+	if (verdict == HSMPOOL_VERDICT_DEAD)
 		hp_pool_note_loss(e->pool, HP_LOSS_SESSION, session->generation,
 				  CKR_SESSION_HANDLE_INVALID);
-		discard(e);
-	} else if (verdict == HSMPOOL_VERDICT_RESET) {
-		discard(e);
-	} else {
-		hp_pool_return(session, CKR_OK);
-	}
+	discard(e); /* after a verdict that is none, too */
 }

@@ -18,6 +18,8 @@ hsmpool_status hsmpool_borrow(hsmpool *pool, hsmpool_session **out,
 	HP_CHECK(out, err, HSMPOOL_ERR_USAGE, "no place for the session was given");
 	*out = NULL;
 	hp_error_clear(err);
+	HP_CHECK(!(flags & ~HSMPOOL_BORROW_READ_WRITE), err, HSMPOOL_ERR_USAGE,
+		 "borrow a session: there are no flags 0x%x", (unsigned)flags);
 	HP_TRY(hp_pool_borrow(pool, read_write ? HP_WANT_CLEAN_READ_WRITE : HP_WANT_CLEAN,
 			      tag ? tag : "raw borrow", deadline, &session, err));
 	if (!hp_session_begin_stay(session)) {

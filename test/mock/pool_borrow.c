@@ -57,6 +57,31 @@ static void a_return_clears_the_pointer_and_null_is_accepted(void **state)
 	hsmpool_return(NULL, HSMPOOL_VERDICT_CLEAN);
 }
 
+static void a_verdict_that_is_none_keeps_no_session(void **state)
+{
+	struct ground *g = *state;
+	hsmpool_session *s;
+	ground_open(g, NULL);
+	s = ground_borrow(g);
+	hsmpool_return(&s, (hsmpool_verdict)99);
+	assert_int_equal(ground_stats(g).idle, 0);
+	assert_int_equal(ground_stats(g).closed_broken, 1);
+}
+
+static void unknown_flags_are_refused(void **state)
+{
+	struct ground *g = *state;
+	hsmpool_session *s;
+	hsmpool_error err;
+	ground_open(g, NULL);
+	uint64_t before = ground_stats(g).borrowed_direct;
+	assert_status(hsmpool_borrow(g->pool, &s, (hsmpool_borrow_flags)3, "test",
+				     HSMPOOL_NO_WAIT, &err),
+		      HSMPOOL_ERR_USAGE);
+	assert_null(s);
+	assert_int_equal(ground_stats(g).borrowed_direct, before);
+}
+
 static void no_wait_takes_what_is_free_and_never_waits(void **state)
 {
 	struct ground *g = *state;
@@ -490,6 +515,8 @@ int main(void)
 		GROUND_TEST(the_session_returned_last_is_lent_first),
 		GROUND_TEST(one_thread_in_a_row_needs_one_session),
 		GROUND_TEST(a_return_clears_the_pointer_and_null_is_accepted),
+		GROUND_TEST(a_verdict_that_is_none_keeps_no_session),
+		GROUND_TEST(unknown_flags_are_refused),
 		GROUND_TEST(no_wait_takes_what_is_free_and_never_waits),
 		GROUND_TEST(no_wait_may_open_a_session_that_there_is_room_for),
 		GROUND_TEST(the_deadline_is_kept),
