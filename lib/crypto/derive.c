@@ -8,11 +8,11 @@
  */
 #include <string.h>
 #include <openssl/core_names.h>
-#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <hsmpool/crypto.h>
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/openssl_errors.h"
 #include "base/secret.h"
 #include "crypto/create.h"
 #include "crypto/public.h"
@@ -51,13 +51,13 @@ static EVP_PKEY *decode_bare_point(hsmpool_bytes point)
 		if (point.len == 2 * (((size_t)curve->bits + 7) / 8) + 1)
 			key = hp_public_from_point(curve, point);
 	}
-	ERR_clear_error();
 	return key;
 }
 
 static hsmpool_status decode_peer(hsmpool_bytes encoded, struct peer *out,
 				  hsmpool_error *err)
 {
+	HP_KEEP_OPENSSL_ERRORS;
 	EVP_PKEY *key = NULL;
 
 	memset(out, 0, sizeof(*out));
@@ -67,7 +67,6 @@ static hsmpool_status decode_peer(hsmpool_bytes encoded, struct peer *out,
 		key = hp_public_decode(encoded);
 	bool ok = key && take_peer_point(key, out);
 	EVP_PKEY_free(key);
-	ERR_clear_error();
 	HP_CHECK(ok, err, HSMPOOL_ERR_DATA,
 		 "derive: the peer's key is not an EC public key (PEM, DER, or an "
 		 "uncompressed point on a known curve)");

@@ -5,10 +5,10 @@
 #include <string.h>
 #include <openssl/core_names.h>
 #include <openssl/bn.h>
-#include <openssl/err.h>
 #include <openssl/evp.h>
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/openssl_errors.h"
 #include "crypto/create.h"
 #include "crypto/public.h"
 
@@ -275,7 +275,6 @@ static hsmpool_status import_decoded(hsmpool_key **out, hsmpool *pool,
 				    take_number(key, OSSL_PKEY_PARAM_RSA_E, m.exponent,
 						sizeof(m.exponent), &m.exponent_len)
 			  : take_point(key, &m);
-	ERR_clear_error();
 	HP_CHECK(ok, err, HSMPOOL_ERR_UNSUPPORTED,
 		 "import a key: it is larger than what is known here");
 	return hp_create(out, &creation, deadline, err);
@@ -286,6 +285,7 @@ hsmpool_status hsmpool_key_import_public(hsmpool_key **out, hsmpool *pool,
 					 hsmpool_bytes public_key,
 					 hsmpool_deadline deadline, hsmpool_error *err)
 {
+	HP_KEEP_OPENSSL_ERRORS;
 	hp_error_clear(err);
 	HP_CHECK(out, err, HSMPOOL_ERR_USAGE, "import a key: no place for the result");
 	*out = NULL;

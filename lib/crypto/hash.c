@@ -12,6 +12,7 @@
 #include <pthread.h>
 #include <openssl/evp.h>
 #include "base/error.h"
+#include "base/openssl_errors.h"
 
 static const struct hp_hash_info hashes[HP_HASH_COUNT] = {
 	[HP_HASH_SHA1] = { "SHA1",
@@ -56,6 +57,7 @@ static pthread_once_t fetched_once = PTHREAD_ONCE_INIT;
 
 static void fetch_all(void)
 {
+	HP_KEEP_OPENSSL_ERRORS;
 	for (int hash = HP_HASH_SHA1; hash < HP_HASH_COUNT; hash++)
 		fetched[hash] = EVP_MD_fetch(NULL, hashes[hash].name, NULL);
 }

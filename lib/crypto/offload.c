@@ -14,6 +14,7 @@
 #include <openssl/rsa.h>
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/openssl_errors.h"
 #include "crypto/ecdsa_der.h"
 #include "crypto/token_facts.h"
 
@@ -140,6 +141,7 @@ static hsmpool_status verify_here(hsmpool_key *key, EVP_PKEY *pkey,
 				  const struct hp_signing *signing,
 				  hsmpool_bytes signature, hsmpool_error *err)
 {
+	HP_KEEP_OPENSSL_ERRORS;
 	uint8_t buffer[2 * HP_ECDSA_NUMBER_MAX];
 	hsmpool_bytes raw;
 	HP_TRY(hp_signing_check_key(signing, key, HP_KEY_FOR_PUBLIC_USE, facts, err));
@@ -207,6 +209,7 @@ static hsmpool_status encrypt_with(EVP_PKEY *pkey, const hsmpool_key *key,
 				   hsmpool_bytes plaintext, hsmpool_buf *out,
 				   hsmpool_error *err)
 {
+	HP_KEEP_OPENSSL_ERRORS;
 	AUTO_PKEY_CTX *ctx = EVP_PKEY_CTX_new(pkey, NULL);
 	uint8_t result[HP_SIGNATURE_MAX];
 	size_t len = sizeof(result);

@@ -14,13 +14,13 @@
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
 #include <openssl/ec.h>
-#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/param_build.h>
 #include <openssl/pem.h>
 #include <openssl/x509.h>
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/openssl_errors.h"
 #include "crypto/operation.h"
 #include "observe/log.h"
 
@@ -169,6 +169,7 @@ struct public_request {
 static CK_RV read_public(struct hp_session *s, const struct hp_object *object,
 			 EVP_PKEY **result)
 {
+	HP_KEEP_OPENSSL_ERRORS;
 	struct parts p = { 0 };
 	CK_RV rv = CKR_OK;
 
@@ -179,7 +180,6 @@ static CK_RV read_public(struct hp_session *s, const struct hp_object *object,
 	if (rv != CKR_OK)
 		return rv;
 	*result = object->type == CKK_RSA ? rsa_key(&p) : elliptic_key(&p);
-	ERR_clear_error();
 	return CKR_OK;
 }
 
@@ -271,6 +271,7 @@ hsmpool_status hp_key_public(hsmpool_key *key, hsmpool_deadline deadline, EVP_PK
 
 EVP_PKEY *hp_public_decode(hsmpool_bytes encoded)
 {
+	HP_KEEP_OPENSSL_ERRORS;
 	EVP_PKEY *key = NULL;
 	const uint8_t *at = encoded.data;
 
@@ -287,12 +288,12 @@ EVP_PKEY *hp_public_decode(hsmpool_bytes encoded)
 			key = NULL;
 		}
 	}
-	ERR_clear_error();
 	return key;
 }
 
 static hsmpool_status write_pem(EVP_PKEY *key, hsmpool_buf *pem, hsmpool_error *err)
 {
+	HP_KEEP_OPENSSL_ERRORS;
 	hsmpool_status status = HSMPOOL_OK;
 	char *text = NULL;
 	BIO *bio = BIO_new(BIO_s_mem());

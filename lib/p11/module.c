@@ -14,10 +14,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <openssl/err.h>
 #include <p11-kit/uri.h>
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/openssl_errors.h"
 #include "base/time.h"
 #include "observe/log.h"
 #include "p11/gate.h"
@@ -191,19 +191,14 @@ static void finalize(struct hp_module *module)
 	module->is_ours = false;
 }
 
-/*
- * A module that uses OpenSSL may leave errors in the queue of this thread, which is the
- * application's: after a fork this may be the middle of a TLS handshake, which would be
- * taken for a failed one.
- */
+/* A module that uses OpenSSL may leave errors; after a fork this may be the middle of a
+ * TLS handshake. */
 static CK_RV initialize_quietly(struct hp_module *module,
 				const struct hp_module *inherited,
 				const struct hp_module_start *begin)
 {
-	ERR_set_mark();
-	CK_RV rv = initialize(module, inherited, begin);
-	ERR_pop_to_mark();
-	return rv;
+	HP_KEEP_OPENSSL_ERRORS;
+	return initialize(module, inherited, begin);
 }
 
 /* Inside the gate, so that a fork sees before or after. */

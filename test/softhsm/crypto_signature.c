@@ -5,6 +5,7 @@
 
 #include <openssl/ec.h>
 #include <openssl/ecdsa.h>
+#include <openssl/err.h>
 #include <openssl/rsa.h>
 #include <stdlib.h>
 #include <stdio.h>
@@ -353,6 +354,39 @@ static void a_key_that_wants_its_pin_each_time_signs(void **state)
 	hsmpool_key_close(&key);
 }
 
+/* They may be a TLS connection's. What SoftHSM2 does to them is its own affair, so
+ * nothing here calls it after the first verification. */
+static void errors_of_openssl_stay_the_programs(void **state)
+{
+	(void)state;
+	hsmpool_error err;
+	hsmpool_key_spec spec = { .size = sizeof(spec), .label = "junk" };
+	hsmpool_key *none;
+	uint8_t made[SIGNATURE_MAX], secret[66];
+	hsmpool_buf out = BUF(made), room = BUF(secret);
+	crypto_reopen("offload-public", "yes");
+	hsmpool_key *key = crypto_open("pkcs11:object=own0");
+	assert_ok(sign(key, "rsa-pkcs1-sha256", TEXT("m"), &out, &err), &err);
+	hsmpool_bytes signature = BYTES(made, out.len);
+	assert_ok(verify(key, "rsa-pkcs1-sha256", TEXT("m"), signature, &err), &err);
+
+	ERR_clear_error();
+	ERR_raise(ERR_LIB_USER, 42);
+	assert_status(verify(key, "rsa-pkcs1-sha256", TEXT("x"), signature, &err),
+		      HSMPOOL_ERR_DATA);
+	assert_status(verify(key, "rsa-pss-sha256", TEXT("m"), signature, &err),
+		      HSMPOOL_ERR_DATA);
+	assert_status(hsmpool_key_import_public(&none, ground.pool, &spec, TEXT("junk"),
+						HSMPOOL_DEFAULT, &err),
+		      HSMPOOL_ERR_DATA);
+	assert_status(hsmpool_derive_secret(ground.pool, key, TEXT("\4junk"), &room,
+					    HSMPOOL_DEFAULT, &err),
+		      HSMPOOL_ERR_DATA);
+	assert_int_equal(ERR_GET_REASON(ERR_get_error()), 42);
+	assert_int_equal(ERR_get_error(), 0);
+	hsmpool_key_close(&key);
+}
+
 /* --- the ground ------------------------------------------------------------------ */
 
 static EVP_PKEY *make_foreign(const struct pair *pair)
@@ -413,6 +447,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_key_that_wants_its_pin_each_time_signs),
 		cmocka_unit_test(signing_needs_the_room_it_says_and_no_more),
 		cmocka_unit_test(a_public_key_alone_does_not_sign),
+		cmocka_unit_test(errors_of_openssl_stay_the_programs),
 	};
 	crypto_arguments(argc, argv);
 	return cmocka_run_group_tests(tests, make_keys, drop_keys);
