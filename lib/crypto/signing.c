@@ -33,6 +33,7 @@ hsmpool_status hp_signing_parse(struct hp_signing *signing, hsmpool *pool,
 				hsmpool_error *err)
 {
 	HP_TRY(hp_scheme_parse(HP_SCHEME_SIGNATURE, scheme, &signing->scheme, err));
+	HP_TRY(hp_pool_check_usable(pool, err)); /* before the token is asked */
 	signing->is_bare = wants_digest(&signing->scheme, pool, use);
 	signing->input = (hsmpool_bytes){ 0 };
 	signing->info_len = 0;

@@ -11,6 +11,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "pool/internal.h"
+
 static struct fixture ground;
 static const struct mock_control *mock;
 static hsmpool *pool;
@@ -681,6 +683,53 @@ static void a_forked_child_is_refused_and_can_close_its_keys(void **state)
 	assert_ok(encrypt(), &err);
 }
 
+/* As if another thread had been inside the pool at the moment of the fork: its lock stays
+ * locked in the child for ever, where the alarm tells of whoever takes it. */
+static int wrong_answers_beside_a_lock(void)
+{
+	uint8_t room[512] = { 0 };
+	hsmpool_buf out = { room, sizeof(room), 0 };
+	hsmpool_bytes message = bytes_of_text("m"), signature = { room, 256 };
+	hsmpool_multipart *parts;
+	hsmpool_token_info token = { .size = sizeof(token) };
+	hsmpool_session *session;
+	int wrong = 0;
+
+	alarm(20);
+	wrong += hsmpool_sign(pool, rsa, "rsa-pkcs1-sha384", message, &out, 0, &err) !=
+		 HSMPOOL_ERR_FORKED;
+	wrong += hsmpool_verify(pool, rsa, "rsa-pss-sha384", message, signature, 0,
+				&err) != HSMPOOL_ERR_FORKED;
+	wrong += hsmpool_multipart_begin(&parts, pool, rsa, HSMPOOL_MULTIPART_SIGN,
+					 "rsa-pkcs1-sha512", NULL, 0,
+					 &err) != HSMPOOL_ERR_FORKED;
+	wrong += hsmpool_key_wrap(aes, "aes-kwp", mac, &out, 0, &err) !=
+		 HSMPOOL_ERR_FORKED;
+	wrong += hsmpool_borrow(pool, &session, 0, NULL, 0, &err) != HSMPOOL_ERR_FORKED;
+	wrong += hsmpool_get_token_info(pool, &token, &err) != HSMPOOL_ERR_FORKED;
+	wrong += hsmpool_pause(pool, 0, &err) != HSMPOOL_ERR_FORKED;
+	hsmpool_resume(pool);
+	hsmpool_validate(pool);
+	hsmpool_key_close(&rsa);
+	hsmpool_close(&pool);
+	return wrong;
+}
+
+static void no_call_hangs_in_the_child_of_a_busy_parent(void **state)
+{
+	int status = -1;
+
+	(void)state;
+	reopen();
+	pthread_mutex_lock(&pool->lock);
+	pid_t child = fork();
+	if (child == 0)
+		_exit(wrong_answers_beside_a_lock());
+	pthread_mutex_unlock(&pool->lock);
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+}
+
 #define MINE(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void)
@@ -711,6 +760,7 @@ int main(void)
 		MINE(the_loss_of_one_session_leaves_no_second_copy),
 		MINE(where_no_copy_can_be_made_the_original_serves),
 		MINE(a_forked_child_is_refused_and_can_close_its_keys),
+		MINE(no_call_hangs_in_the_child_of_a_busy_parent),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
