@@ -244,6 +244,7 @@ hsmpool_status hsmpool_derive_secret(hsmpool *pool, hsmpool_key *private_key,
 		 hp_key_name(private_key));
 	HP_TRY(decode_peer(peer, &d.peer, err));
 	HP_TRY(hp_buf_need(secret, secret_len(&d.peer), err));
+	secret->len = 0;
 	struct hp_operation op = {
 		.verb = "derive secret",
 		.retry = HP_RETRY_NEVER,

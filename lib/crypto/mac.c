@@ -63,11 +63,12 @@ static CK_RV run_mac(struct hp_operation *op, struct hp_session *s,
 		return rv;
 	*stage = HP_STAGE_SUBMITTED;
 	rv = make_mac(r, s, made, own, err);
-	if (rv != CKR_OK || *own != HSMPOOL_OK)
-		return rv;
-	memcpy(r->out->data, made, r->size);
-	r->out->len = r->size;
-	return CKR_OK;
+	if (rv == CKR_OK && *own == HSMPOOL_OK) {
+		memcpy(r->out->data, made, r->size);
+		r->out->len = r->size;
+	}
+	hp_wipe(made, sizeof(made)); /* it may be a key that is derived so */
+	return rv;
 }
 
 static CK_RV verify_by_token(struct mac_run *r, struct hp_session *s,

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "crypto/create.h"
+#include "crypto/mechanism.h"
 
 /* PKCS#11 3.0; the header is of 2.40. SoftHSM2 gives RFC 5649 the older number. */
 #define CKM_AES_KEY_WRAP_KWP_3_0 0x210bUL
@@ -106,24 +107,28 @@ static CK_RV wrap_into(struct hp_session *s, const struct wrapping *w, hsmpool *
 		       enum hp_stage *stage, hsmpool_status *own, hsmpool_error *err)
 {
 	struct wrap_mechanism m;
-	CK_ULONG len = 0;
+	CK_ULONG need = 0;
 
 	build_mechanism(w->scheme, pool, &m);
-	CK_RV rv = hp_wrap_key(s, &m.ck, wrapping_key, key, NULL, &len);
+	CK_RV rv = hp_wrap_key(s, &m.ck, wrapping_key, key, NULL, &need);
 	if (rv != CKR_OK)
 		return rv;
-	*own = hp_buf_need(w->out, len, err);
+	*own = hp_buf_need(w->out, need, err);
 	if (*own != HSMPOOL_OK)
 		return CKR_OK;
-	HP_AUTO_FREE CK_BYTE *wrapped = malloc(len);
+	HP_AUTO_FREE CK_BYTE *wrapped = malloc(need + 1);
 	if (!wrapped)
 		return CKR_HOST_MEMORY;
 	build_mechanism(w->scheme, pool, &m);
 	*stage = HP_STAGE_SUBMITTED;
+	CK_ULONG len = need;
 	rv = hp_wrap_key(s, &m.ck, wrapping_key, key, wrapped, &len);
-	if (rv != CKR_OK)
+	if (rv == CKR_OK)
+		*own = hp_check_written(len, need, err);
+	if (rv != CKR_OK || *own != HSMPOOL_OK)
 		return rv;
-	memcpy(w->out->data, wrapped, len);
+	if (len > 0)
+		memcpy(w->out->data, wrapped, len);
 	w->out->len = len;
 	return CKR_OK;
 }
@@ -149,7 +154,7 @@ static CK_RV run_wrap(struct hp_operation *op, struct hp_session *s,
 		return CKR_OK;
 	rv = wrap_into(s, w, op->pool, handle, wrapped_key, stage, own, err);
 	/* The loop forgets the wrapping key's handle, this one is ours to forget. */
-	if (hp_rv_class(NULL, rv) == HP_RV_STALE_HANDLE)
+	if (hp_rv_class(&s->module->overrides, rv) == HP_RV_STALE_HANDLE)
 		hp_key_forget_handle(w->key, HP_KEY_FOR_PRIVATE_USE);
 	return rv;
 }
@@ -165,6 +170,7 @@ hsmpool_status hsmpool_key_wrap(hsmpool_key *wrapping_key, const char *scheme,
 		 "wrap a key: a key or the place for the result is missing");
 	HP_CHECK(hp_key_pool(wrapping_key) == hp_key_pool(key), err, HSMPOOL_ERR_USAGE,
 		 "wrap a key: the two keys are of different pools");
+	wrapped->len = 0;
 	HP_TRY(find_scheme(scheme, &w.scheme, err));
 	struct hp_operation op = {
 		.verb = "wrap key",

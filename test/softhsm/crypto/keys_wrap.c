@@ -182,12 +182,13 @@ static void a_key_that_is_not_extractable_stays(void **state)
 	hsmpool_key *wrapping = kek("kek-stays");
 	hsmpool_key *key = generate("aes", "stays", 0);
 	uint8_t data[100];
-	hsmpool_buf wrapped = { .data = data, .cap = sizeof(data) };
+	hsmpool_buf wrapped = { .data = data, .cap = sizeof(data), .len = 7 };
 
 	(void)state;
 	assert_status(hsmpool_key_wrap(wrapping, "aes-kw", key, &wrapped, HSMPOOL_DEFAULT,
 				       &err),
 		      HSMPOOL_ERR_KEY);
+	assert_int_equal(wrapped.len, 0);
 	hsmpool_key_close(&wrapping);
 	hsmpool_key_close(&key);
 }
