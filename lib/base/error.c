@@ -82,8 +82,8 @@ void hp_error_append(hsmpool_error *err, const char *text)
 {
 	if (!err)
 		return;
-	size_t len = strlen(err->text);
-	snprintf(err->text + len, sizeof(err->text) - len, "%s", text);
+	append(err->text, sizeof(err->text), text);
+	make_one_line(err->text);
 }
 
 void hp_error_prefix(hsmpool_error *err, const char *format, ...)

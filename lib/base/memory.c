@@ -87,6 +87,14 @@ uint64_t hp_get_be64(const uint8_t *from)
 	return (uint64_t)hp_get_be32(from) << 32 | hp_get_be32(from + 4);
 }
 
+bool hp_bytes_overlap(const void *a, size_t a_len, const void *b, size_t b_len)
+{
+	uintptr_t from_a = (uintptr_t)a;
+	uintptr_t from_b = (uintptr_t)b;
+	return a_len > 0 && b_len > 0 && from_a < from_b + b_len &&
+	       from_b < from_a + a_len;
+}
+
 bool hp_bytes_are_zero(const uint8_t *bytes, size_t len)
 {
 	uint8_t any = 0;

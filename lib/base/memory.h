@@ -43,6 +43,9 @@ uint16_t hp_get_be16(const uint8_t *from);
 uint32_t hp_get_be32(const uint8_t *from);
 uint64_t hp_get_be64(const uint8_t *from);
 
+/* Whether the two have bytes in common. */
+bool hp_bytes_overlap(const void *a, size_t a_len, const void *b, size_t b_len);
+
 /* Whether there is nothing but zero bytes. */
 bool hp_bytes_are_zero(const uint8_t *bytes, size_t len);
 

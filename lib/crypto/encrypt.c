@@ -41,20 +41,13 @@ struct transfer {
 /* --- the landing place ---------------------------------------------------------------
  */
 
-static bool overlaps(const void *a, size_t a_len, const void *b, size_t b_len)
-{
-	uintptr_t from_a = (uintptr_t)a;
-	uintptr_t from_b = (uintptr_t)b;
-	return a_len > 0 && b_len > 0 && from_a < from_b + b_len &&
-	       from_b < from_a + a_len;
-}
-
 static bool can_land_directly(const struct transfer *t, size_t want)
 {
 	const hsmpool_buf *out = t->out;
 	return out->data && out->cap >= t->prefix && out->cap - t->prefix >= want &&
-	       !overlaps(out->data, out->cap, t->in.data, t->in.len) &&
-	       !overlaps(out->data, out->cap, t->cipher.aad.data, t->cipher.aad.len);
+	       !hp_bytes_overlap(out->data, out->cap, t->in.data, t->in.len) &&
+	       !hp_bytes_overlap(out->data, out->cap, t->cipher.aad.data,
+				 t->cipher.aad.len);
 }
 
 static void wipe_heap(struct landing *landing)

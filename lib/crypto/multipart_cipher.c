@@ -205,13 +205,6 @@ static hsmpool_status update_behind(hsmpool_multipart *op, hsmpool_bytes in,
 	return HSMPOOL_OK;
 }
 
-static bool overlaps(hsmpool_bytes in, const hsmpool_buf *out)
-{
-	uintptr_t from = (uintptr_t)in.data;
-	uintptr_t to = (uintptr_t)out->data;
-	return in.len > 0 && from < to + out->cap && to < from + in.len;
-}
-
 /* Bytes of IV that have to go out with the next output. */
 static size_t prefix_to_send(const hsmpool_multipart *op)
 {
@@ -223,8 +216,8 @@ hsmpool_status hp_multipart_cipher_update(hsmpool_multipart *op, hsmpool_bytes i
 					  hsmpool_buf *out, hsmpool_error *err)
 {
 	HP_TRY(hp_buf_need(out, in.len + HP_UPDATE_SLACK, err));
-	HP_CHECK(!overlaps(in, out), err, HSMPOOL_ERR_USAGE,
-		 "%s in parts: input and output overlap", op->verb);
+	HP_CHECK(!hp_bytes_overlap(in.data, in.len, out->data, out->cap), err,
+		 HSMPOOL_ERR_USAGE, "%s in parts: input and output overlap", op->verb);
 	out->len = 0;
 	if (op->cipher.iv_source == HP_IV_IN_FRONT)
 		HP_TRY(gather_iv(op, &in, err));

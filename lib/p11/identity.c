@@ -5,17 +5,7 @@
 #include "p11/identity.h"
 
 #include <string.h>
-
-static void put_hex(char *to, const uint8_t *from, size_t len)
-{
-	static const char digits[] = "0123456789abcdef";
-
-	for (size_t i = 0; i < len; i++) {
-		*to++ = digits[from[i] >> 4];
-		*to++ = digits[from[i] & 15];
-	}
-	*to = '\0';
-}
+#include "base/memory.h"
 
 void hp_key_identify(struct hp_key_identity *out, const struct hp_object *object,
 		     const uint8_t *fingerprint)
@@ -30,5 +20,5 @@ void hp_key_identify(struct hp_key_identity *out, const struct hp_object *object
 	memcpy(out->id, object->id, object->id_len);
 	out->fingerprint[0] = '\0';
 	if (fingerprint)
-		put_hex(out->fingerprint, fingerprint, HP_FINGERPRINT_LEN);
+		hp_hex_encode(fingerprint, HP_FINGERPRINT_LEN, out->fingerprint);
 }

@@ -19,8 +19,7 @@ static CK_RV collect_objects(struct hp_session *s, CK_OBJECT_HANDLE *found, CK_U
 	do {
 		bool fits = *len < cap;
 		CK_OBJECT_HANDLE *to = fits ? found + *len : uncollected;
-		CK_ULONG room =
-			fits ? cap - *len : sizeof(uncollected) / sizeof(uncollected[0]);
+		CK_ULONG room = fits ? cap - *len : HP_ARRAY_LEN(uncollected);
 		batch = 0;
 		CK_RV rv = HP_SESSION_CALL(s, C_FindObjects, to, room, &batch);
 		if (rv != CKR_OK)

@@ -377,10 +377,7 @@ bool hp_mechanism_leaves_nonce(const CK_MECHANISM *given)
 	size_t len = bytes_of(layout, 0, given->pParameter);
 	if (!nonce || len > MOST_FLAT)
 		return true;
-	CK_BYTE any = 0;
-	for (size_t i = 0; i < len; i++)
-		any |= nonce[i];
-	return any == 0;
+	return hp_bytes_are_zero(nonce, len);
 }
 
 /* --- copies ------------------------------------------------------------------------ */
@@ -506,10 +503,10 @@ void hp_mechanism_copy(struct hp_mechanism_copy *copy, const CK_MECHANISM *given
 	copy->is_faithful = true;
 }
 
-/* The original may be in memory that cannot be written, and need not be. */
+/* What is as it should be is not written: it may be in memory that cannot be. */
 static void give_bytes(void *to, const void *from, size_t len)
 {
-	if (memcmp(to, from, len) != 0)
+	if (len > 0 && memcmp(to, from, len) != 0)
 		memcpy(to, from, len);
 }
 
@@ -534,7 +531,7 @@ void hp_mechanism_give_back(const struct hp_mechanism_copy *copy, CK_MECHANISM *
 		give_bytes(words, from, to->ulParameterLen);
 		return;
 	}
-	for (unsigned i = 0; i < HP_ARRAY_LEN(layout->fields); i++) {
+	hp_for_each_field (i, layout) {
 		const void *data = is_bytes(layout, i)
 					   ? hp_word_pointer(words, layout->fields[i].at)
 					   : NULL;
@@ -583,22 +580,15 @@ void hp_mechanism_save(struct hp_mechanism_before *before, const CK_MECHANISM *g
 	memcpy(before->nonce, nonce, len);
 }
 
-/* Nothing is written that is as it was: it may be constant. */
-static void put_back(void *to, const void *from, size_t len)
-{
-	if (len > 0 && memcmp(to, from, len) != 0)
-		memcpy(to, from, len);
-}
-
 void hp_mechanism_restore(const struct hp_mechanism_before *before, CK_MECHANISM *given)
 {
 	if (before->words_len == 0)
 		return;
-	put_back(given->pParameter, before->words, before->words_len);
+	give_bytes(given->pParameter, before->words, before->words_len);
 	const struct hp_layout *layout = hp_layout_of(given);
 	if (layout && before->nonce_len > 0) {
 		const void *nonce = hp_word_pointer(before->words, layout->fields[0].at);
-		put_back((void *)(uintptr_t)nonce, before->nonce, before->nonce_len);
+		give_bytes((void *)(uintptr_t)nonce, before->nonce, before->nonce_len);
 	}
 }
 

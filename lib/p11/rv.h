@@ -46,9 +46,7 @@ struct hp_rv_info {
 const struct hp_rv_info *hp_rv_find(CK_RV rv);
 const struct hp_rv_info *hp_rv_at(size_t index);
 
-/* The class names as the option rv-class writes them ("caller", "op-lost",
- * "stale-handle", "session-dead", "login-lost", "pin", "capacity", "token-gone",
- * "device", "ambiguous", "module-dead"). */
+/* As the option rv-class and log lines write it: "session-dead". */
 const char *hp_rv_class_name(enum hp_rv_class class);
 
 /* Corrections from the configuration; owned by a module. */

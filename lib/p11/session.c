@@ -166,15 +166,15 @@ static CK_RV finish_into_heap(struct hp_session *s, final_fn final, CK_ULONG nee
 	return rv;
 }
 
+typedef CK_RV (*single_fn)(struct hp_session *s, const CK_BYTE *in, CK_ULONG in_len,
+			   CK_BYTE *out, CK_ULONG *out_len);
+
 /*
  * Finish, and throw the output away. After a failure (a cut-off ciphertext has no good
  * end) the book cannot tell whether the operation is over, but the module can: asked
  * to finish once more it must answer that nothing is there to be finished. What has no
  * parts (RSA on SoftHSM2) is ended by doing all of it.
  */
-typedef CK_RV (*single_fn)(struct hp_session *s, const CK_BYTE *in, CK_ULONG in_len,
-			   CK_BYTE *out, CK_ULONG *out_len);
-
 static bool is_over_now(struct hp_session *s, final_fn final)
 {
 	CK_BYTE throwaway[1024];

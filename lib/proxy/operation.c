@@ -13,6 +13,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include "base/memory.h"
 #include "base/secret.h"
 #include "proxy/process.h"
 #include "proxy/retry.h"
@@ -142,8 +143,7 @@ static bool is_question(const struct step *step)
 static bool overlaps(const struct hp_call *call)
 {
 	return call->in && call->out && call->out_len &&
-	       call->in < call->out + *call->out_len &&
-	       call->out < call->in + call->in_len;
+	       hp_bytes_overlap(call->in, call->in_len, call->out, *call->out_len);
 }
 
 /* Before the first try, for another one. */

@@ -39,6 +39,19 @@ static void integers_are_big_endian(void **state)
 	assert_int_equal(hp_get_be16(bytes), 0xfffe);
 }
 
+static void bytes_that_touch_do_not_overlap(void **state)
+{
+	(void)state;
+	uint8_t bytes[8] = { 0 };
+	assert_true(hp_bytes_overlap(bytes, 8, bytes, 8));
+	assert_true(hp_bytes_overlap(bytes, 8, bytes + 3, 2));
+	assert_true(hp_bytes_overlap(bytes + 3, 2, bytes, 4));
+	assert_false(hp_bytes_overlap(bytes, 4, bytes + 4, 4));
+	assert_false(hp_bytes_overlap(bytes + 4, 4, bytes, 4));
+	assert_false(hp_bytes_overlap(bytes + 2, 0, bytes, 8));
+	assert_false(hp_bytes_overlap(NULL, 0, bytes, 8));
+}
+
 static void hex_comes_back_as_it_went(void **state)
 {
 	(void)state;
@@ -134,6 +147,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(sizes_that_overflow_are_refused_and_leave_the_result),
 		cmocka_unit_test(integers_are_big_endian),
+		cmocka_unit_test(bytes_that_touch_do_not_overlap),
 		cmocka_unit_test(hex_comes_back_as_it_went),
 		cmocka_unit_test(hex_that_is_none_is_refused),
 		cmocka_unit_test(a_buffer_with_room_is_accepted),
