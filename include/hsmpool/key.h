@@ -103,8 +103,8 @@ typedef struct hsmpool_key_spec {
 	const char *type;  /* "aes", "generic", "rsa", "ec", "ed25519" */
 	uint32_t bits;     /* aes 128/192/256 (256), generic (256), rsa (3072) */
 	const char *curve; /* "P-256" (default), "P-384", "P-521" */
-	const char *label; /* must not be taken on the token */
-	const uint8_t *id; /* CKA_ID; NULL: 16 random bytes */
+	const char *label; /* at most 127 bytes; must not be taken on the token */
+	const uint8_t *id; /* CKA_ID, 1 to 64 bytes; NULL: 16 random bytes */
 	size_t id_len;
 	uint32_t usage;               /* HSMPOOL_KEY_CAN_*; 0: the default of the type */
 	uint32_t extractable;         /* 1: may be wrapped and leave the token */

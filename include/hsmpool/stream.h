@@ -4,10 +4,10 @@
  *
  * Several threads encrypt or decrypt; the order stays. Memory is bounded, whatever the
  * length: about 32 MiB of chunks, or one chunk if that is larger, and what compression
- * takes. On decryption, data is
- * handed to the writer only chunk by chunk after each was verified; a truncated,
- * reordered, spliced or altered container is an error before the bad chunk's first
- * byte is released, and the caller must treat what it received before as incomplete.
+ * takes. On decryption, data is handed to the writer only chunk by chunk after each was
+ * verified; a truncated, reordered, spliced or altered container is an error before the
+ * bad chunk's first byte is released, and the caller must treat what it received before
+ * as incomplete.
  *
  * The caller's functions are called in the calling thread only. While its reader waits
  * for input, chunks that are done wait too: what a slow source gave may come out only
@@ -71,11 +71,11 @@ typedef struct hsmpool_stream_options {
 	 * stream with HSMPOOL_ERR_CLOSED. NULL: not asked. */
 	int (*progress)(void *user, uint64_t bytes);
 	void *progress_user;
-	/* How many chunks are worked on at once, 1 to 64; 1 starts no thread. 0: in
-	 * envelope mode one more than the processors that this thread may run on (on one
-	 * processor 1), in direct mode the sessions that the pool may have. Fewer where
-	 * chunks are large; of those not asked for, also where compression takes much
-	 * memory, so that all together takes less than 48 MiB. */
+	/* How many chunks are worked on at once, 1 to 64 (more count as 64); 1 starts no
+	 * thread. 0: in envelope mode one more than the processors that this thread may
+	 * run on (on one processor 1), in direct mode the sessions that the pool may
+	 * have. Fewer where chunks are large; of those not asked for, also where
+	 * compression takes much memory, so that all together takes less than 48 MiB. */
 	uint32_t threads;
 	hsmpool_stream_totals *totals; /* kept current; NULL: not wanted */
 	/* These are for the functions with descriptors. */
