@@ -47,8 +47,7 @@ struct canary {
 	const struct way *way;
 };
 
-/* --- one use
- * -------------------------------------------------------------------------------- */
+/* --- one use -------------------------------------------------------------------- */
 
 /* The parameters of the ciphers; the data is random, nobody reads the result. */
 struct use_parameters {
@@ -99,8 +98,7 @@ static CK_RV use_key(struct hp_session *s, CK_OBJECT_HANDLE handle, const struct
 	return hp_sign(s, input, input_len, output, &output_len);
 }
 
-/* --- at open: which way works
- * ------------------------------------------------------------ */
+/* --- at open: which way works --------------------------------------------------- */
 
 static CK_RV run_trial(struct hp_operation *op, struct hp_session *s,
 		       CK_OBJECT_HANDLE handle, const struct hp_key_facts *facts,
@@ -143,8 +141,7 @@ static hsmpool_status try_ways(hsmpool *pool, struct canary *canary,
 	return hp_operation_run(&op, deadline, err);
 }
 
-/* --- the probe
- * --------------------------------------------------------------------------- */
+/* --- the probe ------------------------------------------------------------------ */
 
 /* The handle, and one use. */
 static CK_RV probe_once(const struct canary *canary, struct hp_session *s)

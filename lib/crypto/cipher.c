@@ -244,8 +244,7 @@ hsmpool_status hp_cipher_sizes(const struct hp_cipher *cipher,
 	return aes_decrypted(cipher, len, sizes);
 }
 
-/* --- what the token makes of it ------------------------------------------------------
- */
+/* --- what the token makes of it ------------------------------------------------- */
 
 hsmpool_status hp_cipher_take_hsm_iv(struct hp_cipher *cipher,
 				     const struct hp_mechanism *m, hsmpool *pool,

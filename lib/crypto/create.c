@@ -21,8 +21,7 @@
 #define HITS_CAP       64
 #define HANDLE_TO_COME (~CK_INVALID_HANDLE)
 
-/* --- one creation
- * ------------------------------------------------------------------------ */
+/* --- one creation --------------------------------------------------------------- */
 
 struct creation_run {
 	const struct hp_creation *creation;
@@ -185,8 +184,7 @@ hsmpool_status hp_create(hsmpool_key **out, const struct hp_creation *creation,
 	return status;
 }
 
-/* --- destroying
- * -------------------------------------------------------------------------- */
+/* --- destroying ----------------------------------------------------------------- */
 
 struct destruction {
 	hsmpool_key *key;

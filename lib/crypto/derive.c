@@ -26,8 +26,7 @@ struct peer {
 	uint8_t point[POINT_CAP]; /* uncompressed */
 };
 
-/* --- the peer's key
- * ------------------------------------------------------------------------ */
+/* --- the peer's key ------------------------------------------------------------- */
 
 static bool take_peer_point(EVP_PKEY *key, struct peer *out)
 {
@@ -102,8 +101,7 @@ static void build_mechanism(const struct peer *peer, CK_ECDH1_DERIVE_PARAMS *par
 	*mechanism = (CK_MECHANISM){ CKM_ECDH1_DERIVE, params, sizeof(*params) };
 }
 
-/* --- into a token key
- * ---------------------------------------------------------------------- */
+/* --- into a token key ----------------------------------------------------------- */
 
 static hsmpool_status check_derivation(const struct hp_creation *creation,
 				       const struct hp_key_facts *facts,
@@ -155,8 +153,7 @@ hsmpool_status hsmpool_key_derive(hsmpool_key **out, hsmpool_key *private_key,
 	return hp_create(out, &creation, deadline, err);
 }
 
-/* --- into bytes
- * ----------------------------------------------------------------------------- */
+/* --- into bytes ----------------------------------------------------------------- */
 
 struct derivation {
 	struct peer peer;

@@ -38,8 +38,7 @@ struct transfer {
 	struct landing landing;
 };
 
-/* --- the landing place ---------------------------------------------------------------
- */
+/* --- the landing place ---------------------------------------------------------- */
 
 static bool can_land_directly(const struct transfer *t, size_t want)
 {
@@ -102,8 +101,7 @@ static void wipe_landing(struct transfer *t)
 	hp_wipe(landing->data, len);
 }
 
-/* --- on the borrowed session ---------------------------------------------------------
- */
+/* --- on the borrowed session ---------------------------------------------------- */
 
 static hsmpool_status check_room(const struct transfer *t, hsmpool_error *err)
 {
@@ -213,8 +211,7 @@ static CK_RV run_transfer(struct hp_operation *op, struct hp_session *s,
 	return t->cipher.is_encryption ? rv : hp_uniform_rv(s, rv);
 }
 
-/* --- the public functions ------------------------------------------------------------
- */
+/* --- the public functions ------------------------------------------------------- */
 
 /* A plaintext that fell short of its landing place is still there. */
 static void end_transfer(struct transfer *t)

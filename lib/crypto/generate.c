@@ -14,8 +14,7 @@
 
 static const uint8_t exponent_65537[] = { 0x01, 0x00, 0x01 };
 
-/* --- generate
- * ---------------------------------------------------------------------------- */
+/* --- generate ------------------------------------------------------------------- */
 
 static CK_MECHANISM_TYPE secret_mechanism(const struct hp_new_key *plan)
 {
@@ -87,8 +86,7 @@ hsmpool_status hsmpool_key_generate(hsmpool_key **out, hsmpool *pool,
 	return hp_create(out, &creation, deadline, err);
 }
 
-/* --- import a secret key
- * ------------------------------------------------------------------ */
+/* --- import a secret key -------------------------------------------------------- */
 
 static CK_RV make_imported_secret(const struct hp_creation *creation,
 				  struct hp_session *s, CK_OBJECT_HANDLE handle,
@@ -134,8 +132,7 @@ hsmpool_status hsmpool_key_import_secret(hsmpool_key **out, hsmpool *pool,
 	return hp_create(out, &creation, deadline, err);
 }
 
-/* --- import a public key
- * ------------------------------------------------------------------- */
+/* --- import a public key -------------------------------------------------------- */
 
 /* What a public key object holds, taken out of an EVP_PKEY. */
 struct public_material {

@@ -167,8 +167,7 @@ hsmpool_status hp_offload_verify(hsmpool *pool, hsmpool_key *key,
 	return status;
 }
 
-/* --- RSA encryption ------------------------------------------------------------------
- */
+/* --- RSA encryption ------------------------------------------------------------- */
 
 /* OpenSSL takes the label over, and frees it. */
 static bool set_label(EVP_PKEY_CTX *ctx, hsmpool_bytes label)

@@ -35,8 +35,7 @@ struct parts {
 	uint8_t point[512];
 };
 
-/* --- from attributes to EVP_PKEY ------------------------------------------------------
- */
+/* --- from attributes to EVP_PKEY ------------------------------------------------ */
 
 static EVP_PKEY *key_from_params(const char *type, OSSL_PARAM *params)
 {
@@ -118,8 +117,7 @@ static EVP_PKEY *elliptic_key(const struct parts *p)
 	return point.data ? hp_public_from_point(curve, point) : NULL;
 }
 
-/* --- reading it ------------------------------------------------------------------------
- */
+/* --- reading it ----------------------------------------------------------------- */
 
 static CK_RV read_rsa_parts(struct hp_session *s, CK_OBJECT_HANDLE object,
 			    struct parts *p)
@@ -266,8 +264,7 @@ hsmpool_status hp_key_public(hsmpool_key *key, hsmpool_deadline deadline, EVP_PK
 	return HSMPOOL_OK;
 }
 
-/* --- PEM and DER
- * ------------------------------------------------------------------------ */
+/* --- PEM and DER ---------------------------------------------------------------- */
 
 EVP_PKEY *hp_public_decode(hsmpool_bytes encoded)
 {

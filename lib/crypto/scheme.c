@@ -99,8 +99,7 @@ const struct hp_scheme_entry *hp_scheme_at(size_t index)
 	return index < HP_SCHEME_COUNT ? &schemes[index] : NULL;
 }
 
-/* --- a wrong name: the slow and helpful part -----------------------------------------
- */
+/* --- a wrong name: the slow and helpful part ------------------------------------ */
 
 /* The scheme of that kind that looks most like text; NULL if none does. */
 static const char *find_nearest(enum hp_scheme_kind kind, const char *text, size_t len)

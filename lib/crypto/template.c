@@ -20,8 +20,7 @@
 #define GENERIC_MIN    128
 #define GENERIC_MAX    32768
 
-/* --- lists of attributes --------------------------------------------------------------
- */
+/* --- lists of attributes -------------------------------------------------------- */
 
 static void add(struct hp_template *t, CK_ATTRIBUTE_TYPE type, const void *data,
 		size_t len)
@@ -51,8 +50,7 @@ void hp_template_bytes(struct hp_template *t, CK_ATTRIBUTE_TYPE type, const void
 	add(t, type, data, len);
 }
 
-/* --- the types -------------------------------------------------------------------------
- */
+/* --- the types ------------------------------------------------------------------ */
 
 #define CAN_SIGN  (HSMPOOL_KEY_CAN_SIGN | HSMPOOL_KEY_CAN_VERIFY)
 #define CAN_CRYPT (HSMPOOL_KEY_CAN_ENCRYPT | HSMPOOL_KEY_CAN_DECRYPT)
@@ -101,8 +99,7 @@ static const struct key_type *type_by_name(const char *name)
 	return NULL;
 }
 
-/* --- checking a spec
- * -------------------------------------------------------------------- */
+/* --- checking a spec ------------------------------------------------------------ */
 
 static bool is_size_possible(const struct key_type *type, uint32_t bits)
 {
@@ -242,8 +239,7 @@ hsmpool_status hp_new_key_plan(const hsmpool_key_spec *spec, enum hp_origin orig
 	return plan_name(spec, out, err);
 }
 
-/* --- the templates
- * ----------------------------------------------------------------------- */
+/* --- the templates -------------------------------------------------------------- */
 
 enum half { SECRET, PRIVATE_HALF, PUBLIC_HALF };
 

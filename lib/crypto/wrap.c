@@ -91,8 +91,7 @@ static hsmpool_status check_wrapping_key(const struct wrap_scheme *scheme,
 	return HSMPOOL_OK;
 }
 
-/* --- wrap
- * ---------------------------------------------------------------------------------- */
+/* --- wrap ----------------------------------------------------------------------- */
 
 struct wrapping {
 	const struct wrap_scheme *scheme;
@@ -188,8 +187,7 @@ hsmpool_status hsmpool_key_wrap(hsmpool_key *wrapping_key, const char *scheme,
 	return hp_operation_run(&op, deadline, err);
 }
 
-/* --- unwrap
- * -------------------------------------------------------------------------------- */
+/* --- unwrap --------------------------------------------------------------------- */
 
 struct unwrapping {
 	const struct wrap_scheme *scheme;

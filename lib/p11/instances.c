@@ -47,8 +47,7 @@ __asm__(".pushsection .note.hsmpool, \"a\", %note\n"
 /* No memory for a page: this copy is for itself. */
 static struct table own = { .change = PTHREAD_MUTEX_INITIALIZER };
 
-/* --- finding it ----------------------------------------------------------------------
- */
+/* --- finding it ----------------------------------------------------------------- */
 
 static size_t padded(size_t len)
 {
@@ -136,8 +135,7 @@ static struct table *get_table(void)
 	return atomic_load(&hp_instances_place);
 }
 
-/* --- using it ------------------------------------------------------------------------
- */
+/* --- using it ------------------------------------------------------------------- */
 
 pthread_mutex_t *hp_instances_lock(void)
 {

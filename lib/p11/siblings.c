@@ -43,8 +43,7 @@ static void make_turn(void)
 	pthread_mutexattr_destroy(&attributes);
 }
 
-/* --- processes that are not related --------------------------------------------------
- */
+/* --- processes that are not related --------------------------------------------- */
 
 static _Atomic(char *) meeting_place; /* NULL: none */
 static int file = -1;                 /* guarded by turn, like the next */
@@ -89,8 +88,7 @@ static void begin_on_file(void)
 		hp_state_file_close(&file);
 }
 
-/* --- all together --------------------------------------------------------------------
- */
+/* --- all together --------------------------------------------------------------- */
 
 bool hp_siblings_begin(void)
 {

@@ -80,8 +80,7 @@ void hp_task_clear(struct hp_task *task)
 	hp_secret_free(&task->secret[1]);
 }
 
-/* --- parameters, which outlast a call -------------------------------------------------
- */
+/* --- parameters, which outlast a call ------------------------------------------- */
 
 struct kept_mechanism {
 	struct hp_mechanism_copy copy;
@@ -118,8 +117,7 @@ void hp_worker_give_mechanism(struct hp_session *s, CK_MECHANISM *m)
 		hp_mechanism_give_back(&s->worker->mechanisms->copy, m);
 }
 
-/* --- the thread ----------------------------------------------------------------------
- */
+/* --- the thread ----------------------------------------------------------------- */
 
 static CK_RV run_inside_gate(struct hp_worker *worker)
 {
@@ -196,8 +194,7 @@ static void *run_worker(void *argument)
 	return NULL;
 }
 
-/* --- the poster ----------------------------------------------------------------------
- */
+/* --- the poster ----------------------------------------------------------------- */
 
 struct hp_task *hp_task_begin(struct hp_session *s, CK_RV (*run)(struct hp_task *task))
 {
@@ -252,8 +249,7 @@ void hp_worker_take_over(struct hp_session *s)
 	pthread_mutex_unlock(&worker->lock);
 }
 
-/* --- life -----------------------------------------------------------------------------
- */
+/* --- life ----------------------------------------------------------------------- */
 
 struct hp_worker *hp_worker_start(int64_t timeout_ns, hp_settle_fn settle)
 {

@@ -24,8 +24,7 @@
 
 static struct subject subject;
 
-/* --- files ---------------------------------------------------------------------------
- */
+/* --- files ---------------------------------------------------------------------- */
 
 static void write_repeated(const char *name, const char *canary, size_t len)
 {
@@ -79,8 +78,7 @@ static void learn_output(enum learn what)
 		learn_text(find_text(data), what);
 }
 
-/* --- one command ---------------------------------------------------------------------
- */
+/* --- one command ---------------------------------------------------------------- */
 
 static void become(const char *const *words)
 {
@@ -158,8 +156,7 @@ static void expect_nothing_left(void)
 	assert_int_equal(subject.findings.leaked, 0);
 }
 
-/* --- tests ---------------------------------------------------------------------------
- */
+/* --- tests ---------------------------------------------------------------------- */
 
 static int set_up(void **state)
 {

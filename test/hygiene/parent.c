@@ -26,8 +26,7 @@ struct child {
 	int go;
 };
 
-/* --- what the child says -------------------------------------------------------------
- */
+/* --- what the child says -------------------------------------------------------- */
 
 /* "a5a5... NAME", the bytes in disguise. */
 static void learn_secret(struct subject *s, const char *hex)

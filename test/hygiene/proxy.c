@@ -14,8 +14,7 @@
 
 #define RW (CKF_SERIAL_SESSION | CKF_RW_SESSION)
 
-/* --- the ground of scenarios ---------------------------------------------------------
- */
+/* --- the ground of scenarios ---------------------------------------------------- */
 
 static CK_FUNCTION_LIST *p11;
 static CK_SLOT_ID slot;
@@ -97,8 +96,7 @@ static void end(void)
 	child_stop("after C_Finalize", false);
 }
 
-/* --- mechanisms ----------------------------------------------------------------------
- */
+/* --- mechanisms ----------------------------------------------------------------- */
 
 static CK_BYTE iv[16] = { 1, 2, 3 }; /* all zero: the token would make one */
 static CK_GCM_PARAMS gcm_params = {
@@ -112,8 +110,7 @@ static CK_MECHANISM hmac_sha256 = { CKM_SHA256_HMAC, NULL, 0 };
 static CK_MECHANISM rsa_sha256 = { CKM_SHA256_RSA_PKCS, NULL, 0 };
 static CK_MECHANISM wrap = { CKM_AES_KEY_WRAP, NULL, 0 };
 
-/* --- PINs ----------------------------------------------------------------------------
- */
+/* --- PINs ----------------------------------------------------------------------- */
 
 static void logs_in_and_out(void)
 {
@@ -159,8 +156,7 @@ static void logs_in_again(void)
 	end();
 }
 
-/* --- operations in one part ----------------------------------------------------------
- */
+/* --- operations in one part ----------------------------------------------------- */
 
 static void seal_and_open(CK_MECHANISM *m, CK_OBJECT_HANDLE to, CK_OBJECT_HANDLE from,
 			  const char *name, CK_ULONG len)
@@ -239,8 +235,7 @@ static void operates_at_once(void)
 	end();
 }
 
-/* --- operations in parts, on one real session ----------------------------------------
- */
+/* --- operations in parts, on one real session ----------------------------------- */
 
 #define PARTS 8
 #define PART  ((CK_ULONG)700)
@@ -395,8 +390,7 @@ static void dies_in_the_middle(void)
 	child_crash("in the middle");
 }
 
-/* --- objects -------------------------------------------------------------------------
- */
+/* --- objects -------------------------------------------------------------------- */
 
 static CK_OBJECT_HANDLE create(const char *name, CK_BBOOL is_token)
 {
@@ -463,8 +457,7 @@ static void makes_objects(void)
 	end();
 }
 
-/* --- tests ---------------------------------------------------------------------------
- */
+/* --- tests ---------------------------------------------------------------------- */
 
 static const struct scenario scenarios[] = {
 	{ "logs_in_and_out", logs_in_and_out },

@@ -178,8 +178,7 @@ static void rewrap(void)
 					  &ends, NULL, HSMPOOL_DEFAULT, err));
 }
 
-/* --- a crash in the middle -----------------------------------------------------------
- */
+/* --- a crash in the middle ------------------------------------------------------ */
 
 static hsmpool_status crash(void *user, const uint8_t *data, size_t len,
 			    hsmpool_error *err)

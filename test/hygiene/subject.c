@@ -21,8 +21,7 @@
 
 extern char **environ;
 
-/* --- the folder ----------------------------------------------------------------------
- */
+/* --- the folder ----------------------------------------------------------------- */
 
 const char *subject_path(const struct subject *s, const char *name)
 {
@@ -130,8 +129,7 @@ void subject_end(struct subject *s)
 		waitpid(pid, NULL, 0);
 }
 
-/* --- what is searched for ------------------------------------------------------------
- */
+/* --- what is searched for ------------------------------------------------------- */
 
 void subject_add_canary(struct subject *s, const char *name)
 {
@@ -152,8 +150,7 @@ void subject_add_secret(struct subject *s, const char *name, const uint8_t *secr
 	needles_add(&s->needles, &needle);
 }
 
-/* --- what is found -------------------------------------------------------------------
- */
+/* --- what is found -------------------------------------------------------------- */
 
 /* The token's own memory of its PIN: a file that the mock maps. */
 static bool is_the_tokens(const struct mapping *mapping)

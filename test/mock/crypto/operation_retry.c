@@ -161,8 +161,7 @@ static uint64_t retries(void)
 	return stats.retries;
 }
 
-/* --- the good case
- * ---------------------------------------------------------------------- */
+/* --- the good case -------------------------------------------------------------- */
 
 static void an_operation_makes_exactly_two_calls(void **state)
 {
@@ -176,8 +175,7 @@ static void an_operation_makes_exactly_two_calls(void **state)
 	assert_int_equal(after.calls - before.calls, 200);
 }
 
-/* --- before submission: everything, once
- * ------------------------------------------------------ */
+/* --- before submission: everything, once ---------------------------------------- */
 
 static void a_loss_at_the_init_is_made_good(void **state)
 {
@@ -335,8 +333,7 @@ static void a_stale_handle_costs_one_search(void **state)
 	assert_int_equal(mock->calls("C_FindObjectsInit") - before, 1);
 }
 
-/* --- after submission
- * ------------------------------------------------------------------------- */
+/* --- after submission ----------------------------------------------------------- */
 
 static void a_submitted_signature_is_not_repeated_by_default(void **state)
 {
@@ -477,8 +474,7 @@ static void a_creation_that_meets_a_dead_session_first_succeeds(void **state)
 	hsmpool_key_close(&key);
 }
 
-/* --- the catch-all codes
- * --------------------------------------------------------------------------- */
+/* --- the catch-all codes -------------------------------------------------------- */
 
 static hsmpool_status decrypt_something(void)
 {
@@ -524,8 +520,7 @@ static void an_ambiguous_answer_of_a_dead_session_is_a_loss(void **state)
 	assert_int_equal(retries() - before, 1);
 }
 
-/* --- what must not outlive the borrow
- * ---------------------------------------------------------------- */
+/* --- what must not outlive the borrow ------------------------------------------- */
 
 static void a_secret_that_cannot_be_destroyed_takes_its_session_along(void **state)
 {
@@ -560,8 +555,7 @@ static void a_secret_that_cannot_be_destroyed_takes_its_session_along(void **sta
 	hsmpool_key_close(&key);
 }
 
-/* --- session copies
- * -------------------------------------------------------------------------------- */
+/* --- session copies ------------------------------------------------------------- */
 
 static void a_copy_is_made_anew_after_a_loss(void **state)
 {
@@ -636,9 +630,7 @@ static void where_no_copy_can_be_made_the_original_serves(void **state)
 	assert_int_equal(mock->calls("C_CopyObject"), before); /* asked once, at reopen */
 }
 
-/* --- fork
- * ----------------------------------------------------------------------------------------
- */
+/* --- fork ----------------------------------------------------------------------- */
 
 static int stop(void *user, const hsmpool_key_info *info)
 {

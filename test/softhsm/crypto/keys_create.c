@@ -33,8 +33,7 @@ static hsmpool_key_info info_of(hsmpool_key *key)
 	return info;
 }
 
-/* --- generate
- * ---------------------------------------------------------------------------- */
+/* --- generate ------------------------------------------------------------------- */
 
 #define CAN_ANYTHING 0x7f00u
 
@@ -277,8 +276,7 @@ static void a_spec_that_does_not_fit_together_is_a_usage_error(void **state)
 		      HSMPOOL_ERR_USAGE);
 }
 
-/* --- import
- * ------------------------------------------------------------------------------ */
+/* --- import --------------------------------------------------------------------- */
 
 static EVP_PKEY *make_openssl_key(const char *type, const char *group)
 {
@@ -450,8 +448,7 @@ static void a_secret_of_a_wrong_length_is_a_usage_error(void **state)
 	assert_int_equal(count_label("short"), 0);
 }
 
-/* --- export and destroy
- * ----------------------------------------------------------------------- */
+/* --- export and destroy --------------------------------------------------------- */
 
 static void a_secret_key_has_nothing_to_export(void **state)
 {

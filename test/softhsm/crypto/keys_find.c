@@ -275,8 +275,7 @@ static void an_info_of_unknown_size_is_refused(void **state)
 	hsmpool_key_close(&key);
 }
 
-/* --- the list
- * ---------------------------------------------------------------------------- */
+/* --- the list ------------------------------------------------------------------- */
 
 struct collected {
 	unsigned count;
@@ -369,8 +368,7 @@ static void a_list_of_another_token_is_refused(void **state)
 		      HSMPOOL_ERR_KEY);
 }
 
-/* --- keys that change behind our back
- * ------------------------------------------------------- */
+/* --- keys that change behind our back ------------------------------------------- */
 
 static hsmpool_status encrypt_with(hsmpool_key *key)
 {

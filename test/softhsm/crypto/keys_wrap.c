@@ -59,8 +59,7 @@ static size_t unwrap_in_openssl(const char *cipher_name, const uint8_t *wrapped,
 	return (size_t)out_len;
 }
 
-/* --- AES
- * ------------------------------------------------------------------------------------ */
+/* --- AES ------------------------------------------------------------------------ */
 
 static void openssl_unwraps_what_aes_kw_wrapped(void **state)
 {
@@ -174,8 +173,7 @@ static void a_private_key_travels_under_aes_kwp(void **state)
 	hsmpool_key_close(&back);
 }
 
-/* --- what is refused
- * ----------------------------------------------------------------------- */
+/* --- what is refused ------------------------------------------------------------ */
 
 static void a_key_that_is_not_extractable_stays(void **state)
 {
@@ -273,9 +271,7 @@ static void wrap_says_how_much_room_it_needs(void **state)
 	hsmpool_key_close(&key);
 }
 
-/* --- ECDH
- * -------------------------------------------------------------------------------------
- */
+/* --- ECDH ----------------------------------------------------------------------- */
 
 static size_t openssl_secret(EVP_PKEY *mine, EVP_PKEY *theirs, uint8_t *out, size_t cap)
 {
