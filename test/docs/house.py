@@ -129,6 +129,23 @@ def nothing_is_left_open():
                 yield f'{name_of(path)}:{number}: {line.strip()}'
 
 
+def readme_shows_every_document_and_every_room():
+    """README leads to every document, and its tree has every folder of lib and test."""
+    text = (ROOT / 'README.md').read_text()
+    contents = (ROOT / 'docs/README.md').read_text()
+    tree = text.partition('## The tree')[2].partition('\n## ')[0]
+    for path in sources('docs', endings=('.md',)):
+        if path.parent.name == 'docs' and path.name != 'README.md':
+            if f'(docs/{path.name})' not in text:
+                yield f'README.md: no link to docs/{path.name}'
+            if f'({path.name})' not in contents:
+                yield f'docs/README.md: no link to {path.name}'
+    for folder in sorted([*ROOT.glob('lib/*/meson.build'), *ROOT.glob('test/*/meson.build')]):
+        place, room = folder.parts[-3:-1]
+        if not re.search(rf'lib/{room}\b' if place == 'lib' else rf'\b{room}\b', tree):
+            yield f'README.md: no {place}/{room} in the tree'
+
+
 def links_lead_somewhere():
     """Every link of the documents leads to a file that is there."""
     link = re.compile(r'\]\(([^)#:\s]+)(?:#[^)]*)?\)')
@@ -200,6 +217,7 @@ if __name__ == '__main__':
         modules_are_called_from_p11_only,
         forbidden_functions_are_not_used,
         nothing_is_left_open,
+        readme_shows_every_document_and_every_room,
         links_lead_somewhere,
         files_open_with_licence_and_charter,
         every_source_file_is_built,
