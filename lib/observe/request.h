@@ -4,8 +4,9 @@
  *
  * Log lines and audit records that belong together carry the same id. A use of the HSM
  * (pool/use.h) draws one where its thread has none; a caller that makes several uses of
- * one thing enters before the first. Ids of a process differ from each other and, being
- * counted from a random number, from those of every other. No lock.
+ * one thing enters before the first, and has threads that work for it set its id. Ids of
+ * a process differ from each other and, being counted from a random number, from those of
+ * every other. No lock.
  */
 #ifndef HP_OBSERVE_REQUEST_H
 #define HP_OBSERVE_REQUEST_H
@@ -43,6 +44,14 @@ static inline uint64_t hp_request_enter(void)
 		hp_request_of_thread = hp_request_draw();
 	return before;
 }
+
+static inline void hp_request_restore(const uint64_t *before)
+{
+	hp_request_set(*before);
+}
+
+/* HP_AUTO_REQUEST outer = hp_request_enter(): one id until the end of the block. */
+#define HP_AUTO_REQUEST __attribute__((cleanup(hp_request_restore))) const uint64_t
 
 void hp_request_format(uint64_t id, char text[static HP_REQUEST_TEXT]);
 

@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "crypto/key.h"
+#include "observe/request.h"
 #include "pool/pool.h"
 #include "pseudonym/batch.h"
 #include "pseudonym/cache.h"
@@ -385,6 +386,7 @@ static hsmpool_status run_batches(struct table *table, hsmpool_error *err)
 
 static hsmpool_status run_table(struct table *table, hsmpool_error *err)
 {
+	HP_AUTO_REQUEST outer = hp_request_enter();
 	bool is_end;
 	table->csv = hp_csv_new(table->options.delimiter);
 	table->ground.cache = hp_cache_new(HP_CACHE_BYTES);

@@ -20,6 +20,7 @@
 #include "base/secret.h"
 #include "crypto/key.h"
 #include "observe/log.h"
+#include "observe/request.h"
 #include "pool/pool.h"
 #include "stream/chunk.h"
 #include "stream/compress.h"
@@ -414,6 +415,7 @@ static hsmpool_status decrypt_all(struct decryption *d, hsmpool_error *err)
 /* With pool, key, deadline, options and both ends set. */
 static hsmpool_status run_decryption(struct decryption *d, hsmpool_error *err)
 {
+	HP_AUTO_REQUEST outer = hp_request_enter();
 	HP_CHECK(!d->key || hp_key_pool(d->key) == d->pool, err, HSMPOOL_ERR_USAGE,
 		 "the key is no key of this pool");
 	HP_TRY(hp_pool_check_usable(d->pool, err));

@@ -20,6 +20,7 @@
 #include "base/secret.h"
 #include "crypto/key.h"
 #include "observe/log.h"
+#include "observe/request.h"
 #include "pool/pool.h"
 #include "stream/chunk.h"
 #include "stream/compress.h"
@@ -502,6 +503,7 @@ static hsmpool_status check_keys(hsmpool *pool, hsmpool_key *const *keys,
 static hsmpool_status run_encryption(struct encryption *e, hsmpool_error *err)
 {
 	bool is_direct_wanted = e->options.mode == HSMPOOL_STREAM_DIRECT;
+	HP_AUTO_REQUEST outer = hp_request_enter();
 	HP_TRY(hp_pool_check_usable(e->pool, err));
 	HP_TRY(check_keys(e->pool, e->keys, e->key_count, is_direct_wanted, err));
 	e->totals.size = sizeof(e->totals);

@@ -19,6 +19,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/time.h"
+#include "observe/request.h"
 
 /* Starting and ending threads takes a few tenths of a millisecond: work that is over by
  * then is done without. */
@@ -42,6 +43,7 @@ struct thread {
 struct pipeline {
 	const struct hp_pipeline_ops *ops;
 	void *job;
+	uint64_t request; /* that all threads work on */
 	/* the calling thread's alone */
 	unsigned slots_limit;
 	unsigned threads_limit; /* beside the calling one */
@@ -102,6 +104,7 @@ static void *run_thread(void *argument)
 {
 	struct thread *thread = argument;
 	struct pipeline *p = thread->pipeline;
+	hp_request_set(p->request);
 	pthread_mutex_lock(&p->lock);
 	while (!p->is_stopping) {
 		if (!has_waiting_chunk(p)) {
@@ -383,6 +386,7 @@ hsmpool_status hp_pipeline_run(const struct hp_pipeline_ops *ops, void *job,
 	struct pipeline p = {
 		.ops = ops,
 		.job = job,
+		.request = hp_request_current(),
 		.slots_limit = is_alone ? 1 : slots,
 		.threads_limit = is_alone          ? 0
 				 : ops->work_waits ? threads

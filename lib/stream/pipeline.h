@@ -12,7 +12,7 @@
  *
  * Threads are started as chunks come, never for an input of one chunk or for work that is
  * over at once, with all signals blocked, and all have ended when hp_pipeline_run()
- * returns.
+ * returns. They work on the request of the calling one (observe/request.h).
  */
 #ifndef HP_STREAM_PIPELINE_H
 #define HP_STREAM_PIPELINE_H

@@ -15,6 +15,7 @@
 #include "base/secret.h"
 #include "crypto/key.h"
 #include "observe/log.h"
+#include "observe/request.h"
 #include "p11/uri.h"
 #include "pool/pool.h"
 #include "stream/container.h"
@@ -203,6 +204,7 @@ static hsmpool_status write_header(struct rewrapping *w, hsmpool_error *err)
 
 static hsmpool_status rewrap(struct rewrapping *w, hsmpool_error *err)
 {
+	HP_AUTO_REQUEST outer = hp_request_enter();
 	HP_TRY(unlock(w, err));
 	HP_TRY(choose_who_stays(w, err));
 	for (size_t i = 0; i < w->changes->add_count; i++)

@@ -466,6 +466,20 @@ def uses_are_recorded_with_their_key():
     verify(place)
 
 
+def a_command_is_one_request():
+    """All that a command does, in whatever thread, has one request id, as its log lines."""
+    place = audited('request', runs=0)
+    commands = (('C_Encrypt', 64, 'encrypt', '--mode', 'direct', '--chunk-size', '1KiB'),
+                ('C_GenerateRandom', 1, 'random', '8'))
+    for function, count, *arguments in commands:
+        said = place.run('-v', *arguments, stdin=bytes(64 * 1024))
+        equal(said.code, OK, said)
+        shown = place.ok('audit', 'show', '--json', '--function', function).out.splitlines()
+        requests = [json.loads(line)['request'] for line in shown]
+        equal((len(requests), len(set(requests))), (count, 1), function)
+        expect(f'req={requests[0]}' in said.err, said.err)
+
+
 def a_program_on_the_module_is_audited():
     """pkcs11-tool on the PKCS#11 module leaves a trail, authenticated by another token."""
     tool = shutil.which('pkcs11-tool')
@@ -529,5 +543,6 @@ ground.run([
     files_are_rotated_and_deleted_in_good_order,
     status_shows_the_size_of_the_trail,
     uses_are_recorded_with_their_key,
+    a_command_is_one_request,
     a_program_on_the_module_is_audited,
 ])

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "observe/request.h"
 #include "stream/pipeline.h"
 
 #include <pthread.h>
@@ -25,12 +26,14 @@ struct job {
 	int full_at;            /* with so many chunks in flight */
 	bool waits_for_company; /* chunk 0 is done only after chunk 1 was tried */
 	pthread_t caller;
+	uint64_t request; /* that the caller works on */
 
 	int filled, drained;
 	int slots, workers, slots_freed, workers_freed;
 	_Atomic int worked;
 	_Atomic int worked_elsewhere; /* not in the calling thread */
 	_Atomic bool saw_open_signal;
+	_Atomic bool saw_other_request;
 	_Atomic bool has_begun, was_one_tried;
 };
 
@@ -101,6 +104,8 @@ static hsmpool_status work(void *user, void *worker, void *opaque, hsmpool_error
 		job->worked_elsewhere++;
 		look_at_signals(job);
 	}
+	if (hp_request_current() != job->request)
+		job->saw_other_request = true;
 	job->has_begun = true;
 	while (job->waits_for_company && slot->index == 0 && !job->was_one_tried)
 		sched_yield();
@@ -198,6 +203,7 @@ static void run_with(const struct hp_pipeline_ops *these, struct job *job,
 	assert_int_equal(job->workers, job->workers_freed);
 	assert_true(job->slots <= (int)slots);
 	assert_false(job->saw_open_signal);
+	assert_false(job->saw_other_request);
 }
 
 static void run(struct job *job, unsigned threads, unsigned slots, const char *text)
@@ -296,6 +302,19 @@ static void work_that_waits_is_left_to_the_threads(void **state)
 	assert_int_equal(job.drained, 42);
 }
 
+static void threads_work_on_the_request_of_the_calling_one(void **state)
+{
+	(void)state;
+	struct hp_pipeline_ops waiting = ops;
+	struct job job = new_job(100);
+	waiting.work_waits = true;
+	job.request = hp_request_draw();
+	hp_request_set(job.request);
+	run_with(&waiting, &job, 4, 12, NULL);
+	hp_request_set(0);
+	assert_true(job.worked_elsewhere > 0);
+}
+
 /* --- errors --------------------------------------------------------------------------
  */
 
@@ -390,6 +409,7 @@ int main(void)
 		cmocka_unit_test(one_thread_is_the_callers),
 		cmocka_unit_test(no_more_threads_than_allowed_work_the_callers_included),
 		cmocka_unit_test(work_that_waits_is_left_to_the_threads),
+		cmocka_unit_test(threads_work_on_the_request_of_the_calling_one),
 		cmocka_unit_test(
 			the_lowest_failed_chunk_is_told_and_all_before_it_drained),
 		cmocka_unit_test(the_first_chunk_may_fail),

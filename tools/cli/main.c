@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "base/memory.h"
+#include "observe/request.h"
 #include "cli.h"
 #include "stop.h"
 
@@ -196,5 +197,6 @@ int main(int argc, char **argv)
 
 	occupy_standard_descriptors();
 	stop_install();
+	hp_request_enter(); /* the command is one request, whatever it takes */
 	return flush_output(&cli, run(&cli, argc, argv));
 }
