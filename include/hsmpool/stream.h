@@ -144,8 +144,9 @@ HSMPOOL_API HSMPOOL_CHECK hsmpool_status hsmpool_stream_decrypt(
  * written from where it stands, and neither synced nor closed.
  *
  * With options->stop_fd a pipe, or an eventfd, ends the stream from a signal handler or
- * another thread. It is looked at before each read and write and while they wait; a write
- * that blocks ends only by a signal (without SA_RESTART), or if out is O_NONBLOCK.
+ * another thread. It is looked at before each chunk is written, before each read of what
+ * may block, and while both wait; a write that blocks ends only by a signal (without
+ * SA_RESTART), or if out is O_NONBLOCK.
  *
  * HSMPOOL_ERR_SYSTEM  reading or writing failed; err->sys_errno says why
  * HSMPOOL_ERR_CLOSED  stop_fd, or progress, stopped it

@@ -33,11 +33,11 @@ static hsmpool_status wait_for(const struct hp_descriptor *d, short events,
 	return HSMPOOL_OK;
 }
 
-/* Before a read or write: may it block, and is there something to stop it? */
-static hsmpool_status wait_if_needed(const struct hp_descriptor *d, short events,
-				     hsmpool_error *err)
+/* Before a read or write: is there something to stop it? A file is always ready. */
+static hsmpool_status wait_if_stoppable(const struct hp_descriptor *d, short events,
+					hsmpool_error *err)
 {
-	return d->is_file || d->stop_fd <= 0 ? HSMPOOL_OK : wait_for(d, events, err);
+	return d->stop_fd > 0 ? wait_for(d, events, err) : HSMPOOL_OK;
 }
 
 /* After one that failed: OK to try again. */
@@ -45,7 +45,7 @@ static hsmpool_status look_at_failure(const struct hp_descriptor *d, short event
 				      const char *verb, hsmpool_error *err)
 {
 	if (errno == EINTR)
-		return wait_if_needed(d, events, err);
+		return wait_if_stoppable(d, events, err);
 	if (errno == EAGAIN || errno == EWOULDBLOCK)
 		return wait_for(d, events, err);
 	return hp_fail_errno(err, HSMPOOL_ERR_SYSTEM, errno, "cannot %s %s", verb,
@@ -56,7 +56,7 @@ static hsmpool_status read_descriptor(void *user, uint8_t *data, size_t cap, siz
 				      hsmpool_error *err)
 {
 	const struct hp_descriptor *d = user;
-	HP_TRY(wait_if_needed(d, POLLIN, err));
+	HP_TRY(wait_if_stoppable(d, POLLIN, err));
 	ssize_t got = read(d->fd, data, cap);
 	while (got < 0) {
 		HP_TRY(look_at_failure(d, POLLIN, "read", err));
@@ -70,8 +70,8 @@ static hsmpool_status write_descriptor(void *user, const uint8_t *data, size_t l
 				       hsmpool_error *err)
 {
 	const struct hp_descriptor *d = user;
+	HP_TRY(wait_if_stoppable(d, POLLOUT, err));
 	while (len > 0) {
-		HP_TRY(wait_if_needed(d, POLLOUT, err));
 		bool is_whole = !d->is_file || len < PIECE_LEN;
 		ssize_t done = write(d->fd, data, is_whole ? len : PIECE_LEN);
 		if (done < 0) {
@@ -80,6 +80,8 @@ static hsmpool_status write_descriptor(void *user, const uint8_t *data, size_t l
 		}
 		data += done;
 		len -= (size_t)done;
+		if (len > 0 && !d->is_file)
+			HP_TRY(wait_if_stoppable(d, POLLOUT, err));
 	}
 	return HSMPOOL_OK;
 }

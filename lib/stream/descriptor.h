@@ -18,7 +18,7 @@ struct hp_descriptor {
 	int fd;
 	int stop_fd; /* 0: none */
 	const char *name;
-	bool is_file; /* never blocks */
+	bool is_file; /* a regular one */
 };
 
 /* A regular file that is read by offset. */

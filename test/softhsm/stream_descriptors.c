@@ -175,28 +175,36 @@ static void a_file_that_becomes_shorter_is_an_error(void **state)
 	}
 }
 
+/* A container with the plaintext, at its beginning. */
+static int sealed_file(const hsmpool_stream_options *options)
+{
+	int in = file_with(plain, PLAIN_LEN);
+	int sealed = file_with("", 0);
+	hsmpool_error err;
+	assert_ok(hsmpool_stream_encrypt_fd(pool, &key, 1, options, in, sealed,
+					    HSMPOOL_DEFAULT, &err),
+		  &err);
+	lseek(sealed, 0, SEEK_SET);
+	close(in);
+	return sealed;
+}
+
 static void a_damaged_file_gives_the_true_beginning(void **state)
 {
 	(void)state;
-	int in = file_with(plain, PLAIN_LEN);
-	int sealed = file_with("", 0);
-	int out = file_with("", 0);
 	const hsmpool_stream_options options = options_for(0);
+	int sealed = sealed_file(&options);
+	int out = file_with("", 0);
 	hsmpool_error err;
 	struct stat st;
-	assert_ok(hsmpool_stream_encrypt_fd(pool, &key, 1, &options, in, sealed,
-					    HSMPOOL_DEFAULT, &err),
-		  &err);
 	/* the last chunk has 11 bytes; one frame before it begins chunk 299 */
 	assert_int_equal(fstat(sealed, &st), 0);
 	off_t last = st.st_size - (9 + 11 + 16);
 	assert_int_equal(pwrite(sealed, "?!", 2, last - 100), 2);
-	lseek(sealed, 0, SEEK_SET);
 	assert_status(hsmpool_stream_decrypt_fd(pool, key, &options, sealed, out,
 						HSMPOOL_DEFAULT, &err),
 		      HSMPOOL_ERR_DATA);
 	expect_content(out, 0, plain, 299 * CHUNK);
-	close(in);
 	close(sealed);
 	close(out);
 }
@@ -365,6 +373,34 @@ static void a_write_that_waits_is_stopped(void **state)
 	}
 }
 
+/* From a file to a file nothing ever waits. */
+static void files_are_stopped_too(void **state)
+{
+	(void)state;
+	int stop[2];
+	make_pair(false, stop);
+	assert_int_equal(write(stop[1], "", 1), 1);
+	for (int mode = 0; mode < 2; mode++) {
+		hsmpool_stream_options options = options_for(mode);
+		hsmpool_error err;
+		int in = file_with(plain, PLAIN_LEN), out = file_with("", 0);
+		int sealed = sealed_file(&options);
+		options.stop_fd = stop[0];
+		assert_status(hsmpool_stream_encrypt_fd(pool, &key, 1, &options, in, out,
+							HSMPOOL_DEFAULT, &err),
+			      HSMPOOL_ERR_CLOSED);
+		assert_status(hsmpool_stream_decrypt_fd(pool, key, &options, sealed, out,
+							HSMPOOL_DEFAULT, &err),
+			      HSMPOOL_ERR_CLOSED);
+		assert_int_equal(lseek(out, 0, SEEK_END), 0);
+		close(in);
+		close(out);
+		close(sealed);
+	}
+	close(stop[0]);
+	close(stop[1]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -376,6 +412,7 @@ int main(void)
 		cmocka_unit_test(a_closed_descriptor_is_told_by_name),
 		cmocka_unit_test(a_read_that_waits_is_stopped),
 		cmocka_unit_test(a_write_that_waits_is_stopped),
+		cmocka_unit_test(files_are_stopped_too),
 	};
 	return cmocka_run_group_tests(tests, set_up, tear_down);
 }
