@@ -332,6 +332,24 @@ def big_file_in_little_memory():
         (PLACE / name).unlink()
 
 
+def input_that_is_the_output_is_refused():
+    """A file as input and standard output at once would grow without end."""
+    path = PLACE.file('same', TEXT)
+    for arguments in ('encrypt',), ('decrypt',), ('rewrap', '--add', 'default'), \
+            ('pseudonymize', '--column', '#1=drop'):
+        with open(path, 'rb') as source, open(path, 'ab') as target:
+            PLACE.fails(USAGE, 'the input is the output', *arguments, stdin=source,
+                        stdout=target)
+    equal(path.read_bytes(), TEXT)
+
+
+def impossible_names_are_refused_first():
+    """A name that no file can have is refused before the work, not after it."""
+    PLACE.fails(USAGE, 'new/ is a folder', 'encrypt', '--in', '/dev/null', '--out', 'new/')
+    for name, why in ('n' * 300, 'File name too long'), ('text/file', 'Not a directory'):
+        PLACE.fails(SYSTEM, why, 'encrypt', '--key', 'none', '--in', 'text', '--out', name)
+
+
 def file_size_limit():
     """An output that grows beyond its limit is a write error, and leaves nothing."""
     before = PLACE.names()
@@ -375,6 +393,8 @@ if __name__ == '__main__':
         summary_beside_the_data,
         limited_rate,
         big_file_in_little_memory,
+        input_that_is_the_output_is_refused,
+        impossible_names_are_refused_first,
         file_size_limit,
         devices_are_written_directly,
     ])

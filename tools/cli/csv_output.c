@@ -23,10 +23,11 @@ static void unset_farewell(void)
 }
 
 hsmpool_status csv_output_open(struct csv_output *csv, const char *path, bool is_forced,
-			       hsmpool_error *err)
+			       int in, hsmpool_error *err)
 {
 	*csv = (struct csv_output){ 0 };
 	HP_TRY(output_open(&csv->out, path, is_forced, err));
+	HP_TRY(output_refuse_input(&csv->out, in, err));
 	csv->is_breakable = !csv->out.is_temporary && !output_is_terminal(&csv->out);
 	set_farewell(csv);
 	return HSMPOOL_OK;

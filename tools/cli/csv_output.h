@@ -18,9 +18,9 @@ struct csv_output {
 	bool is_inside;    /* what was written ends inside quotes */
 };
 
-/* As output_open(). Close with csv_output_close(). */
+/* As output_open(), and output_refuse_input(). Close with csv_output_close(). */
 hsmpool_status csv_output_open(struct csv_output *csv, const char *path, bool is_forced,
-			       hsmpool_error *err);
+			       int in, hsmpool_error *err);
 hsmpool_status csv_output_write(struct csv_output *csv, const uint8_t *data, size_t len,
 				hsmpool_error *err);
 /* The run has failed: see that the reader notices. Nothing may be written after it. */

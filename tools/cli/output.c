@@ -97,11 +97,30 @@ hsmpool_status output_open(struct output *out, const char *path, bool is_forced,
 	is_there = stat(path, &st) == 0;
 	if (is_there && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))
 		return open_directly(out, err);
-	HP_CHECK(!is_there || !S_ISDIR(st.st_mode), err, HSMPOOL_ERR_USAGE,
-		 "%s is a folder", path);
+	HP_CHECK((!is_there || !S_ISDIR(st.st_mode)) && path[strlen(path) - 1] != '/',
+		 err, HSMPOOL_ERR_USAGE, "%s is a folder", path);
 	if (lstat(path, &st) == 0)
 		HP_TRY(prepare_to_replace(out, &st, err));
+	else if (errno != ENOENT)
+		return hp_fail_errno(err, HSMPOOL_ERR_SYSTEM, errno, "cannot create %s",
+				     path);
 	return create_temporary(out, err);
+}
+
+/* A file that is replaced is another one, and others (pipes, terminals) have no end to
+ * run away from. */
+hsmpool_status output_refuse_input(const struct output *out, int in, hsmpool_error *err)
+{
+	struct stat from, to;
+	bool is_same = fstat(in, &from) == 0 && fstat(out->fd, &to) == 0 &&
+		       from.st_dev == to.st_dev && from.st_ino == to.st_ino;
+
+	HP_CHECK(!is_same || !(S_ISREG(to.st_mode) || S_ISBLK(to.st_mode)), err,
+		 HSMPOOL_ERR_USAGE,
+		 "the input is the output, %s: it would be overwritten while it is read; "
+		 "use --out and --force",
+		 out->name);
+	return HSMPOOL_OK;
 }
 
 hsmpool_status output_write(struct output *out, const void *data, size_t len,

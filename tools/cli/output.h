@@ -40,6 +40,8 @@ struct output {
  * EXISTS, so that no work is done in vain. */
 hsmpool_status output_open(struct output *out, const char *path, bool is_forced,
 			   hsmpool_error *err);
+/* Refuse an output that is written directly and is the file that in reads. */
+hsmpool_status output_refuse_input(const struct output *out, int in, hsmpool_error *err);
 hsmpool_status output_write(struct output *out, const void *data, size_t len,
 			    hsmpool_error *err);
 /* Begin to bring to the disk what was written so far, by whomever: the less there is to

@@ -287,7 +287,8 @@ static hsmpool_status open_files(struct table *table, hsmpool_error *err)
 {
 	HP_TRY(input_open(&table->in, table->in_path, err));
 	table->in.limit = table->limit;
-	HP_TRY(csv_output_open(&table->out, table->out_path, table->is_forced, err));
+	HP_TRY(csv_output_open(&table->out, table->out_path, table->is_forced,
+			       table->in.fd, err));
 	if (table->rejects_path)
 		HP_TRY(output_open(&table->rejects, table->rejects_path, table->is_forced,
 				   err));

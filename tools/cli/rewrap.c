@@ -183,6 +183,7 @@ static hsmpool_status open_files(struct rewrapping *w, hsmpool_error *err)
 		return open_to_replace(w, err);
 	HP_TRY(input_open(&w->in, w->in_path, err));
 	HP_TRY(output_open(&w->out, w->out_path, w->is_forced, err));
+	HP_TRY(output_refuse_input(&w->out, w->in.fd, err));
 	return output_refuse_terminal(&w->out, err);
 }
 

@@ -129,6 +129,7 @@ hsmpool_status transfer_open(struct transfer *transfer, struct cli *cli,
 	HP_TRY(input_open(&transfer->in, transfer->in_path, err));
 	transfer->in.limit = limit;
 	HP_TRY(output_open(&transfer->out, transfer->out_path, transfer->is_forced, err));
+	HP_TRY(output_refuse_input(&transfer->out, transfer->in.fd, err));
 	transfer->options.input_name = transfer->in.name;
 	transfer->options.output_name = transfer->out.name;
 	transfer->start_ns = hp_now_ns();
