@@ -255,6 +255,20 @@ def a_useless_recipient_is_refused():
     unchanged(container('useful'), KEY, 'may not decrypt', '--add', 'pkcs11:object=signer')
 
 
+def a_pipe_that_is_not_whole_is_refused():
+    """Of a pipe the structure is seen in passing: the exit code tells, and no file is left."""
+    path = container('piped', '--compress', 'zstd', '--chunk-size', '64KiB')
+    whole, length = path.read_bytes(), header_len('piped')
+    PLACE.file('added', PLACE.ok('rewrap', '--add', NEW, stdin=whole).raw)
+    expect(opens('added', NEW) and opens('added', OLD), 'not whole')
+    before = PLACE.names()
+    for wrong in whole[:-1], whole[:-40], whole[:length], whole + b'!':
+        for output in (), ('--out', 'never'):
+            PLACE.fails(DATA, 'the container (is cut|has bytes after)', 'rewrap', '--add', NEW,
+                        *output, stdin=wrong)
+    equal(PLACE.names(), before, 'folder')
+
+
 def what_is_not_whole_is_not_rewrapped():
     """A container that is cut, altered or too long stays as it is."""
     path = container('whole')
@@ -349,6 +363,7 @@ if __name__ == '__main__':
         links_are_minded,
         wrong_changes_are_refused,
         a_useless_recipient_is_refused,
+        a_pipe_that_is_not_whole_is_refused,
         what_is_not_whole_is_not_rewrapped,
         a_locked_file_waits_for_its_turn,
         a_full_disk_changes_nothing,

@@ -8,6 +8,7 @@
  */
 #include "copy.h"
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 #include "base/error.h"
 #include "base/memory.h"
@@ -77,4 +78,43 @@ hsmpool_status copy_rest(struct input *in, struct output *out, struct progress *
 	if (in->limit.bytes_per_second == 0)
 		HP_TRY(copy_by_kernel(in, out, progress, copied, err));
 	return copy_by_hand(in, out, progress, copied, buffer, err);
+}
+
+/* A container in passing: the header, which is in the output already, then the input. */
+struct passing {
+	hsmpool_bytes header; /* what of it is not read yet */
+	struct input *in;
+	struct output *out;
+	struct progress *progress;
+	struct copied *copied;
+};
+
+static hsmpool_status read_passing(void *user, uint8_t *data, size_t cap, size_t *len,
+				   hsmpool_error *err)
+{
+	struct passing *p = user;
+
+	if (p->header.len > 0) {
+		*len = cap < p->header.len ? cap : p->header.len;
+		memcpy(data, p->header.data, *len);
+		p->header.data += *len;
+		p->header.len -= *len;
+		return HSMPOOL_OK;
+	}
+	HP_TRY(input_read(p->in, data, cap, len, err));
+	HP_TRY(output_write(p->out, data, *len, err));
+	p->copied->bytes += *len;
+	progress_update(p->progress, p->copied->bytes);
+	return HSMPOOL_OK;
+}
+
+hsmpool_status copy_chunks(hsmpool_bytes header, struct input *in, struct output *out,
+			   struct progress *progress, struct copied *copied,
+			   hsmpool_error *err)
+{
+	hsmpool_container_info info = { .size = sizeof(info) };
+	struct passing passing = { header, in, out, progress, copied };
+
+	*copied = (struct copied){ 0 };
+	return hsmpool_container_inspect(read_passing, NULL, &passing, &info, err);
 }

@@ -5,6 +5,7 @@
 #ifndef CLI_COPY_H
 #define CLI_COPY_H
 
+#include <hsmpool/container.h>
 #include "input.h"
 #include "output.h"
 #include "progress.h"
@@ -22,5 +23,10 @@ struct copied {
  */
 hsmpool_status copy_rest(struct input *in, struct output *out, struct progress *progress,
 			 struct copied *copied, hsmpool_error *err);
+/* The same for what follows the header of a container, looking at each chunk's head on
+ * the way: DATA, at the place, if the container is not whole. */
+hsmpool_status copy_chunks(hsmpool_bytes header, struct input *in, struct output *out,
+			   struct progress *progress, struct copied *copied,
+			   hsmpool_error *err);
 
 #endif

@@ -68,6 +68,8 @@ struct rewrapping {
 	struct stat before;    /* of the file to be replaced */
 	char target[PATH_MAX]; /* its name, links resolved */
 	struct progress progress;
+	uint8_t *header; /* as it was written; of an input that is not a file */
+	size_t header_len;
 	hsmpool_container_changed changed;
 	struct copied copied;
 };
@@ -212,11 +214,25 @@ static hsmpool_status read_header(void *user, uint8_t *data, size_t cap, size_t 
 	return input_read(&w->in, data, cap, len, err);
 }
 
+static hsmpool_status keep_header(struct rewrapping *w, const uint8_t *data, size_t len,
+				  hsmpool_error *err)
+{
+	uint8_t *longer = realloc(w->header, w->header_len + len);
+
+	HP_CHECK(longer, err, HSMPOOL_ERR_SYSTEM, "no memory for a container's header");
+	memcpy(longer + w->header_len, data, len);
+	w->header = longer;
+	w->header_len += len;
+	return HSMPOOL_OK;
+}
+
 static hsmpool_status write_header(void *user, const uint8_t *data, size_t len,
 				   hsmpool_error *err)
 {
 	struct rewrapping *w = user;
 
+	if (!inspection_can_seek(&w->in))
+		HP_TRY(keep_header(w, data, len, err));
 	return output_write(&w->out, data, len, err);
 }
 
@@ -240,6 +256,16 @@ static hsmpool_status change_header(struct cli *cli, struct rewrapping *w,
 					err);
 }
 
+/* Of a file the structure is known to be whole; of a pipe it is seen in passing. */
+static hsmpool_status copy_data(struct rewrapping *w, hsmpool_error *err)
+{
+	const hsmpool_bytes header = { w->header, w->header_len };
+
+	if (inspection_can_seek(&w->in))
+		return copy_rest(&w->in, &w->out, &w->progress, &w->copied, err);
+	return copy_chunks(header, &w->in, &w->out, &w->progress, &w->copied, err);
+}
+
 static hsmpool_status rewrap(struct cli *cli, struct rewrapping *w, hsmpool_error *err)
 {
 	HP_TRY(check_request(w, err));
@@ -248,7 +274,7 @@ static hsmpool_status rewrap(struct cli *cli, struct rewrapping *w, hsmpool_erro
 	progress_start(&w->progress, w->in.has_size ? w->in.size : 0);
 	HP_TRY(check_structure(w, err));
 	HP_TRY(change_header(cli, w, err));
-	HP_TRY(copy_rest(&w->in, &w->out, &w->progress, &w->copied, err));
+	HP_TRY(copy_data(w, err));
 	if (w->path) {
 		HP_TRY(check_unchanged(w, err));
 		HP_TRY(keep_owner_and_mode(w, err));
@@ -293,6 +319,7 @@ static void close_all(struct rewrapping *w)
 {
 	progress_end(&w->progress);
 	recipients_close(&w->add);
+	free(w->header);
 	output_close(&w->out);
 	input_close(&w->in);
 }
