@@ -213,6 +213,15 @@ def long_file_shows_the_time_left():
     expect(re.search(line, written), repr(written))
 
 
+def log_lines_keep_the_bar_away():
+    """With -v the terminal belongs to the log lines."""
+    PLACE.file('long', bytes(2 * MIB))
+    code, written = on_terminal('-v', 'encrypt', '--limit-rate', '1MiB', '--in', 'long',
+                                '--out', 'logged', '--force')
+    equal(code, OK, written)
+    expect('pool-opened' in written and 'ETA' not in written, repr(written))
+
+
 def ask_for_pin(place, typed):
     """Run a command that asks on its own terminal; (exit code, what the terminal showed,
     whether it echoes at the end)."""
@@ -300,6 +309,7 @@ if __name__ == '__main__':
         ignored_signal_stays_ignored,
         long_work_shows_its_rate,
         long_file_shows_the_time_left,
+        log_lines_keep_the_bar_away,
         short_work_shows_no_bar,
         pin_is_asked_without_echo,
         interrupted_question_restores_the_terminal,

@@ -105,9 +105,8 @@ void cli_print_summary(struct json_object *object, bool is_stdout_taken)
 	json_object_put(object);
 }
 
-unsigned cli_sessions_in_use(void *user)
+unsigned cli_sessions_in_use(const struct cli *cli)
 {
-	const struct cli *cli = user;
 	hsmpool_stats stats = { .size = sizeof(stats) };
 
 	if (cli->pool)

@@ -154,8 +154,8 @@ void cli_add_seconds(struct json_object *object, const char *name, double second
 void cli_print_json(struct json_object *object);
 /* The same; where standard output carries the data, one line of standard error. */
 void cli_print_summary(struct json_object *object, bool is_stdout_taken);
-/* How many sessions of cli's pool are lent now; cli is the struct. */
-unsigned cli_sessions_in_use(void *cli);
+/* How many sessions of cli's pool are lent now. */
+unsigned cli_sessions_in_use(const struct cli *cli);
 
 /* --- warnings ------------------------------------------------------------------------
  */

@@ -228,7 +228,7 @@ static hsmpool_status inspect(const struct cli *cli, const char *path, hsmpool_e
 	hsmpool_status status;
 
 	HP_TRY(input_open(&in, path, err));
-	progress_start(&progress, in.has_size ? in.size : 0);
+	progress_start(&progress, cli, in.has_size ? in.size : 0);
 	status = inspection_run(&in, &progress, &info, err);
 	progress_end(&progress);
 	input_close(&in);

@@ -13,6 +13,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 #include "base/time.h"
+#include "cli.h"
 
 #define FIRST_DRAW_AFTER (1 * HP_SECOND)
 #define DRAW_EVERY       (200 * HP_MS)
@@ -25,12 +26,13 @@ static bool is_drawable(void)
 	return isatty(STDERR_FILENO) && terminal && strcmp(terminal, "dumb") != 0;
 }
 
-void progress_start(struct progress *progress, uint64_t total)
+void progress_start(struct progress *progress, const struct cli *cli, uint64_t total)
 {
 	int64_t now = hp_now_ns();
 
 	*progress = (struct progress){
-		.is_shown = is_drawable(),
+		.cli = cli,
+		.is_shown = cli->verbosity == 0 && is_drawable(),
 		.total = total,
 		.start_ns = now,
 		.next_ns = now + FIRST_DRAW_AFTER,
@@ -98,8 +100,7 @@ static void format_amount(const struct progress *progress, uint64_t done, char *
 /* "  4 sessions"; nothing while none is in use. */
 static void format_sessions(const struct progress *progress, char *text, size_t cap)
 {
-	unsigned used =
-		progress->sessions ? progress->sessions(progress->sessions_user) : 0;
+	unsigned used = cli_sessions_in_use(progress->cli);
 
 	*text = '\0';
 	if (used > 0)

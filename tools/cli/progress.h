@@ -10,18 +10,19 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct cli;
+
 struct progress {
-	bool is_shown;    /* standard error is a terminal that can do it */
-	bool has_printed; /* a line stands there and must be cleared */
-	uint64_t total;   /* 0: not known */
-	/* How many sessions are at work now, for the bar; NULL: it does not say. */
-	unsigned (*sessions)(void *user);
-	void *sessions_user;
+	const struct cli *cli; /* whose sessions at work it shows */
+	bool is_shown;         /* standard error is a terminal that can do it */
+	bool has_printed;      /* a line stands there and must be cleared */
+	uint64_t total;        /* 0: not known */
 	int64_t start_ns;
 	int64_t next_ns; /* when to draw again */
 };
 
-void progress_start(struct progress *progress, uint64_t total);
+/* Nothing is shown where log lines are: with -v. */
+void progress_start(struct progress *progress, const struct cli *cli, uint64_t total);
 void progress_update(struct progress *progress, uint64_t done);
 /* Clear the line. */
 void progress_end(struct progress *progress);

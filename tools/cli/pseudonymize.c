@@ -295,9 +295,8 @@ static hsmpool_status open_files(struct table *table, hsmpool_error *err)
 	HP_CHECK(!output_is_same_place(&table->out.out, &table->rejects), err,
 		 HSMPOOL_ERR_USAGE, "--out and --rejects name the same file");
 	table->start_ns = hp_now_ns();
-	progress_start(&table->progress, table->in.has_size ? table->in.size : 0);
-	table->progress.sessions = cli_sessions_in_use;
-	table->progress.sessions_user = table->cli;
+	progress_start(&table->progress, table->cli,
+		       table->in.has_size ? table->in.size : 0);
 	if (output_is_terminal(&table->out.out))
 		table->progress.is_shown = false;
 	return HSMPOOL_OK;

@@ -271,7 +271,7 @@ static hsmpool_status rewrap(struct cli *cli, struct rewrapping *w, hsmpool_erro
 	HP_TRY(check_request(w, err));
 	HP_TRY(open_files(w, err));
 	w->in.limit = w->limit;
-	progress_start(&w->progress, w->in.has_size ? w->in.size : 0);
+	progress_start(&w->progress, cli, w->in.has_size ? w->in.size : 0);
 	HP_TRY(check_structure(w, err));
 	HP_TRY(change_header(cli, w, err));
 	HP_TRY(copy_data(w, err));

@@ -133,10 +133,8 @@ hsmpool_status transfer_open(struct transfer *transfer, struct cli *cli,
 	transfer->options.input_name = transfer->in.name;
 	transfer->options.output_name = transfer->out.name;
 	transfer->start_ns = hp_now_ns();
-	progress_start(&transfer->progress,
+	progress_start(&transfer->progress, cli,
 		       transfer->in.has_size ? transfer->in.size : 0);
-	transfer->progress.sessions = cli_sessions_in_use;
-	transfer->progress.sessions_user = cli;
 	/* Terminal data mixed with a bar is of no use. */
 	if (output_is_terminal(&transfer->out))
 		transfer->progress.is_shown = false;
