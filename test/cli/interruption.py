@@ -118,7 +118,7 @@ def limit_does_not_hold_a_signal():
 def hanging_call_does_not_hold_a_signal():
     """A second signal ends a command whose module hangs, and leaves no file."""
     place = ground.with_mock('hanging', 'hang=C_GenerateRandom:2')
-    before = sorted([*place.names()])
+    before = place.names()
     child = start('random', '64KiB', '--out', 'stopped', place=place)
     until(lambda: any(name.startswith('.hsmpool-') for name in place.names()), 'a file')
     time.sleep(0.1)  # into the hang; too early only makes the test easier
@@ -126,7 +126,8 @@ def hanging_call_does_not_hold_a_signal():
     time.sleep(0.05)
     child.send_signal(signal.SIGINT)
     ends_with(child, signal.SIGINT)
-    equal(place.names(), before, 'folder')
+    # Before the hang the first signal is enough, and the mock is closed and reports.
+    equal([name for name in place.names() if name != 'report'], before, 'folder')
 
 
 def one_signal_ends_a_hanging_command_too():
