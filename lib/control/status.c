@@ -4,77 +4,21 @@
  */
 #include "control/status.h"
 
-#include <stddef.h>
 #include <hsmpool/metrics.h>
-#include <string.h>
 #include "base/memory.h"
 #include "p11/rv.h"
+#include "pool/figures.h"
 #include "pool/pool.h"
 
-/* A row of figures: what it is called, and where it is. */
-struct figure {
-	const char *name;
-	size_t offset;
-	bool is_wide; /* uint64_t, else uint32_t */
-};
-#define NARROW(name, member)                                 \
-	{                                                    \
-		name, offsetof(hsmpool_stats, member), false \
-	}
-#define WIDE(name, member)                                  \
-	{                                                   \
-		name, offsetof(hsmpool_stats, member), true \
-	}
-
-static const struct figure sessions[] = {
-	NARROW("open", open),       NARROW("idle", idle),
-	NARROW("used", used),       NARROW("attached", attached),
-	NARROW("testing", testing), NARROW("opening", opening),
-	NARROW("closing", closing), NARROW("stuck", stuck),
-	NARROW("limit", limit),     NARROW("peak", peak),
-};
-
-static const struct figure totals[] = {
-	WIDE("borrowed-direct", borrowed_direct),
-	WIDE("borrowed-waited", borrowed_waited),
-	WIDE("borrow-timeouts", borrow_timeouts),
-	WIDE("borrow-rejected", borrow_rejected),
-	WIDE("returned", returned),
-	WIDE("opened", opened),
-	WIDE("open-failures", open_failures),
-	WIDE("closed-idle", closed_idle),
-	WIDE("closed-lifetime", closed_lifetime),
-	WIDE("closed-broken", closed_broken),
-	WIDE("closed-other", closed_other),
-	WIDE("validated", validated),
-	WIDE("validation-failures", validation_failures),
-	WIDE("logins", logins),
-	WIDE("login-failures", login_failures),
-	WIDE("leaks-suspected", leaks_suspected),
-	WIDE("retries", retries),
-	WIDE("hung-calls", hung_calls),
-	WIDE("breaker-opened", breaker_opened),
-	WIDE("lost-sessions", lost_sessions),
-	WIDE("lost-logins", lost_logins),
-	WIDE("lost-tokens", lost_tokens),
-	WIDE("module-restarts", module_restarts),
-};
-
 static void add_figures(struct hp_reply *reply, const char *name,
-			const hsmpool_stats *stats, const struct figure *figures,
-			size_t count)
+			const hsmpool_stats *stats, enum hp_figure_kind kind)
 {
+	const struct hp_figure *figure;
 	hp_json_begin(reply, name, '{');
-	for (size_t i = 0; i < count; i++) {
-		const char *at = (const char *)stats + figures[i].offset;
-		uint64_t wide = 0;
-		uint32_t narrow = 0;
-		if (figures[i].is_wide)
-			memcpy(&wide, at, sizeof(wide));
-		else
-			memcpy(&narrow, at, sizeof(narrow));
-		hp_json_number(reply, figures[i].name, wide + narrow);
-	}
+	for (size_t i = 0; (figure = hp_figure_at(i)); i++)
+		if (figure->kind == kind)
+			hp_json_number(reply, figure->name,
+				       hp_stat_get(stats, &figure->stat));
 	hp_json_end(reply, '}');
 }
 
@@ -202,10 +146,10 @@ void hp_control_add_pool(struct hp_reply *reply, hsmpool *pool)
 							    : "?");
 	hp_json_bool(reply, "paused", stats.paused != 0);
 	hp_json_number(reply, "generation", stats.generation);
-	add_figures(reply, "sessions", &stats, sessions, HP_ARRAY_LEN(sessions));
+	add_figures(reply, "sessions", &stats, HP_FIGURE_SESSIONS);
 	hp_json_number(reply, "waiters", stats.waiters);
 	hp_json_seconds(reply, "oldest-wait", stats.oldest_wait_ns);
-	add_figures(reply, "totals", &stats, totals, HP_ARRAY_LEN(totals));
+	add_figures(reply, "totals", &stats, HP_FIGURE_TOTAL);
 	add_times(reply, "wait", stats.wait_ns);
 	add_times(reply, "held", stats.held_ns);
 	add_operations(reply, pool);

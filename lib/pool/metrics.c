@@ -16,6 +16,7 @@
 #include "base/memory.h"
 #include "observe/meter.h"
 #include "observe/metrics.h"
+#include "pool/figures.h"
 #include "pool/metrics.h"
 
 /* Names of pools and tokens are the configuration's, but a program could make them up. */
@@ -42,88 +43,32 @@ static struct {
 
 static pthread_once_t prepare_once = PTHREAD_ONCE_INIT;
 
-/* --- the counters of hsmpool_stats ------------------------------------------------ */
+/* --- adding up ---------------------------------------------------------------------- */
 
-#define AT(member) offsetof(hsmpool_stats, member)
-
-static const size_t counters[] = {
-	AT(borrowed_direct), AT(borrowed_waited),
-	AT(borrow_timeouts), AT(borrow_rejected),
-	AT(borrow_closed),   AT(returned),
-	AT(opened),          AT(open_failures),
-	AT(closed_idle),     AT(closed_lifetime),
-	AT(closed_broken),   AT(closed_other),
-	AT(closed_stuck),    AT(closed_shutdown),
-	AT(validated),       AT(validation_failures),
-	AT(logins),          AT(login_failures),
-	AT(logins_refused),  AT(leaks_suspected),
-	AT(retries),         AT(hung_calls),
-	AT(breaker_opened),  AT(lost_sessions),
-	AT(lost_logins),     AT(lost_tokens),
-	AT(module_restarts), AT(wait_total_ns),
-	AT(held_total_ns),
-};
-/* Of several pools the sum is told, */
-static const size_t summed[] = {
-	AT(idle),     AT(used),    AT(testing), AT(stuck),   AT(closing),
-	AT(attached), AT(opening), AT(limit),   AT(waiters), AT(overdue),
-};
-/* or the worst. */
-static const size_t greatest[] = { AT(paused), AT(breaker), AT(latched) };
-
-static uint64_t wide(const hsmpool_stats *stats, size_t offset)
+static void add_totals(hsmpool_stats *to, const hsmpool_stats *from)
 {
-	uint64_t value;
-	memcpy(&value, (const char *)stats + offset, sizeof(value));
-	return value;
-}
-
-static uint32_t narrow(const hsmpool_stats *stats, size_t offset)
-{
-	uint32_t value;
-	memcpy(&value, (const char *)stats + offset, sizeof(value));
-	return value;
-}
-
-static void set_wide(hsmpool_stats *stats, size_t offset, uint64_t value)
-{
-	memcpy((char *)stats + offset, &value, sizeof(value));
-}
-
-static void set_narrow(hsmpool_stats *stats, size_t offset, uint32_t value)
-{
-	memcpy((char *)stats + offset, &value, sizeof(value));
-}
-
-static void add_counters(hsmpool_stats *to, const hsmpool_stats *from)
-{
-	for (size_t i = 0; i < HP_ARRAY_LEN(counters); i++)
-		set_wide(to, counters[i],
-			 wide(to, counters[i]) + wide(from, counters[i]));
+	hp_figures_join(to, from, HP_FIGURE_TOTAL);
+	to->wait_total_ns += from->wait_total_ns;
+	to->held_total_ns += from->held_total_ns;
 	for (size_t i = 0; i < HSMPOOL_HISTOGRAM_BUCKETS; i++) {
 		to->wait_ns[i] += from->wait_ns[i];
 		to->held_ns[i] += from->held_ns[i];
 	}
 }
 
+static void add_gauges(hsmpool_stats *to, const hsmpool_stats *from)
+{
+	hp_figures_join(to, from, HP_FIGURE_SESSIONS);
+	hp_figures_join(to, from, HP_FIGURE_NOW);
+	hp_figures_join(to, from, HP_FIGURE_WORST);
+	if (from->oldest_wait_ns > to->oldest_wait_ns)
+		to->oldest_wait_ns = from->oldest_wait_ns;
+}
+
 static void add_retries(uint64_t *to, const uint64_t *from)
 {
 	for (size_t i = 0; i < HP_RV_CLASS_COUNT; i++)
 		to[i] += from[i];
-}
-
-static void add_gauges(hsmpool_stats *to, const hsmpool_stats *from)
-{
-	for (size_t i = 0; i < HP_ARRAY_LEN(summed); i++)
-		set_narrow(to, summed[i],
-			   narrow(to, summed[i]) + narrow(from, summed[i]));
-	for (size_t i = 0; i < HP_ARRAY_LEN(greatest); i++)
-		if (narrow(from, greatest[i]) > narrow(to, greatest[i]))
-			set_narrow(to, greatest[i], narrow(from, greatest[i]));
-	if (from->oldest_wait_ns > to->oldest_wait_ns)
-		to->oldest_wait_ns = from->oldest_wait_ns;
-	if (from->generation > to->generation)
-		to->generation = from->generation;
 }
 
 /* --- coming and going ------------------------------------------------------------- */
@@ -228,7 +173,7 @@ void hp_metrics_delist(hsmpool *pool)
 	while (*link != pool)
 		link = &(*link)->next_counted;
 	*link = pool->next_counted;
-	add_counters(&tally->closed, &pool->stats);
+	add_totals(&tally->closed, &pool->stats);
 	add_retries(tally->retries, pool->retries);
 	pthread_mutex_unlock(&metrics.lock);
 }
@@ -267,7 +212,7 @@ static void sum_up_locked(const struct hp_tally *tally, struct sum *sum)
 		hp_stats_read_locked(pool, &now);
 		add_retries(sum->retries, pool->retries);
 		pthread_mutex_unlock(&pool->lock);
-		add_counters(&sum->stats, &now);
+		add_totals(&sum->stats, &now);
 		add_gauges(&sum->stats, &now);
 	}
 }
@@ -293,14 +238,11 @@ static size_t sum_up_all(struct sum *sums, size_t most)
 
 /* --- families of plain figures ---------------------------------------------------- */
 
-enum figure_kind { NARROW, WIDE, SECONDS };
-
 static const struct figure {
 	const struct hp_family *family; /* NULL: that of the row before */
 	const char *label, *value;      /* NULL: none */
-	enum figure_kind kind;
-	size_t offset;
-	size_t less; /* what is subtracted; 0: nothing */
+	struct hp_stat stat;            /* in ns if the family has a unit */
+	struct hp_stat less;            /* what is subtracted */
 } figures[] = {
 #define FAMILY(kind, name, unit, help) \
 	(&(const struct hp_family){ "hsmpool_" name, HP_FAMILY_##kind, unit, help })
@@ -310,67 +252,67 @@ static const struct figure {
 #define PLAIN               NULL, NULL
 	/* clang-format off */
 	{ GAUGE("sessions", "Real sessions on the token, by what they do."),
-	  "state", "idle", NARROW, AT(idle), 0 },
-	{ SAME, "state", "used", NARROW, AT(used), 0 },
-	{ SAME, "state", "attached", NARROW, AT(attached), 0 },
-	{ SAME, "state", "testing", NARROW, AT(testing), 0 },
-	{ SAME, "state", "opening", NARROW, AT(opening), 0 },
-	{ SAME, "state", "closing", NARROW, AT(closing), 0 },
-	{ SAME, "state", "stuck", NARROW, AT(stuck), 0 },
+	  "state", "idle", HP_STAT(idle), HP_NO_STAT },
+	{ SAME, "state", "used", HP_STAT(used), HP_NO_STAT },
+	{ SAME, "state", "attached", HP_STAT(attached), HP_NO_STAT },
+	{ SAME, "state", "testing", HP_STAT(testing), HP_NO_STAT },
+	{ SAME, "state", "opening", HP_STAT(opening), HP_NO_STAT },
+	{ SAME, "state", "closing", HP_STAT(closing), HP_NO_STAT },
+	{ SAME, "state", "stuck", HP_STAT(stuck), HP_NO_STAT },
 	{ GAUGE("sessions_limit", "Most sessions that may be open now."),
-	  PLAIN, NARROW, AT(limit), 0 },
+	  PLAIN, HP_STAT(limit), HP_NO_STAT },
 	{ GAUGE("waiters", "Threads waiting for a session."),
-	  PLAIN, NARROW, AT(waiters), 0 },
+	  PLAIN, HP_STAT(waiters), HP_NO_STAT },
 	{ FAMILY(GAUGE, "oldest_wait_seconds", "seconds",
 		 "How long the first of those waits."),
-	  PLAIN, SECONDS, AT(oldest_wait_ns), 0 },
+	  PLAIN, HP_STAT(oldest_wait_ns), HP_NO_STAT },
 	{ GAUGE("paused", "1 while the pool is paused."),
-	  PLAIN, NARROW, AT(paused), 0 },
+	  PLAIN, HP_STAT(paused), HP_NO_STAT },
 	{ GAUGE("breaker_state", "Circuit breaker: 0 closed (the token works), 1 open, "
 				 "2 half-open."),
-	  PLAIN, NARROW, AT(breaker), 0 },
+	  PLAIN, HP_STAT(breaker), HP_NO_STAT },
 	{ GAUGE("pin_latched", "1 while a refused PIN keeps the pool from logging in."),
-	  PLAIN, NARROW, AT(latched), 0 },
+	  PLAIN, HP_STAT(latched), HP_NO_STAT },
 	{ GAUGE("leaks_suspected", "Sessions lent for longer than leak-warn, now."),
-	  PLAIN, NARROW, AT(overdue), 0 },
+	  PLAIN, HP_STAT(overdue), HP_NO_STAT },
 	{ GAUGE("generation", "Raised by each loss of session, login or token."),
-	  PLAIN, WIDE, AT(generation), 0 },
+	  PLAIN, HP_STAT(generation), HP_NO_STAT },
 	{ COUNTER("borrow", "Requests for a session, by how they ended."),
-	  "result", "direct", WIDE, AT(borrowed_direct), 0 },
-	{ SAME, "result", "waited", WIDE, AT(borrowed_waited), 0 },
-	{ SAME, "result", "timeout", WIDE, AT(borrow_timeouts), 0 },
-	{ SAME, "result", "rejected", WIDE, AT(borrow_rejected), 0 },
-	{ SAME, "result", "closed", WIDE, AT(borrow_closed), 0 },
+	  "result", "direct", HP_STAT(borrowed_direct), HP_NO_STAT },
+	{ SAME, "result", "waited", HP_STAT(borrowed_waited), HP_NO_STAT },
+	{ SAME, "result", "timeout", HP_STAT(borrow_timeouts), HP_NO_STAT },
+	{ SAME, "result", "rejected", HP_STAT(borrow_rejected), HP_NO_STAT },
+	{ SAME, "result", "closed", HP_STAT(borrow_closed), HP_NO_STAT },
 	{ COUNTER("borrow_overdue", "Sessions that were lent for longer than leak-warn."),
-	  PLAIN, WIDE, AT(leaks_suspected), 0 },
+	  PLAIN, HP_STAT(leaks_suspected), HP_NO_STAT },
 	{ COUNTER("session_opened", "Sessions opened on the token."),
-	  PLAIN, WIDE, AT(opened), 0 },
+	  PLAIN, HP_STAT(opened), HP_NO_STAT },
 	{ COUNTER("session_open_failures", "Sessions that could not be opened."),
-	  PLAIN, WIDE, AT(open_failures), 0 },
+	  PLAIN, HP_STAT(open_failures), HP_NO_STAT },
 	{ COUNTER("session_closed", "Sessions closed, by reason."),
-	  "reason", "lifetime", WIDE, AT(closed_lifetime), 0 },
-	{ SAME, "reason", "idle", WIDE, AT(closed_idle), 0 },
-	{ SAME, "reason", "broken", WIDE, AT(closed_broken), 0 },
-	{ SAME, "reason", "stuck", WIDE, AT(closed_stuck), 0 },
-	{ SAME, "reason", "shutdown", WIDE, AT(closed_shutdown), 0 },
-	{ SAME, "reason", "other", WIDE, AT(closed_other), 0 },
+	  "reason", "lifetime", HP_STAT(closed_lifetime), HP_NO_STAT },
+	{ SAME, "reason", "idle", HP_STAT(closed_idle), HP_NO_STAT },
+	{ SAME, "reason", "broken", HP_STAT(closed_broken), HP_NO_STAT },
+	{ SAME, "reason", "stuck", HP_STAT(closed_stuck), HP_NO_STAT },
+	{ SAME, "reason", "shutdown", HP_STAT(closed_shutdown), HP_NO_STAT },
+	{ SAME, "reason", "other", HP_STAT(closed_other), HP_NO_STAT },
 	{ COUNTER("validate", "Sessions probed, by result."),
-	  "result", "ok", WIDE, AT(validated), AT(validation_failures) },
-	{ SAME, "result", "failed", WIDE, AT(validation_failures), 0 },
+	  "result", "ok", HP_STAT(validated), HP_STAT(validation_failures) },
+	{ SAME, "result", "failed", HP_STAT(validation_failures), HP_NO_STAT },
 	{ COUNTER("login", "Logins to the token, by result."),
-	  "result", "ok", WIDE, AT(logins), 0 },
-	{ SAME, "result", "refused", WIDE, AT(logins_refused), 0 },
-	{ SAME, "result", "failed", WIDE, AT(login_failures), AT(logins_refused) },
+	  "result", "ok", HP_STAT(logins), HP_NO_STAT },
+	{ SAME, "result", "refused", HP_STAT(logins_refused), HP_NO_STAT },
+	{ SAME, "result", "failed", HP_STAT(login_failures), HP_STAT(logins_refused) },
 	{ COUNTER("losses", "Losses noticed, by what was lost."),
-	  "what", "session", WIDE, AT(lost_sessions), 0 },
-	{ SAME, "what", "login", WIDE, AT(lost_logins), 0 },
-	{ SAME, "what", "token", WIDE, AT(lost_tokens), 0 },
+	  "what", "session", HP_STAT(lost_sessions), HP_NO_STAT },
+	{ SAME, "what", "login", HP_STAT(lost_logins), HP_NO_STAT },
+	{ SAME, "what", "token", HP_STAT(lost_tokens), HP_NO_STAT },
 	{ COUNTER("breaker_opened", "Times that the circuit breaker opened."),
-	  PLAIN, WIDE, AT(breaker_opened), 0 },
+	  PLAIN, HP_STAT(breaker_opened), HP_NO_STAT },
 	{ COUNTER("hung_calls", "Calls of the module that took longer than stuck-after."),
-	  PLAIN, WIDE, AT(hung_calls), 0 },
+	  PLAIN, HP_STAT(hung_calls), HP_NO_STAT },
 	{ COUNTER("module_restarts", "Times that the module was initialised anew."),
-	  PLAIN, WIDE, AT(module_restarts), 0 },
+	  PLAIN, HP_STAT(module_restarts), HP_NO_STAT },
 	/* clang-format on */
 };
 
@@ -389,16 +331,13 @@ static void write_figure(struct hp_exposition *x, const struct figure *figure,
 			 const struct sum *sum)
 {
 	struct hp_label labels[LABELS_MAX];
-	const hsmpool_stats *stats = &sum->stats;
+	uint64_t value = hp_stat_get(&sum->stats, &figure->stat) -
+			 hp_stat_get(&sum->stats, &figure->less);
 	label(sum, figure->label, figure->value, labels);
-	if (figure->kind == NARROW)
-		hp_exposition_add(x, labels, narrow(stats, figure->offset));
-	else if (figure->kind == SECONDS)
-		hp_exposition_add_seconds(x, labels, wide(stats, figure->offset));
+	if (figure->family && figure->family->unit)
+		hp_exposition_add_seconds(x, labels, value);
 	else
-		hp_exposition_add(x, labels,
-				  wide(stats, figure->offset) -
-					  (figure->less ? wide(stats, figure->less) : 0));
+		hp_exposition_add(x, labels, value);
 }
 
 static void write_figures(struct hp_exposition *x, const struct sum *sums, size_t count)
@@ -412,22 +351,6 @@ static void write_figures(struct hp_exposition *x, const struct sum *sums, size_
 }
 
 /* --- histograms and errors -------------------------------------------------------- */
-
-static const struct hp_family borrow_wait = {
-	"hsmpool_borrow_wait_seconds", HP_FAMILY_HISTOGRAM, "seconds",
-	"How long those who got a session had waited for it."
-};
-static const struct hp_family held = { "hsmpool_session_held_seconds",
-				       HP_FAMILY_HISTOGRAM, "seconds",
-				       "How long sessions were lent." };
-static const struct hp_family op_time = {
-	"hsmpool_op_seconds", HP_FAMILY_HISTOGRAM, "seconds",
-	"How long uses of the HSM took, from having a session to the answer."
-};
-static const struct hp_family op_errors = {
-	"hsmpool_op_errors", HP_FAMILY_COUNTER, NULL,
-	"Uses of the HSM that failed, by return value."
-};
 
 /* Who got one at once had not waited. */
 static void write_wait(struct hp_exposition *x, const struct sum *sum)
@@ -501,17 +424,24 @@ static void write_errors(struct hp_exposition *x, const struct sum *sum)
 	}
 }
 
-static const struct hp_family retry = {
-	"hsmpool_retry", HP_FAMILY_COUNTER, NULL,
-	"Operations begun again, by the class of the return value that was the reason."
-};
-
 static const struct {
-	const struct hp_family *family;
+	struct hp_family family;
 	void (*write)(struct hp_exposition *x, const struct sum *sum);
 } others[] = {
-	{ &borrow_wait, write_wait }, { &held, write_held },     { &op_time, write_uses },
-	{ &op_errors, write_errors }, { &retry, write_retries },
+	/* clang-format off */
+	{ { "hsmpool_borrow_wait_seconds", HP_FAMILY_HISTOGRAM, "seconds",
+	    "How long those who got a session had waited for it." }, write_wait },
+	{ { "hsmpool_session_held_seconds", HP_FAMILY_HISTOGRAM, "seconds",
+	    "How long sessions were lent." }, write_held },
+	{ { "hsmpool_op_seconds", HP_FAMILY_HISTOGRAM, "seconds",
+	    "How long uses of the HSM took, from having a session to the answer." },
+	  write_uses },
+	{ { "hsmpool_op_errors", HP_FAMILY_COUNTER, NULL,
+	    "Uses of the HSM that failed, by return value." }, write_errors },
+	{ { "hsmpool_retry", HP_FAMILY_COUNTER, NULL,
+	    "Operations begun again, by the class of the return value that was the "
+	    "reason." }, write_retries },
+	/* clang-format on */
 };
 
 static void write_families(struct hp_exposition *x)
@@ -523,7 +453,7 @@ static void write_families(struct hp_exposition *x)
 	if (count > 0)
 		write_figures(x, sums, count);
 	for (size_t i = 0; count > 0 && i < HP_ARRAY_LEN(others); i++) {
-		hp_exposition_begin_family(x, others[i].family);
+		hp_exposition_begin_family(x, &others[i].family);
 		for (size_t s = 0; s < count; s++)
 			others[i].write(x, &sums[s]);
 	}

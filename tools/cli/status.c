@@ -2,9 +2,10 @@
 /*
  * hsmpool-cli status: the token, its limits, and the figures of this command's own pool.
  *
- * Pools live inside programs: what another process's pool does is in that program's
- * hsmpool_get_stats() and log, not here.
+ * Pools live inside programs: what another process's pool does is asked of that process,
+ * by ctl and top, not here.
  */
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,7 @@
 #include "latched.h"
 #include "p11/rv.h"
 #include "p11/token.h"
+#include "pool/figures.h"
 #include "pool/pool.h"
 
 static const struct cli_usage usage = {
@@ -40,55 +42,6 @@ static const struct {
 	{ CKF_USER_PIN_TO_BE_CHANGED, "user-pin-to-be-changed" },
 };
 
-/* What a row of figures is called, and where it is. */
-static const struct figure {
-	const char *name;
-	size_t offset;
-	bool is_wide; /* uint64_t, else uint32_t */
-} figures[] = {
-#define NARROW(name, member)                                 \
-	{                                                    \
-		name, offsetof(hsmpool_stats, member), false \
-	}
-#define WIDE(name, member)                                  \
-	{                                                   \
-		name, offsetof(hsmpool_stats, member), true \
-	}
-	NARROW("open", open),
-	NARROW("idle", idle),
-	NARROW("used", used),
-	NARROW("limit", limit),
-	NARROW("peak", peak),
-	NARROW("waiters", waiters),
-	WIDE("generation", generation),
-	WIDE("borrowed-direct", borrowed_direct),
-	WIDE("borrowed-waited", borrowed_waited),
-	WIDE("borrow-timeouts", borrow_timeouts),
-	WIDE("borrow-rejected", borrow_rejected),
-	NARROW("overdue", overdue),
-	WIDE("hung-calls", hung_calls),
-	WIDE("returned", returned),
-	WIDE("opened", opened),
-	WIDE("open-failures", open_failures),
-	WIDE("closed-idle", closed_idle),
-	WIDE("closed-lifetime", closed_lifetime),
-	WIDE("closed-broken", closed_broken),
-	WIDE("closed-stuck", closed_stuck),
-	WIDE("closed-other", closed_other),
-	WIDE("validated", validated),
-	WIDE("validation-failures", validation_failures),
-	WIDE("logins", logins),
-	WIDE("login-failures", login_failures),
-	WIDE("logins-refused", logins_refused),
-	WIDE("retries", retries),
-	NARROW("breaker", breaker),
-	WIDE("breaker-opened", breaker_opened),
-	WIDE("lost-sessions", lost_sessions),
-	WIDE("lost-logins", lost_logins),
-	WIDE("lost-tokens", lost_tokens),
-	WIDE("module-restarts", module_restarts),
-};
-
 /* All that is shown, collected before anything is printed. */
 struct report {
 	hsmpool_token_info token;
@@ -97,20 +50,6 @@ struct report {
 	CK_ULONG mechanisms;
 	struct latched latched;
 };
-
-static uint64_t figure_value(const hsmpool_stats *stats, const struct figure *figure)
-{
-	const char *at = (const char *)stats + figure->offset;
-	uint64_t wide;
-	uint32_t narrow;
-
-	if (figure->is_wide) {
-		memcpy(&wide, at, sizeof(wide));
-		return wide;
-	}
-	memcpy(&narrow, at, sizeof(narrow));
-	return narrow;
-}
 
 /* "16, limit 1024", "16, no limit", "number and limit not told". */
 static void format_sessions(CK_ULONG now, CK_ULONG max, char *text, size_t cap)
@@ -147,6 +86,7 @@ static void print_text(const struct report *report)
 {
 	const hsmpool_token_info *token = &report->token;
 	const CK_TOKEN_INFO *info = &report->raw.info;
+	const struct hp_figure *figure;
 	char text[96];
 
 	printf("token\n");
@@ -174,9 +114,9 @@ static void print_text(const struct report *report)
 	latched_describe(&report->latched, text, sizeof(text));
 	print_row("PIN latch", text);
 	printf("\npool of this command\n");
-	for (size_t i = 0; i < HP_ARRAY_LEN(figures); i++)
-		printf("  %-22s %llu\n", figures[i].name,
-		       (unsigned long long)figure_value(&report->stats, &figures[i]));
+	for (size_t i = 0; (figure = hp_figure_at(i)); i++)
+		printf("  %-22s %" PRIu64 "\n", figure->name,
+		       hp_stat_get(&report->stats, &figure->stat));
 }
 
 /* A count that the token does not tell is null. */
@@ -252,11 +192,11 @@ static void print_json(hsmpool *of, const struct report *report)
 {
 	struct json_object *root = json_object_new_object();
 	struct json_object *pool = json_object_new_object();
+	const struct hp_figure *figure;
 
-	for (size_t i = 0; i < HP_ARRAY_LEN(figures); i++)
-		json_object_object_add(pool, figures[i].name,
-				       json_object_new_uint64(figure_value(&report->stats,
-									   &figures[i])));
+	for (size_t i = 0; (figure = hp_figure_at(i)); i++)
+		cli_add_number(pool, figure->name,
+			       hp_stat_get(&report->stats, &figure->stat));
 	json_object_object_add(pool, "operations", operations_json(of));
 	json_object_object_add(pool, "errors", errors_json(of));
 	json_object_object_add(root, "token", token_json(report));
