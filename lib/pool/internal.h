@@ -172,8 +172,8 @@ struct hsmpool {
 	struct hp_audit *audit;          /* NULL: uses are not recorded */
 	char audit_token[33];            /* the token's label, in its records */
 
-	/* What is in force; NULL: everything is allowed. Replaced by one thread at a
-	 * time, read by anyone. */
+	/* What is in force; NULL: everything is allowed. Replaced under lock, read by
+	 * anyone. */
 	struct hp_policy_set *_Atomic policies;
 
 	struct hp_pool_live live; /* what of the options may change */
@@ -185,7 +185,6 @@ struct hsmpool {
 	 * set before the pool is in use. */
 	hsmpool_config *origin;
 	hp_adapt_options adapt_options;
-	bool has_new_policies;          /* others than it was opened with */
 	struct hp_fresh_options *fresh; /* to be taken over; NULL: nothing */
 	struct hp_token token;
 	uint32_t count[HP_ENTRY_STATE_COUNT];

@@ -29,6 +29,8 @@ struct selector {
 /* One section. */
 struct rule {
 	char *name;
+	char *keys; /* as it was written; NULL: not set */
+	char *mechanism_words;
 	uint32_t actions; /* 1 << enum hp_action */
 	bool is_read_only;
 	enum hp_policy_mode mode;
@@ -154,8 +156,11 @@ static hsmpool_status compile_rule(struct rule *rule, const char *pool,
 	rule->is_read_only = options->is_read_only;
 	rule->mode = options->mode;
 	rule->name = strdup(options->name);
+	rule->keys = hp_strdup(options->keys);
+	rule->mechanism_words = strdup(options->mechanisms);
 	rule->counts = hp_policy_counts_of(pool, options->name);
-	if (!rule->name || !rule->counts)
+	if (!rule->name || (options->keys && !rule->keys) || !rule->mechanism_words ||
+	    !rule->counts)
 		return refuse_memory(err);
 	HP_TRY(compile_selectors(rule, options->keys, token, err));
 	return compile_mechanisms(rule, options->mechanisms, err);
@@ -163,12 +168,9 @@ static hsmpool_status compile_rule(struct rule *rule, const char *pool,
 
 hsmpool_status hp_policy_compile(struct hp_policy_set **out, const char *pool,
 				 const struct hp_policy_options *options, size_t count,
-				 const struct hp_token *token,
-				 struct hp_policy_set *before, hsmpool_error *err)
+				 const struct hp_token *token, hsmpool_error *err)
 {
 	*out = NULL;
-	if (count == 0 && !before)
-		return HSMPOOL_OK;
 	struct hp_policy_set *set =
 		calloc(1, sizeof(*set) + count * sizeof(set->rules[0]));
 	if (!set)
@@ -181,9 +183,37 @@ hsmpool_status hp_policy_compile(struct hp_policy_set **out, const char *pool,
 			return status;
 		}
 	}
-	set->before = before;
 	*out = set;
 	return HSMPOOL_OK;
+}
+
+static bool is_same_text(const char *a, const char *b)
+{
+	return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+static bool is_same_rule(const struct rule *a, const struct rule *b)
+{
+	return is_same_text(a->name, b->name) && is_same_text(a->keys, b->keys) &&
+	       is_same_text(a->mechanism_words, b->mechanism_words) &&
+	       a->actions == b->actions && a->is_read_only == b->is_read_only &&
+	       a->mode == b->mode;
+}
+
+bool hp_policy_is_same(const struct hp_policy_set *a, const struct hp_policy_set *b)
+{
+	size_t count = a ? a->count : 0;
+	if (count != (b ? b->count : 0))
+		return false;
+	for (size_t i = 0; i < count; i++)
+		if (!is_same_rule(&a->rules[i], &b->rules[i]))
+			return false;
+	return true;
+}
+
+void hp_policy_keep(struct hp_policy_set *set, struct hp_policy_set *before)
+{
+	set->before = before;
 }
 
 static void clear_rule(struct rule *rule)
@@ -192,6 +222,8 @@ static void clear_rule(struct rule *rule)
 		hp_uri_free(&rule->selectors[i].uri);
 	free(rule->selectors);
 	free(rule->mechanisms);
+	free(rule->mechanism_words);
+	free(rule->keys);
 	free(rule->name);
 }
 

@@ -38,16 +38,15 @@ enum hp_policy_reason {
 
 struct hp_policy_set;
 
-/*
- * For the pool of that name, on that token. *out is NULL without sections. before: what
- * was in force until now, or NULL; it is kept inside *out, because somebody may still be
- * asking it, and freed with it. CONFIG: a URI is wrong. After a failure before is
- * untouched.
- */
+/* For the pool of that name, on that token. CONFIG: a URI is wrong. */
 hsmpool_status hp_policy_compile(struct hp_policy_set **out, const char *pool,
 				 const struct hp_policy_options *options, size_t count,
-				 const struct hp_token *token,
-				 struct hp_policy_set *before, hsmpool_error *err);
+				 const struct hp_token *token, hsmpool_error *err);
+/* Do both say the same, of one token? NULL: no section. */
+bool hp_policy_is_same(const struct hp_policy_set *a, const struct hp_policy_set *b);
+/* set takes the place of before (or NULL), which is kept inside, because somebody may
+ * still be asking it, and freed with it. */
+void hp_policy_keep(struct hp_policy_set *set, struct hp_policy_set *before);
 void hp_policy_free(struct hp_policy_set *set);
 
 /*

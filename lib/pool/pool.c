@@ -170,26 +170,16 @@ static hsmpool_status find_module_and_token(hsmpool *pool, const CK_SLOT_ID *slo
 	return status;
 }
 
-/* What was in force before is kept inside: somebody may be reading it. */
-static hsmpool_status set_policies(hsmpool *pool, const struct hp_token *token,
-				   const struct hp_policy_options *policies, size_t count,
-				   hsmpool_error *err)
+static hsmpool_status
+compile_policies(hsmpool *pool, const struct hp_pool_options *options, hsmpool_error *err)
 {
-	const char *name = pool->options.name ? pool->options.name : "";
-	struct hp_policy_set *next;
-	HP_TRY(hp_policy_compile(&next, name, policies, count, token,
-				 atomic_load(&pool->policies), err));
-	atomic_store_explicit(&pool->policies, next, memory_order_release);
+	struct hp_policy_set *set = NULL;
+	if (options->policy_count > 0)
+		HP_TRY(hp_policy_compile(&set, options->name ? options->name : "",
+					 options->policies, options->policy_count,
+					 &pool->token, err));
+	atomic_init(&pool->policies, set);
 	return HSMPOOL_OK;
-}
-
-hsmpool_status hp_pool_set_policies(hsmpool *pool,
-				    const struct hp_policy_options *policies,
-				    size_t count, hsmpool_error *err)
-{
-	struct hp_token token;
-	hp_pool_token(pool, &token);
-	return set_policies(pool, &token, policies, count, err);
 }
 
 static hsmpool_status make_latch(hsmpool *pool, hsmpool_error *err)
@@ -335,8 +325,7 @@ static hsmpool_status open_on(hsmpool **out, const struct hp_pool_options *optio
 	if (status == HSMPOOL_OK)
 		status = make_latch(pool, err);
 	if (status == HSMPOOL_OK)
-		status = set_policies(pool, &pool->token, options->policies,
-				      options->policy_count, err);
+		status = compile_policies(pool, options, err);
 	if (status == HSMPOOL_OK)
 		status = open_audit(pool, err);
 	if (status != HSMPOOL_OK) {

@@ -104,12 +104,6 @@ void hp_pool_leave_attached(struct hp_session *session, int64_t pinned_until_ns,
 struct hp_session *hp_pool_take_up(hsmpool *pool, struct hp_lease *lease,
 				   const char *tag);
 
-/* From now on these policies decide about what begins. CONFIG: a URI is wrong, and the
- * old ones stay in force. One thread at a time. */
-hsmpool_status hp_pool_set_policies(hsmpool *pool,
-				    const struct hp_policy_options *policies,
-				    size_t count, hsmpool_error *err);
-
 hsmpool *hp_pool_of(const struct hp_session *session);
 const struct hp_pool_options *hp_pool_options(const hsmpool *pool);
 

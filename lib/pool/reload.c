@@ -48,9 +48,9 @@ hsmpool_status hp_pool_set_origin(hsmpool *pool, const hsmpool_config *config,
 /* What waits in a pool between the two steps. */
 struct hp_fresh_options {
 	struct hp_pool_options options;
+	struct hp_policy_set *policies;
 	bool has_other_keys; /* sections that are read when a program starts */
 	bool has_other_proxy;
-	bool has_other_policies;
 };
 
 static void keep_fresh(hsmpool *pool, struct hp_fresh_options *fresh)
@@ -66,6 +66,7 @@ void hp_fresh_options_free(struct hp_fresh_options **fresh)
 {
 	if (!*fresh)
 		return;
+	hp_policy_free((*fresh)->policies);
 	hp_pool_options_clear(&(*fresh)->options);
 	free(*fresh);
 	*fresh = NULL;
@@ -88,21 +89,15 @@ static hsmpool_status read_fresh(hsmpool *pool, const hsmpool_config *config,
 	const hsmpool_config *origin = origin_of(pool, &adapt);
 	HP_TRY(hp_config_pool(config, pool->options.name, &fresh->options, err));
 	fresh->has_other_keys = origin && !hp_config_has_same(config, origin, "key");
-	fresh->has_other_policies =
-		!origin || !hp_config_has_same(config, origin, "policy");
 	fresh->has_other_proxy =
 		origin && adapt && !hp_config_has_same(config, origin, "proxy");
 	if (adapt)
 		adapt(&fresh->options, config);
-	/* The compiled ones are made when they are taken over; here only whether they can
-	 * be. */
-	struct hp_policy_set *policies;
 	struct hp_token token;
 	hp_pool_token(pool, &token);
-	HP_TRY(hp_policy_compile(&policies, pool->options.name, fresh->options.policies,
-				 fresh->options.policy_count, &token, NULL, err));
-	hp_policy_free(policies);
-	return HSMPOOL_OK;
+	return hp_policy_compile(&fresh->policies, pool->options.name,
+				 fresh->options.policies, fresh->options.policy_count,
+				 &token, err);
 }
 
 hsmpool_status hp_pool_prepare_reload(hsmpool *pool, const hsmpool_config *config,
@@ -209,23 +204,16 @@ static void follow_locked(hsmpool *pool, const struct hp_pool_options *fresh)
 	hp_waiters_wake_all_locked(pool); /* there may be room now */
 }
 
-/* What was compiled for the check could be compiled. If now there is no memory for it the
- * old ones stay. */
-static void change_policies(hsmpool *pool, const struct hp_fresh_options *fresh,
-			    struct hp_reload_report *report)
+static void exchange_policies_locked(hsmpool *pool, struct hp_fresh_options *fresh,
+				     struct hp_reload_report *report)
 {
-	hsmpool_error err;
-	pthread_mutex_lock(&pool->lock);
-	bool must_change = fresh->has_other_policies || pool->has_new_policies;
-	pool->has_new_policies = fresh->has_other_policies;
-	pthread_mutex_unlock(&pool->lock);
-	if (!must_change)
+	struct hp_policy_set *now = atomic_load(&pool->policies);
+	if (hp_policy_is_same(now, fresh->policies))
 		return;
-	if (hp_pool_set_policies(pool, fresh->options.policies,
-				 fresh->options.policy_count, &err) == HSMPOOL_OK)
-		ADD_WORD(report->changed, "[policy]");
-	else
-		HP_LOG(ERROR, "policy-not-changed", "%s", err.text);
+	hp_policy_keep(fresh->policies, now);
+	atomic_store_explicit(&pool->policies, hp_take(&fresh->policies),
+			      memory_order_release);
+	ADD_WORD(report->changed, "[policy]");
 }
 
 static void tell(const hsmpool *pool, const struct hp_reload_report *report)
@@ -251,8 +239,8 @@ void hp_pool_finish_reload(hsmpool *pool, struct hp_reload_report *report)
 	store_live(&pool->live, &fresh->options, report);
 	if (*report->changed)
 		follow_locked(pool, &fresh->options);
+	exchange_policies_locked(pool, fresh, report);
 	pthread_mutex_unlock(&pool->lock);
-	change_policies(pool, fresh, report);
 	if (fresh->options.log && before != (int)fresh->options.log_level)
 		hsmpool_log_set_level(fresh->options.log_level);
 	hp_fresh_options_free(&fresh);

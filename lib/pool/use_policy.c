@@ -157,7 +157,7 @@ hsmpool_status hp_bare_use_ask_policy(const struct hp_pool_options *options,
 	if (options->policy_count == 0 || !find_function(function, &q.action))
 		return HSMPOOL_OK;
 	HP_TRY(hp_policy_compile(&set, options->name, options->policies,
-				 options->policy_count, token, NULL, err));
+				 options->policy_count, token, err));
 	q.changes_token = q.action == HP_ACTION_ADMIN;
 	hsmpool_status status = hp_policy_ask(set, &q, err);
 	hp_policy_free(set);

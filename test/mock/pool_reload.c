@@ -196,6 +196,20 @@ static void policies_come_change_and_go(void **state)
 	assert_ok(draw(g, &err), &err);
 }
 
+/* However often it is read: what is in force already does not pile up. */
+static void policies_that_are_in_force_already_are_no_change(void **state)
+{
+	struct ground *g = *state;
+
+	open_from_file(g, "");
+	reload(g, "[policy p]\nkey = pkcs11:object=a\nfunctions = sign");
+	assert_told("changed: [policy];");
+	reload(g, "[policy p]\nkey = pkcs11:object=a\nfunctions = sign");
+	assert_told("changed: nothing;");
+	reload(g, "");
+	assert_told("changed: [policy];");
+}
+
 static void what_needs_a_restart_is_named(void **state)
 {
 	struct ground *g = *state;
@@ -304,6 +318,7 @@ int main(void)
 		GROUND_TEST(a_session_gets_a_new_lifetime),
 		GROUND_TEST(the_level_of_the_log_changes_if_the_file_does),
 		GROUND_TEST(policies_come_change_and_go),
+		GROUND_TEST(policies_that_are_in_force_already_are_no_change),
 		GROUND_TEST(what_needs_a_restart_is_named),
 		GROUND_TEST(a_wrong_file_changes_nothing),
 		GROUND_TEST(what_the_program_set_stays),

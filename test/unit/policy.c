@@ -75,9 +75,10 @@ static void compile(void)
 {
 	struct hp_token token = bank();
 	struct hp_policy_set *next;
-	assert_ok(hp_policy_compile(&next, "tested", sections, section_count, &token, set,
-				    &err),
-		  &err);
+	assert_ok(
+		hp_policy_compile(&next, "tested", sections, section_count, &token, &err),
+		&err);
+	hp_policy_keep(next, set);
 	set = next;
 }
 
@@ -141,11 +142,11 @@ static uint64_t counted(const char *policy, enum hp_action action,
 /* --- one section -----------------------------------------------------------------------
  */
 
-static void without_a_section_there_is_no_policy(void **state)
+static void without_a_section_everything_is_allowed(void **state)
 {
 	(void)state;
 	compile();
-	assert_null(set);
+	assert_true(allows(HP_ACTION_SIGN, payments()));
 }
 
 static void a_section_allows_the_functions_that_it_names(void **state)
@@ -284,11 +285,33 @@ static void a_uri_that_is_none_is_refused_with_its_section(void **state)
 	struct hp_token token = bank();
 	struct hp_policy_set *next;
 	add("broken", "pkcs11:object=a;pin-value=1234", NULL, NULL);
-	assert_status(hp_policy_compile(&next, "tested", sections, section_count, &token,
-					NULL, &err),
-		      HSMPOOL_ERR_CONFIG);
+	assert_status(
+		hp_policy_compile(&next, "tested", sections, section_count, &token, &err),
+		HSMPOOL_ERR_CONFIG);
 	assert_null(next);
 	assert_non_null(strstr(err.text, "[policy broken] key: URI"));
+}
+
+static void another_text_of_a_section_is_another_policy(void **state)
+{
+	(void)state;
+	struct hp_policy_set *before;
+	add("p", "pkcs11:object=a", "sign", "CKM_RSA_PKCS");
+	compile();
+	before = set;
+	compile();
+	assert_true(hp_policy_is_same(before, set));
+	sections[0].keys = NULL;
+	compile();
+	assert_false(hp_policy_is_same(before, set));
+	sections[0].keys = (char *)(uintptr_t) "pkcs11:object=a";
+	sections[0].mode = HP_POLICY_DRY_RUN;
+	compile();
+	assert_false(hp_policy_is_same(before, set));
+	section_count = 0;
+	compile();
+	assert_false(hp_policy_is_same(before, set));
+	assert_true(hp_policy_is_same(NULL, set));
 }
 
 /* --- several sections ------------------------------------------------------------------
@@ -437,7 +460,7 @@ int main(void)
 		/* These first: the log writes 20 lines of an event in 10 seconds. */
 		TEST(a_dry_run_refuses_nothing_and_hides_no_refusal),
 		TEST(a_refusal_names_call_key_section_and_reason),
-		TEST(without_a_section_there_is_no_policy),
+		TEST(without_a_section_everything_is_allowed),
 		TEST(a_section_allows_the_functions_that_it_names),
 		TEST(a_section_allows_the_mechanisms_that_it_names),
 		TEST(a_section_allows_all_mechanisms_but_the_excepted),
@@ -447,6 +470,7 @@ int main(void)
 		TEST(what_is_not_known_of_an_object_is_held_against_it),
 		TEST(of_a_new_key_pair_both_halves_are_meant),
 		TEST(a_uri_that_is_none_is_refused_with_its_section),
+		TEST(another_text_of_a_section_is_another_policy),
 		TEST(all_sections_that_are_about_an_object_must_allow),
 		TEST(a_key_without_a_label_is_named_by_its_id),
 		TEST(a_hostile_label_stays_within_its_quotes_and_bounds),
