@@ -247,6 +247,20 @@ def ended_process_disappears():
         expect(str(gone.pid) not in exporter.stop()[2], 'that it ended was complained of')
 
 
+def process_that_ends_while_it_is_asked_is_no_failure():
+    """A process that goes away instead of answering is gone, and not one that failed."""
+    with some_processes('ending') as (_, speakers, exporter):
+        def end_instead(_):
+            speakers[1].path.unlink()
+            return ''
+        speakers[1].answer = end_instead
+        text = exporter.get()[1]
+        expect(f'"{speakers[0].pid}"' in text, 'the other is missing')
+        expect(f'"{speakers[1].pid}"' not in text, text)
+        expect('hsmpool_exporter_process_errors_total 0' in text, 'counted as an error')
+        expect(str(speakers[1].pid) not in exporter.stop()[2], 'complained of')
+
+
 def program_names_are_escaped():
     """A program may be called anything."""
     place = peers.place_of_processes('names')
@@ -391,6 +405,7 @@ if __name__ == '__main__':
         types_may_not_differ,
         copies_are_told_apart,
         ended_process_disappears,
+        process_that_ends_while_it_is_asked_is_no_failure,
         program_names_are_escaped,
         only_pages_that_there_are,
         many_scrapes_at_once,

@@ -85,6 +85,17 @@ static void end_in_nonsense(struct talk *talk, const char *what)
 			  talk->peer->name, what));
 }
 
+/* It broke off. One that ended meanwhile, or is about to, has taken its socket away. */
+static void end_broken_off(struct talk *talk, int reason)
+{
+	if (!peer_is_there(talk->peer))
+		end_gone(talk);
+	else if (reason)
+		end_in_error(talk, reason, "broke off");
+	else
+		end_in_nonsense(talk, "broke off its answer");
+}
+
 static void end_late(struct talk *talk)
 {
 	end(talk, hp_fail(&talk->answer->err, HSMPOOL_ERR_TIMEOUT,
@@ -126,7 +137,7 @@ static void judge(struct talk *talk)
 	struct peer_reply *reply = &talk->answer->reply;
 	char *end_of_line = reply->text ? strchr(reply->text, '\n') : NULL;
 	if (!end_of_line) {
-		end_in_nonsense(talk, "broke off its answer");
+		end_broken_off(talk, 0);
 		return;
 	}
 	*end_of_line = '\0';
@@ -167,7 +178,7 @@ static void ask(struct talk *talk, const struct round *round)
 	ssize_t sent = send(talk->fd, round->request + talk->sent,
 			    round->request_len - talk->sent, MSG_NOSIGNAL);
 	if (sent < 0 && errno != EAGAIN && errno != EINTR) {
-		end_in_error(talk, errno, "does not listen");
+		end_broken_off(talk, errno);
 		return;
 	}
 	talk->sent += sent > 0 ? (size_t)sent : 0;
@@ -206,7 +217,7 @@ static void listen_to(struct talk *talk)
 	if (got == 0)
 		judge(talk);
 	else if (got < 0)
-		end_in_error(talk, errno, "broke off");
+		end_broken_off(talk, errno);
 }
 
 /* --- all of them ---------------------------------------------------------------------
