@@ -18,7 +18,8 @@
 #define FROM_IT      "\033[?25h\033[?1049l"
 
 static struct termios as_was;
-static bool has_keys; /* standard input is a terminal too */
+static bool has_keys;          /* standard input is a terminal too */
+static sigset_t while_waiting; /* the signals' mask then */
 
 bool top_terminal_is_there(void)
 {
@@ -31,6 +32,20 @@ bool top_terminal_is_there(void)
 static void on_resize(int number)
 {
 	(void)number;
+}
+
+/* One that comes between the drawing and the wait must end the wait too: it is let in
+ * there and nowhere else. */
+static void listen_to_resizes(void)
+{
+	struct sigaction action = { .sa_handler = on_resize };
+	sigset_t resize;
+
+	sigaction(SIGWINCH, &action, NULL);
+	sigemptyset(&resize);
+	sigaddset(&resize, SIGWINCH);
+	sigprocmask(SIG_BLOCK, &resize, &while_waiting);
+	sigdelset(&while_waiting, SIGWINCH);
 }
 
 static void read_keys_at_once(void)
@@ -51,9 +66,7 @@ static void read_keys_at_once(void)
 
 void top_terminal_begin(void)
 {
-	struct sigaction action = { .sa_handler = on_resize };
-
-	sigaction(SIGWINCH, &action, NULL);
+	listen_to_resizes();
 	stop_hold();
 	read_keys_at_once();
 	stop_set_terminal(has_keys ? &as_was : NULL, FROM_IT);
@@ -115,7 +128,7 @@ char top_terminal_wait(int64_t deadline_ns)
 	const struct timespec span = { .tv_sec = (time_t)(left / HP_SECOND),
 				       .tv_nsec = (long)(left % HP_SECOND) };
 
-	if (ppoll(waited, 2, &span, NULL) <= 0 || waited[1].revents == 0)
+	if (ppoll(waited, 2, &span, &while_waiting) <= 0 || waited[1].revents == 0)
 		return 0;
 	if (read(STDIN_FILENO, &key, 1) <= 0)
 		has_keys = false; /* nobody is there any more */
