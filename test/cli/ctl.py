@@ -14,7 +14,7 @@ from ground import CONFIG, DOWN, OK, TIMEOUT, USAGE, equal, expect
 from peers import Speaker
 
 PLACE = peers.with_runtime(ground.with_token('ctl'))
-PATIENCE = 30
+PATIENCE = 60
 
 
 # C_Initialize, a session on the first slot, until the input ends, C_Finalize.

@@ -12,7 +12,7 @@ import ground
 import tap
 from ground import equal, expect, with_mock
 
-PATIENCE = 30
+PATIENCE = 60
 
 
 def tool(name):

@@ -22,8 +22,8 @@ hsmpool_status try_open_pool(hsmpool_error *error)
 {
 	hsmpool_config *config = NULL;
 	CHILD_OK(hsmpool_config_load(&config, child_path("hsmpool.conf"), err));
-	hsmpool_status status = hsmpool_open(&subject.pool, config, NULL,
-					     hsmpool_deadline_in(10000), error);
+	hsmpool_status status =
+		hsmpool_open(&subject.pool, config, NULL, TEST_PATIENCE, error);
 	hsmpool_config_close(&config);
 	return status;
 }

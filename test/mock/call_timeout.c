@@ -34,8 +34,8 @@ static struct hp_session *borrow(struct ground *g)
 	struct hp_session *session;
 	hsmpool_error err;
 
-	assert_ok(hp_pool_borrow(g->pool, HP_WANT_READ_WRITE, "test",
-				 hsmpool_deadline_in(5000), &session, &err),
+	assert_ok(hp_pool_borrow(g->pool, HP_WANT_READ_WRITE, "test", TEST_PATIENCE,
+				 &session, &err),
 		  &err);
 	return session;
 }
@@ -138,7 +138,7 @@ static void *operate_once(void *argument)
 	hsmpool_error err;
 	CK_RV rv;
 
-	if (ground_operate(user->g->pool, 60000, &rv, &err) == HSMPOOL_OK)
+	if (ground_operate(user->g->pool, TEST_PATIENCE_MS, &rv, &err) == HSMPOOL_OK)
 		atomic_fetch_add(
 			rv == CKR_FUNCTION_CANCELED ? &user->given_up : &user->served, 1);
 	return NULL;
@@ -255,7 +255,7 @@ static void a_session_closed_late_is_not_closed_twice(void **state)
 	ground_open(g, "max-sessions", "2", "min-sessions", "2", "call-timeout", "1s",
 		    NULL);
 	g->mock->hang("C_CloseSession", 1);
-	assert_ok(hsmpool_pause(g->pool, hsmpool_deadline_in(5000), &err), &err);
+	assert_ok(hsmpool_pause(g->pool, TEST_PATIENCE, &err), &err);
 	hsmpool_resume(g->pool);
 	assert_rv(ground_sign(g), CKR_OK);
 	g->mock->release();

@@ -391,7 +391,7 @@ static int live_as_a_child(struct ground *g, const struct open_files *parents)
 	struct open_files mine = list_sockets();
 	hsmpool *pool;
 	hsmpool_error err;
-	int64_t until = hp_now_ns() + 5 * HP_SECOND;
+	int64_t until = hp_now_ns() + TEST_PATIENCE_NS;
 
 	for (size_t i = 0; i < parents->count; i++)
 		if (has_inode(&mine, parents->inode[i]))

@@ -44,8 +44,7 @@ static hsmpool_status draw(struct ground *g, hsmpool_error *err)
 {
 	uint8_t bytes[8];
 
-	return hsmpool_random(g->pool, bytes, sizeof(bytes), hsmpool_deadline_in(5000),
-			      err);
+	return hsmpool_random(g->pool, bytes, sizeof(bytes), TEST_PATIENCE, err);
 }
 
 static void a_checkpoint_follows_what_was_done(void **state)

@@ -380,7 +380,7 @@ static hsmpool_status use_all(struct outage *o, hsmpool_error *err)
 {
 	uint8_t sealed[64], plain[16], random[16];
 	hsmpool_buf out = { sealed, sizeof(sealed), 0 }, back = { plain, 16, 0 };
-	const hsmpool_deadline until = hsmpool_deadline_in(60000);
+	const hsmpool_deadline until = TEST_PATIENCE;
 	hsmpool_status status = hsmpool_encrypt(o->pool, o->aes, "aes-gcm", NULL,
 						TEXT("text"), &out, until, err);
 	if (status == HSMPOOL_OK)

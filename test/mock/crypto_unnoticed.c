@@ -57,9 +57,9 @@ static void make_mac(hsmpool *pool, hsmpool_key *key, uint8_t mac[32])
 	hsmpool_buf out = { mac, 32, 0 };
 
 	memset(mac, 0, 32);
-	assert_ok(hsmpool_mac(pool, key, "hmac-sha256", MESSAGE, &out,
-			      hsmpool_deadline_in(5000), &err),
-		  &err);
+	assert_ok(
+		hsmpool_mac(pool, key, "hmac-sha256", MESSAGE, &out, TEST_PATIENCE, &err),
+		&err);
 }
 
 static void reboot(struct ground *g, bool keep_login)
@@ -181,7 +181,7 @@ static void a_handle_that_is_lent_is_not_given_to_another(void **state)
 	unsigned long handle = hsmpool_session_handle(lent);
 	reboot(g, false);
 	assert_ok(hsmpool_borrow(other, &of_other, HSMPOOL_BORROW_READ_WRITE, "test",
-				 hsmpool_deadline_in(5000), &err),
+				 TEST_PATIENCE, &err),
 		  &err);
 	assert_int_not_equal(hsmpool_session_handle(of_other), handle);
 	assert_int_equal(ground_use(of_other), CKR_OK);

@@ -350,8 +350,7 @@ static hsmpool_key *open_key(const char *label)
 	char uri[64];
 
 	snprintf(uri, sizeof(uri), "pkcs11:object=%s", label);
-	assert_ok(hsmpool_key_open(&key, pool, uri, hsmpool_deadline_in(5000), &err),
-		  &err);
+	assert_ok(hsmpool_key_open(&key, pool, uri, TEST_PATIENCE, &err), &err);
 	return key;
 }
 
@@ -457,7 +456,7 @@ static void release_latch(struct ground *g)
 static void check_service(const struct fault *fault)
 {
 	for (size_t i = 0; i < HP_ARRAY_LEN(operations); i++) {
-		int64_t until = hp_now_ns() + 10 * HP_SECOND;
+		int64_t until = hp_now_ns() + TEST_PATIENCE_NS;
 		hsmpool_error err;
 
 		while (operations[i].run(&err) != HSMPOOL_OK)
@@ -476,7 +475,7 @@ static bool is_balanced(const hsmpool_stats *s)
 /* What the background still has in its hands comes back. */
 static hsmpool_stats settle(struct ground *g)
 {
-	int64_t until = hp_now_ns() + 10 * HP_SECOND;
+	int64_t until = hp_now_ns() + TEST_PATIENCE_NS;
 	hsmpool_stats stats;
 
 	while (stats = ground_stats(g), !is_balanced(&stats) && hp_now_ns() < until)

@@ -13,9 +13,7 @@ static struct hp_session *borrow_want(struct ground *g, enum hp_want want)
 {
 	struct hp_session *s = NULL;
 	hsmpool_error err;
-	assert_ok(hp_pool_borrow(g->pool, want, "test", hsmpool_deadline_in(2000), &s,
-				 &err),
-		  &err);
+	assert_ok(hp_pool_borrow(g->pool, want, "test", TEST_PATIENCE, &s, &err), &err);
 	return s;
 }
 
@@ -81,7 +79,7 @@ static void an_operation_is_one_borrow_whoever_ends_it(void **state)
 	begin_digest(s);
 	hp_pool_leave_attached(s, 0, &lease);
 	hsmpool_error err;
-	assert_ok(hsmpool_pause(g->pool, hsmpool_deadline_in(2000), &err), &err);
+	assert_ok(hsmpool_pause(g->pool, TEST_PATIENCE, &err), &err);
 	hsmpool_resume(g->pool);
 	hp_pool_return(borrow(g), CKR_OK);
 	hsmpool_stats stats = ground_stats(g);
@@ -214,8 +212,8 @@ static void *hold_one(void *argument)
 {
 	struct holder *holder = argument;
 	struct hp_session *s;
-	if (hp_pool_borrow(holder->g->pool, HP_WANT_ANY, "test",
-			   hsmpool_deadline_in(20000), &s, NULL) != HSMPOOL_OK)
+	if (hp_pool_borrow(holder->g->pool, HP_WANT_ANY, "test", TEST_PATIENCE, &s,
+			   NULL) != HSMPOOL_OK)
 		return NULL;
 	sem_wait(&holder->let_go);
 	hp_pool_return(s, CKR_OK);
@@ -289,7 +287,7 @@ static void a_paused_pool_lends_no_attached_session(void **state)
 	begin_digest(s);
 	hp_pool_leave_attached(s, 0, &lease);
 	hp_pool_return(anchor, CKR_OK);
-	assert_ok(hsmpool_pause(g->pool, hsmpool_deadline_in(2000), &err), &err);
+	assert_ok(hsmpool_pause(g->pool, TEST_PATIENCE, &err), &err);
 	assert_null(hp_pool_take_up(g->pool, &lease, "test"));
 	assert_int_equal(ground_stats(g).open, 1);
 	hsmpool_resume(g->pool);

@@ -20,7 +20,8 @@ int ground_set_up(void **state)
 	ground.mock = fixture_mock_control();
 	ground_set(&ground, "revalidate-interval", "0", "validate-after", "1h",
 		   "idle-timeout", "0", "max-lifetime", "0", "leak-warn", "0",
-		   "min-sessions", "1", NULL);
+		   "min-sessions", "1", "borrow-timeout", "60s", "close-grace", "60s",
+		   NULL);
 	ground_catch_log(&ground);
 	*state = &ground;
 	return 0;
@@ -124,7 +125,7 @@ hsmpool_session *ground_borrow(struct ground *g)
 	hsmpool_session *session = NULL;
 	hsmpool_error err;
 
-	assert_ok(ground_try_borrow(g, 5000, &session, &err), &err);
+	assert_ok(ground_try_borrow(g, TEST_PATIENCE_MS, &session, &err), &err);
 	assert_non_null(session);
 	return session;
 }
@@ -180,8 +181,8 @@ CK_RV ground_sign(struct ground *g)
 	struct hp_session *session;
 	hsmpool_error err;
 
-	assert_ok(hp_pool_borrow(g->pool, HP_WANT_ANY, "sign", hsmpool_deadline_in(5000),
-				 &session, &err),
+	assert_ok(hp_pool_borrow(g->pool, HP_WANT_ANY, "sign", TEST_PATIENCE, &session,
+				 &err),
 		  &err);
 	CK_RV rv = find_and_sign(session);
 	hp_pool_return(session, rv);

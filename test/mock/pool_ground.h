@@ -30,7 +30,8 @@ int ground_tear_down(void **state);
 	cmocka_unit_test_setup_teardown(name, ground_set_up, ground_tear_down)
 
 /* Set options, "key", "value", ..., NULL, then open. Nothing happens in the background
- * unless an option asks for it: intervals are off, the leak warning too. */
+ * unless an option asks for it: intervals are off, the leak warning too; and nothing
+ * that succeeds misses the borrow-timeout or the close-grace of a minute. */
 hsmpool *ground_open(struct ground *g, ...) __attribute__((sentinel));
 void ground_set(struct ground *g, ...) __attribute__((sentinel));
 /* A script of the mock; fails the test if it is wrong. */
@@ -38,16 +39,15 @@ void ground_script(struct ground *g, const char *script);
 hsmpool_stats ground_stats(const struct ground *g);
 struct mock_counters ground_counters(const struct ground *g);
 
-/* Fails the test unless condition becomes true within 5 s, or as given. */
-#define eventually(condition) eventually_within(5, condition)
-#define eventually_within(seconds, condition)                                 \
-	do {                                                                  \
-		int64_t eventually_until = hp_now_ns() + (seconds)*HP_SECOND; \
-		while (!(condition)) {                                        \
-			if (hp_now_ns() > eventually_until)                   \
-				fail_msg("never: %s", #condition);            \
-			ground_nap();                                         \
-		}                                                             \
+/* Fails the test unless condition becomes true. */
+#define eventually(condition)                                              \
+	do {                                                               \
+		int64_t eventually_until = hp_now_ns() + TEST_PATIENCE_NS; \
+		while (!(condition)) {                                     \
+			if (hp_now_ns() > eventually_until)                \
+				fail_msg("never: %s", #condition);         \
+			ground_nap();                                      \
+		}                                                          \
 	} while (0)
 void ground_nap(void); /* 1 ms: between two looks at a condition */
 

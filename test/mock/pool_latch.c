@@ -140,8 +140,7 @@ static void await_go(void)
 
 static hsmpool_status open_pool(struct ground *g, hsmpool **pool, hsmpool_error *err)
 {
-	return hsmpool_open(pool, g->fixture.config, NULL, hsmpool_deadline_in(60000),
-			    err);
+	return hsmpool_open(pool, g->fixture.config, NULL, TEST_PATIENCE, err);
 }
 
 static void *open_own_pool(void *argument)
@@ -182,15 +181,15 @@ static CK_RV use_login(struct hp_session *s)
 static void *operate(void *argument)
 {
 	struct ground *g = argument;
-	int64_t until = hp_now_ns() + 60 * HP_SECOND;
+	int64_t until = hp_now_ns() + TEST_PATIENCE_NS;
 	hsmpool_error err = { 0 };
 	hsmpool_status status;
 	CK_RV rv;
 	do {
 		struct hp_session *s;
 		rv = CKR_OK;
-		status = hp_pool_borrow(g->pool, HP_WANT_ANY, "operate",
-					hsmpool_deadline_in(20000), &s, &err);
+		status = hp_pool_borrow(g->pool, HP_WANT_ANY, "operate", TEST_PATIENCE,
+					&s, &err);
 		if (status != HSMPOOL_OK)
 			continue;
 		rv = use_login(s);
@@ -236,7 +235,7 @@ static void the_right_pin_serves_all_processes(void **state)
 	pid_t children[PROCESSES];
 
 	start(g, children, PROCESSES, work_after_a_restart);
-	eventually_within(60, shared->ready == PROCESSES);
+	eventually(shared->ready == PROCESSES);
 	atomic_store(&shared->go, true);
 	await(children, PROCESSES);
 	assert_fared(PROCESSES * THREADS, 0);
@@ -250,7 +249,7 @@ static void a_pin_that_was_changed_elsewhere_costs_one_try_in_all(void **state)
 	pid_t children[PROCESSES];
 
 	start(g, children, PROCESSES, work_after_a_restart);
-	eventually_within(60, shared->ready == PROCESSES);
+	eventually(shared->ready == PROCESSES);
 	change_pin(WRONG_PIN);
 	atomic_store(&shared->go, true);
 	await(children, PROCESSES);
@@ -287,21 +286,23 @@ static void a_released_pin_is_tried_again(void **state)
 	ground_open(g, NULL);
 	change_pin(WRONG_PIN);
 	g->mock->reboot(NULL);
-	ground_operate(g->pool, 1000, &rv, &err);
-	assert_status(ground_operate(g->pool, 1000, &rv, &err), HSMPOOL_ERR_AUTH);
+	ground_operate(g->pool, TEST_PATIENCE_MS, &rv, &err);
+	assert_status(ground_operate(g->pool, TEST_PATIENCE_MS, &rv, &err),
+		      HSMPOOL_ERR_AUTH);
 	end_recheck_pause(g->pool);
-	assert_status(ground_operate(g->pool, 1000, &rv, &err), HSMPOOL_ERR_AUTH);
+	assert_status(ground_operate(g->pool, TEST_PATIENCE_MS, &rv, &err),
+		      HSMPOOL_ERR_AUTH);
 	assert_int_equal(token_pin->refused, 1);
 
 	change_pin(FIXTURE_USER_PIN);
 	release_all();
 	end_recheck_pause(g->pool);
-	assert_ok(ground_operate(g->pool, 1000, &rv, &err), &err);
+	assert_ok(ground_operate(g->pool, TEST_PATIENCE_MS, &rv, &err), &err);
 	assert_int_equal(token_pin->refused, 1);
 	/* And is remembered as good. */
 	g->mock->reboot(NULL);
-	ground_operate(g->pool, 1000, &rv, &err);
-	assert_ok(ground_operate(g->pool, 1000, &rv, &err), &err);
+	ground_operate(g->pool, TEST_PATIENCE_MS, &rv, &err);
+	assert_ok(ground_operate(g->pool, TEST_PATIENCE_MS, &rv, &err), &err);
 }
 
 static void write_pin(struct ground *g, const char *pin)
@@ -322,11 +323,12 @@ static void a_new_pin_in_the_file_is_taken_up_without_a_restart(void **state)
 	ground_open(g, NULL);
 	change_pin(WRONG_PIN);
 	g->mock->reboot(NULL);
-	ground_operate(g->pool, 1000, &rv, &err);
-	assert_status(ground_operate(g->pool, 1000, &rv, &err), HSMPOOL_ERR_AUTH);
+	ground_operate(g->pool, TEST_PATIENCE_MS, &rv, &err);
+	assert_status(ground_operate(g->pool, TEST_PATIENCE_MS, &rv, &err),
+		      HSMPOOL_ERR_AUTH);
 	write_pin(g, WRONG_PIN);
 	end_recheck_pause(g->pool);
-	assert_ok(ground_operate(g->pool, 1000, &rv, &err), &err);
+	assert_ok(ground_operate(g->pool, TEST_PATIENCE_MS, &rv, &err), &err);
 	assert_int_equal(token_pin->refused, 1);
 }
 
@@ -342,8 +344,8 @@ static void a_new_pin_of_a_command_is_taken_up_at_the_next_login(void **state)
 	change_pin(WRONG_PIN);
 	write_pin(g, WRONG_PIN);
 	g->mock->reboot(NULL);
-	ground_operate(g->pool, 1000, &rv, &err);
-	assert_ok(ground_operate(g->pool, 1000, &rv, &err), &err);
+	ground_operate(g->pool, TEST_PATIENCE_MS, &rv, &err);
+	assert_ok(ground_operate(g->pool, TEST_PATIENCE_MS, &rv, &err), &err);
 	assert_int_equal(token_pin->refused, 0);
 }
 
@@ -375,7 +377,7 @@ static pid_t start_hanging(struct ground *g)
 {
 	pid_t child;
 	start(g, &child, 1, hang_in_login);
-	eventually_within(20, has_begun());
+	eventually(has_begun());
 	return child;
 }
 
@@ -404,9 +406,9 @@ static void if_the_token_counted_its_try_there_is_no_other(void **state)
 	kill_it(start_hanging(g));
 	token_pin->is_low = true;
 	token_pin->left = 9;
-	assert_status(hsmpool_open(&g->pool, g->fixture.config, NULL,
-				   hsmpool_deadline_in(2000), &err),
-		      HSMPOOL_ERR_AUTH);
+	assert_status(
+		hsmpool_open(&g->pool, g->fixture.config, NULL, TEST_PATIENCE, &err),
+		HSMPOOL_ERR_AUTH);
 	assert_non_null(strstr(err.text, "ended while it tried"));
 	assert_int_equal(token_pin->tried, 0);
 }
@@ -432,8 +434,8 @@ static void a_login_that_hangs_elsewhere_is_waited_for_until_the_deadline(void *
 static hsmpool_status log_in_for_a_key(hsmpool *pool, hsmpool_error *err)
 {
 	struct hp_session *s;
-	hsmpool_status status = hp_pool_borrow(pool, HP_WANT_ANY, "test",
-					       hsmpool_deadline_in(20000), &s, err);
+	hsmpool_status status =
+		hp_pool_borrow(pool, HP_WANT_ANY, "test", TEST_PATIENCE, &s, err);
 	if (status != HSMPOOL_OK)
 		return status;
 	status = hp_pool_context_login(s, err);
@@ -462,7 +464,7 @@ static void a_context_login_that_was_refused_elsewhere_is_not_tried(void **state
 	pid_t child;
 
 	start(g, &child, 1, find_out_by_a_context_login);
-	eventually_within(60, shared->ready == 1);
+	eventually(shared->ready == 1);
 	ground_open(g, NULL);
 	atomic_store(&shared->go, true);
 	await(&child, 1);
@@ -484,9 +486,9 @@ static void a_wrong_pin_that_is_answered_vaguely_is_latched_too(void **state)
 
 	change_pin(WRONG_PIN);
 	ground_script(g, "fail=C_Login:1+:CKR_GENERAL_ERROR:after");
-	assert_status(hsmpool_open(&g->pool, g->fixture.config, NULL,
-				   hsmpool_deadline_in(2000), &err),
-		      HSMPOOL_ERR_AUTH);
+	assert_status(
+		hsmpool_open(&g->pool, g->fixture.config, NULL, TEST_PATIENCE, &err),
+		HSMPOOL_ERR_AUTH);
 	assert_int_equal(token_pin->tried, 1);
 }
 
@@ -497,9 +499,9 @@ static void the_last_try_is_left_to_people_whichever_process_it_is(void **state)
 
 	token_pin->left = 1;
 	token_pin->is_low = true;
-	assert_status(hsmpool_open(&g->pool, g->fixture.config, NULL,
-				   hsmpool_deadline_in(2000), &err),
-		      HSMPOOL_ERR_AUTH);
+	assert_status(
+		hsmpool_open(&g->pool, g->fixture.config, NULL, TEST_PATIENCE, &err),
+		HSMPOOL_ERR_AUTH);
 	assert_int_equal(token_pin->tried, 0);
 }
 
@@ -516,8 +518,8 @@ static void a_low_count_is_warned_of_once_until_the_next_login(void **state)
 	assert_int_equal(ground_logged("pin-count-low", NULL, 0), 1);
 	token_pin->is_low = true;
 	g->mock->reboot(NULL);
-	ground_operate(g->pool, 1000, &rv, &err);
-	assert_ok(ground_operate(g->pool, 1000, &rv, &err), &err);
+	ground_operate(g->pool, TEST_PATIENCE_MS, &rv, &err);
+	assert_ok(ground_operate(g->pool, TEST_PATIENCE_MS, &rv, &err), &err);
 	assert_int_equal(ground_logged("pin-count-low", NULL, 0), 2);
 }
 

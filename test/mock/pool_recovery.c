@@ -23,7 +23,7 @@ static void open_impatiently(struct ground *g)
 static bool is_refused(struct ground *g, hsmpool_error *err)
 {
 	CK_RV rv;
-	return ground_operate(g->pool, 60000, &rv, err) == HSMPOOL_ERR_DOWN;
+	return ground_operate(g->pool, TEST_PATIENCE_MS, &rv, err) == HSMPOOL_ERR_DOWN;
 }
 
 /* L22. A caller who comes later hears at once what the last try heard. */
@@ -40,7 +40,7 @@ static void a_token_that_stays_away_is_reported_down_at_once_with_the_reason(voi
 	eventually(ground_stats(g).breaker != HSMPOOL_BREAKER_CLOSED);
 	int64_t before = hp_now_ns();
 	assert_true(is_refused(g, &err));
-	assert_true(hp_now_ns() - before < 5 * HP_SECOND); /* of the minute it had */
+	assert_true(hp_now_ns() - before < TEST_AT_ONCE_NS); /* of the minute it had */
 	assert_non_null(strstr(err.text, "the token is gone"));
 	assert_int_not_equal(err.ck_rv, CKR_OK);
 	assert_int_equal(err.executed, HSMPOOL_EXECUTED_NO);
@@ -76,7 +76,8 @@ static void *operate_patiently(void *argument)
 	struct patient *patient = argument;
 	hsmpool_error err;
 	CK_RV rv;
-	hsmpool_status status = ground_operate(patient->g->pool, 60000, &rv, &err);
+	hsmpool_status status =
+		ground_operate(patient->g->pool, TEST_PATIENCE_MS, &rv, &err);
 
 	atomic_fetch_add(status == HSMPOOL_OK ? &patient->served : &patient->refused, 1);
 	return NULL;
@@ -132,7 +133,7 @@ static void what_callers_do_wrong_never_opens_the_breaker(void **state)
 	open_impatiently(g);
 	ground_script(g, "fail=C_GenerateRandom:1+:CKR_DATA_INVALID");
 	for (int i = 0; i < 50; i++)
-		assert_ok(ground_operate(g->pool, 1000, &rv, &err), &err);
+		assert_ok(ground_operate(g->pool, TEST_PATIENCE_MS, &rv, &err), &err);
 	assert_int_equal(ground_stats(g).breaker_opened, 0);
 }
 
@@ -157,7 +158,8 @@ static bool works_again(struct ground *g)
 {
 	hsmpool_error err;
 	CK_RV rv;
-	return ground_operate(g->pool, 5000, &rv, &err) == HSMPOOL_OK && rv == CKR_OK;
+	return ground_operate(g->pool, TEST_PATIENCE_MS, &rv, &err) == HSMPOOL_OK &&
+	       rv == CKR_OK;
 }
 
 /* L3, whatever a module says when it is dead. */
@@ -217,7 +219,7 @@ static void all_pools_of_a_module_take_part_in_its_restart(void **state)
 	g->is_uneven = true;
 	g->mock->kill_module(CKR_GENERAL_ERROR);
 	eventually(works_again(g));
-	assert_ok(ground_operate(first, 5000, &rv, &err), &err);
+	assert_ok(ground_operate(first, TEST_PATIENCE_MS, &rv, &err), &err);
 	assert_rv(rv, CKR_OK);
 	assert_int_equal(ground_counters(g).finalizes, 1);
 	hsmpool_close(&first);
@@ -237,7 +239,7 @@ static void a_pool_that_is_well_keeps_another_from_restarting_the_module(void **
 	hsmpool_return(&lost, HSMPOOL_VERDICT_DEAD);
 	eventually(ground_logged("module-not-restarted", NULL, 0) > 0);
 	assert_int_equal(ground_counters(g).finalizes, 0);
-	assert_ok(ground_operate(well, 5000, &rv, &err), &err);
+	assert_ok(ground_operate(well, TEST_PATIENCE_MS, &rv, &err), &err);
 	assert_rv(rv, CKR_OK);
 	g->mock->clear_failures();
 	hsmpool_close(&well);
@@ -298,7 +300,8 @@ static void *operate_in_storm(void *argument)
 	CK_RV rv;
 
 	while (!atomic_load(&storm->stop)) {
-		hsmpool_status status = ground_operate(storm->g->pool, 60000, &rv, &err);
+		hsmpool_status status =
+			ground_operate(storm->g->pool, TEST_PATIENCE_MS, &rv, &err);
 		atomic_fetch_add(status != HSMPOOL_OK ? &storm->refused
 				 : rv != CKR_OK       ? &storm->failed
 						      : &storm->served,

@@ -283,7 +283,7 @@ static void *work(void *user)
 	hsmpool_error err;
 
 	while (!is_over)
-		assert_ok(ground_operate(g->pool, 5000, &rv, &err), &err);
+		assert_ok(ground_operate(g->pool, TEST_PATIENCE_MS, &rv, &err), &err);
 	return NULL;
 }
 

@@ -23,7 +23,8 @@ static void *operate_once(void *argument)
 	hsmpool_error err;
 	CK_RV rv;
 
-	atomic_store(&user->status, ground_operate(user->g->pool, 60000, &rv, &err));
+	atomic_store(&user->status,
+		     ground_operate(user->g->pool, TEST_PATIENCE_MS, &rv, &err));
 	atomic_store(&user->rv, rv);
 	atomic_fetch_add(&user->done, 1);
 	return NULL;
@@ -37,8 +38,8 @@ static void *hold_a_session(void *argument)
 	CK_BYTE random[8];
 	CK_RV rv = CKR_GENERAL_ERROR;
 
-	if (hp_pool_borrow(user->g->pool, HP_WANT_ANY, "holder",
-			   hsmpool_deadline_in(60000), &s, NULL) != HSMPOOL_OK)
+	if (hp_pool_borrow(user->g->pool, HP_WANT_ANY, "holder", TEST_PATIENCE, &s,
+			   NULL) != HSMPOOL_OK)
 		return NULL;
 	rv = hp_generate_random(s, random, sizeof(random));
 	atomic_fetch_add(&user->done, 1);
@@ -77,7 +78,7 @@ static void a_hung_session_is_replaced_out_of_the_reserve(void **state)
 	assert_int_equal(ground_counters(g).sessions_peak, 3);
 	assert_int_equal(ground_stats(g).stuck, 0);
 	assert_int_equal(ground_stats(g).limit, 2);
-	assert_int_equal(ground_stats(g).hung_calls, 2);
+	assert_true(ground_stats(g).hung_calls >= 2); /* slow ones count, too */
 }
 
 static void who_waits_gets_the_session_that_replaces_a_hung_one(void **state)
@@ -180,7 +181,7 @@ static void a_hung_login_makes_nobody_miss_a_deadline(void **state)
 	eventually(ground_stats(g).stuck == 1);
 	int64_t before = hp_now_ns();
 	assert_status(ground_try_borrow(g, 30, &none, &err), HSMPOOL_ERR_TIMEOUT);
-	assert_true(hp_now_ns() - before < HP_SECOND);
+	assert_true(hp_now_ns() - before < TEST_AT_ONCE_NS);
 	g->mock->release();
 	crew_join(&crew);
 	assert_rv(user.rv, CKR_OK);
@@ -203,7 +204,7 @@ static void a_hung_probe_does_not_end_upkeep(void **state)
 	assert_rv(ground_sign(g), CKR_OK);
 	g->mock->release();
 	eventually(ground_stats(g).stuck == 0);
-	eventually(ground_stats(g).closed_stuck == 1);
+	eventually(ground_stats(g).closed_stuck >= 1);
 }
 
 static void a_hung_close_takes_one_place_and_holds_nobody_up(void **state)
@@ -252,8 +253,8 @@ static void a_hung_anchor_hands_its_role_on(void **state)
 	ground_script(g, "hang=C_GenerateRandom:1");
 	struct crew crew = crew_start(1, operate_once, &user);
 	eventually(ground_stats(g).stuck == 1);
-	assert_ok(hp_pool_borrow(g->pool, HP_WANT_ANCHOR, "test",
-				 hsmpool_deadline_in(5000), &anchor, &err),
+	assert_ok(hp_pool_borrow(g->pool, HP_WANT_ANCHOR, "test", TEST_PATIENCE, &anchor,
+				 &err),
 		  &err);
 	hp_pool_return(anchor, CKR_OK);
 	g->mock->release();

@@ -4,6 +4,7 @@
  * none of it costs a borrower anything in the steady state.
  */
 #include "mock/pool_ground.h"
+#include "pool/internal.h"
 
 #include <dirent.h>
 #include <stdio.h>
@@ -35,7 +36,9 @@ static void idle_sessions_go_until_min_sessions_are_left(void **state)
 	borrow_many(g, s, 6);
 	return_all(s, 6);
 	eventually(ground_counters(g).sessions_now == 2);
-	assert_int_equal(ground_stats(g).closed_idle, 4);
+	hsmpool_stats stats = ground_stats(g); /* upkeep may have opened one more */
+	assert_true(stats.closed_idle >= 4);
+	assert_int_equal(stats.closed_idle, stats.opened - 2);
 	for (int i = 0; i < 60; i++)
 		ground_nap();
 	assert_int_equal(ground_counters(g).sessions_now, 2);
@@ -51,7 +54,7 @@ static void the_anchor_keeps_login_and_handles_when_all_others_go(void **state)
 		    NULL);
 	borrow_many(g, s, 4);
 	return_all(s, 4);
-	eventually(ground_stats(g).closed_idle == 3);
+	eventually(ground_counters(g).sessions_now == 1);
 	for (int i = 0; i < 60; i++)
 		ground_nap();
 	assert_int_equal(ground_counters(g).sessions_now, 1);
@@ -77,28 +80,35 @@ static void spikes_are_served_although_sessions_go_in_between(void **state)
 	assert_int_equal(g->mock->calls("C_Login"), 1);
 }
 
-/* Row 10, L35: opened at once, they must not expire at once. */
+static void upkeep_at(struct ground *g, int64_t now)
+{
+	for (struct hsmpool_session *next, *e = hp_upkeep_decide(g->pool, now); e;
+	     e = next) {
+		next = e->next_job;
+		hp_upkeep_do(e);
+	}
+}
+
+/* Row 10, L35: opened at once, they must not expire at once. Upkeep is done by hand, at
+ * moments of a day when all are past their lifetime. */
 static void lifetimes_end_one_after_the_other_and_not_the_anchors(void **state)
 {
 	struct ground *g = *state;
 	hsmpool_session *s[8];
-	int64_t first = 0, last = 0;
 
-	ground_open(g, "max-sessions", "8", "min-sessions", "0", "max-lifetime", "200ms",
-		    NULL);
+	ground_open(g, "max-sessions", "8", "min-sessions", "0", "max-lifetime", "1h",
+		    "keeper", "no", NULL);
 	borrow_many(g, s, 8);
 	return_all(s, 8);
-	uint64_t before = 0, most_at_once = 0;
-	while (before < 7) {
-		eventually(ground_stats(g).closed_lifetime > before);
-		uint64_t now = ground_stats(g).closed_lifetime;
-		most_at_once = now - before > most_at_once ? now - before : most_at_once;
-		before = now;
-		last = hp_now_ns();
-		first = first == 0 ? last : first;
+	int64_t now = hp_now_ns() + 24 * 3600 * HP_SECOND;
+	for (unsigned closed = 1; closed <= 7; closed++) {
+		upkeep_at(g, now);
+		upkeep_at(g, now + 60 * HP_SECOND); /* too soon for the next one */
+		assert_int_equal(ground_stats(g).closed_lifetime, closed);
+		now += 3600 * HP_SECOND / (4 * 8);
 	}
-	assert_true(most_at_once <= 2);
-	assert_true(last - first > 30 * HP_MS);
+	upkeep_at(g, now);
+	assert_int_equal(ground_stats(g).closed_lifetime, 7);
 	assert_int_equal(ground_counters(g).sessions_now, 1);
 }
 
@@ -144,11 +154,11 @@ static void in_the_steady_state_only_the_operation_is_called(void **state)
 	hsmpool_error err;
 	CK_RV rv;
 
-	ground_open(g, "validate-after", "30s", NULL); /* L8 */
-	assert_ok(ground_operate(g->pool, 1000, &rv, &err), &err);
+	ground_open(g, "validate-after", "1h", NULL); /* L8 */
+	assert_ok(ground_operate(g->pool, TEST_PATIENCE_MS, &rv, &err), &err);
 	uint64_t before = ground_counters(g).calls;
 	for (int i = 0; i < 100; i++)
-		assert_ok(ground_operate(g->pool, 1000, &rv, &err), &err);
+		assert_ok(ground_operate(g->pool, TEST_PATIENCE_MS, &rv, &err), &err);
 	assert_int_equal(ground_counters(g).calls - before, 100);
 }
 
@@ -161,7 +171,7 @@ static void a_session_idle_for_long_is_looked_at_before_it_is_lent(void **state)
 	ground_open(g, "validate-after", "0", NULL);
 	uint64_t before = g->mock->calls("C_GetSessionInfo");
 	for (int i = 0; i < 10; i++)
-		assert_ok(ground_operate(g->pool, 1000, &rv, &err), &err);
+		assert_ok(ground_operate(g->pool, TEST_PATIENCE_MS, &rv, &err), &err);
 	assert_int_equal(g->mock->calls("C_GetSessionInfo") - before, 10);
 	assert_true(ground_stats(g).validated >= 10);
 }
@@ -176,7 +186,7 @@ static void a_dead_session_is_replaced_before_it_is_lent(void **state)
 		    NULL);
 	g->mock->reboot(NULL);
 	for (int i = 0; i < 10; i++) {
-		assert_ok(ground_operate(g->pool, 1000, &rv, &err), &err);
+		assert_ok(ground_operate(g->pool, TEST_PATIENCE_MS, &rv, &err), &err);
 		assert_rv(rv, CKR_OK);
 	}
 	assert_rv(ground_sign(g), CKR_OK);
@@ -272,7 +282,7 @@ static void a_probe_that_hangs_holds_up_no_borrower(void **state)
 	eventually(g->mock->hung() == 1);
 	assert_int_equal(ground_stats(g).testing, 1);
 	for (int i = 0; i < 10; i++)
-		assert_ok(ground_operate(g->pool, 1000, &rv, &err), &err);
+		assert_ok(ground_operate(g->pool, TEST_PATIENCE_MS, &rv, &err), &err);
 	g->mock->release();
 	eventually(ground_stats(g).testing == 0);
 }
@@ -287,9 +297,7 @@ static void a_borrow_that_lasts_is_warned_of_with_its_tag(void **state)
 	char text[512] = "";
 
 	ground_open(g, "leak-warn", "20ms", NULL);
-	assert_ok(hsmpool_borrow(g->pool, &s, 0, "forgetful", hsmpool_deadline_in(1000),
-				 &err),
-		  &err);
+	assert_ok(hsmpool_borrow(g->pool, &s, 0, "forgetful", TEST_PATIENCE, &err), &err);
 	eventually(ground_logged("borrow-overdue", text, sizeof(text)) == 1);
 	assert_non_null(strstr(text, "forgetful"));
 	assert_int_equal(ground_stats(g).leaks_suspected, 1);
@@ -325,7 +333,7 @@ static void without_the_keeper_upkeep_happens_on_return(void **state)
 	assert_int_equal(threads_now(), before);
 	borrow_many(g, s, 4);
 	return_all(s, 4);
-	eventually(ground_operate(g->pool, 1000, &rv, &err) == HSMPOOL_OK &&
+	eventually(ground_operate(g->pool, TEST_PATIENCE_MS, &rv, &err) == HSMPOOL_OK &&
 		   ground_counters(g).sessions_now <= 2);
 }
 
@@ -343,6 +351,10 @@ static void the_background_threads_end_with_the_last_pool(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		/* First: they count threads, and those of a closed pool take a moment to
+		   end. */
+		GROUND_TEST(without_the_keeper_upkeep_happens_on_return),
+		GROUND_TEST(the_background_threads_end_with_the_last_pool),
 		GROUND_TEST(idle_sessions_go_until_min_sessions_are_left),
 		GROUND_TEST(the_anchor_keeps_login_and_handles_when_all_others_go),
 		GROUND_TEST(spikes_are_served_although_sessions_go_in_between),
@@ -361,8 +373,6 @@ int main(void)
 		GROUND_TEST(validate_probes_every_idle_session_at_once),
 		GROUND_TEST(a_probe_that_hangs_holds_up_no_borrower),
 		GROUND_TEST(a_borrow_that_lasts_is_warned_of_with_its_tag),
-		GROUND_TEST(without_the_keeper_upkeep_happens_on_return),
-		GROUND_TEST(the_background_threads_end_with_the_last_pool),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -640,7 +640,7 @@ static void log_in_again(CK_SESSION_HANDLE s)
 static void check_service(const struct fault *fault)
 {
 	for (size_t i = 0; i < HP_ARRAY_LEN(operations); i++) {
-		int64_t until = hp_now_ns() + 10 * HP_SECOND;
+		int64_t until = hp_now_ns() + TEST_PATIENCE_NS;
 		CK_RV rv;
 
 		if (is_refused(&operations[i]))

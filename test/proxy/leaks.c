@@ -50,18 +50,28 @@ static void work_and_finalize(void)
 	module_end();
 }
 
-/* A block lost in each round would be 32 bytes at least. */
-static void c_finalize_gives_everything_back(void **state)
+static size_t growth_in_rounds(void)
 {
-	(void)state;
-	for (int i = 0; i < 3; i++)
-		work_and_finalize();
 	size_t before = allocated();
 	for (int i = 0; i < ROUNDS; i++)
 		work_and_finalize();
 	size_t after = allocated();
 	print_message("# %zu B before, %zu B after %d rounds\n", before, after, ROUNDS);
-	assert_true(after < before + ROUNDS * 32);
+	return after > before ? after - before : 0;
+}
+
+/* A block lost in each round would be 32 bytes at least, each time. What glibc keeps for
+ * the stack of one thread more, when those of the round before are not quite gone, is
+ * taken but once. */
+static void c_finalize_gives_everything_back(void **state)
+{
+	size_t growth = SIZE_MAX;
+	(void)state;
+	for (int i = 0; i < 3; i++)
+		work_and_finalize();
+	for (int i = 0; i < 5 && growth >= ROUNDS * 32; i++)
+		growth = growth_in_rounds();
+	assert_true(growth < ROUNDS * 32);
 }
 
 /* So does one that is refused half way. */

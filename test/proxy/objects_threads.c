@@ -105,7 +105,7 @@ static void end_workers(struct worker *workers)
 static void await_uses(unsigned more)
 {
 	unsigned goal = atomic_load(&used) + more;
-	int64_t deadline = hp_now_ns() + 20 * HP_SECOND;
+	int64_t deadline = hp_now_ns() + TEST_PATIENCE_NS;
 	while (atomic_load(&used) < goal && hp_now_ns() < deadline)
 		sched_yield();
 	assert_true(atomic_load(&used) >= goal);

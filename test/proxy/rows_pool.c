@@ -308,7 +308,7 @@ static void an_absent_token_gives_the_codes_that_programs_know(void **state)
 			fail_msg("call %d: 0x%lx", i, rv);
 	}
 	control()->token_present();
-	int64_t end = hp_now_ns() + 20 * HP_SECOND;
+	int64_t end = hp_now_ns() + TEST_PATIENCE_NS;
 	CK_RV rv;
 	do
 		rv = digest(g->main);

@@ -37,7 +37,7 @@ static void *operate(void *argument)
 
 	(void)argument;
 	while (!atomic_load(&stop)) {
-		ground_operate(pool, 1000, &rv, &err);
+		ground_operate(pool, TEST_PATIENCE_MS, &rv, &err);
 		atomic_fetch_add(&turns, 1);
 	}
 	return NULL;
@@ -96,10 +96,10 @@ static enum verdict work_in_child(void)
 	    HSMPOOL_ERR_FORKED)
 		return FAILED;
 	hsmpool_close(&pool);
-	hsmpool_status status = hsmpool_open(&own, fixture.config, NULL,
-					     hsmpool_deadline_in(20000), &err);
+	hsmpool_status status =
+		hsmpool_open(&own, fixture.config, NULL, TEST_PATIENCE, &err);
 	if (status == HSMPOOL_OK)
-		status = ground_operate(own, 20000, &rv, &err);
+		status = ground_operate(own, TEST_PATIENCE_MS, &rv, &err);
 	hsmpool_close(&own);
 	return judge(status, &err);
 }
@@ -157,7 +157,7 @@ static void *operate_once(void *argument)
 	hsmpool_error err;
 	CK_RV rv;
 
-	ground_operate(argument, 1000, &rv, &err);
+	ground_operate(argument, TEST_PATIENCE_MS, &rv, &err);
 	return NULL;
 }
 

@@ -14,9 +14,7 @@ static struct hp_session *take(struct ground *g, enum hp_want want)
 	struct hp_session *s = NULL;
 	hsmpool_error err;
 
-	assert_ok(hp_pool_borrow(g->pool, want, "test", hsmpool_deadline_in(2000), &s,
-				 &err),
-		  &err);
+	assert_ok(hp_pool_borrow(g->pool, want, "test", TEST_PATIENCE, &s, &err), &err);
 	return s;
 }
 
@@ -125,7 +123,7 @@ static void pause_waits_for_a_session_being_opened(void **state)
 	crew_join(&crew);
 	assert_status(while_opening, HSMPOOL_ERR_TIMEOUT);
 	assert_status(while_lent, HSMPOOL_ERR_TIMEOUT);
-	assert_ok(hsmpool_pause(g->pool, hsmpool_deadline_in(2000), &err), &err);
+	assert_ok(hsmpool_pause(g->pool, TEST_PATIENCE, &err), &err);
 	assert_int_equal(ground_stats(g).open, 1);
 }
 
@@ -178,7 +176,7 @@ static void failing_login_is_not_hammered(void **state)
 	assert_status(ground_operate(g->pool, 0, &rv, &err), HSMPOOL_ERR_DOWN);
 	assert_non_null(strstr(err.text, "CKR_DEVICE_ERROR"));
 	g->mock->clear_failures();
-	assert_ok(ground_operate(g->pool, 5000, &rv, &err), &err);
+	assert_ok(ground_operate(g->pool, TEST_PATIENCE_MS, &rv, &err), &err);
 	assert_int_equal(rv, CKR_OK);
 }
 
@@ -247,7 +245,7 @@ static void hung_probe_blinds_nobody(void **state)
 	eventually(ground_stats(g).open >= 3);
 	g->mock->release();
 	eventually(ground_stats(g).testing == 0);
-	assert_ok(ground_operate(g->pool, 2000, &rv, &err), &err);
+	assert_ok(ground_operate(g->pool, TEST_PATIENCE_MS, &rv, &err), &err);
 }
 
 static void *open_and_close(void *argument)
@@ -258,11 +256,11 @@ static void *open_and_close(void *argument)
 		hsmpool *pool = NULL;
 		hsmpool_error err;
 		CK_RV rv;
-		assert_ok(hsmpool_open(&pool, g->fixture.config, NULL,
-				       hsmpool_deadline_in(10000), &err),
-			  &err);
+		assert_ok(
+			hsmpool_open(&pool, g->fixture.config, NULL, TEST_PATIENCE, &err),
+			&err);
 		for (int calls = 0; calls < i; calls++)
-			ground_operate(pool, 1000, &rv, &err);
+			ground_operate(pool, TEST_PATIENCE_MS, &rv, &err);
 		hsmpool_close(&pool);
 	}
 	return NULL;
@@ -290,8 +288,8 @@ static void *wait_until_closed(void *argument)
 	hsmpool_error err;
 
 	/* If it comes back before the pool begins to close, one of them gets it. */
-	if (hp_pool_borrow(argument, HP_WANT_ANY, "test", hsmpool_deadline_in(20000), &s,
-			   &err) == HSMPOOL_OK)
+	if (hp_pool_borrow(argument, HP_WANT_ANY, "test", TEST_PATIENCE, &s, &err) ==
+	    HSMPOOL_OK)
 		hp_pool_return(s, CKR_OK);
 	return NULL;
 }

@@ -29,7 +29,8 @@ static void *run(void *unused)
 
 	(void)unused;
 	while (hp_now_ns() < race.until_ns) {
-		if (ground_operate(race.pool, 5000, &rv, &err) != HSMPOOL_OK ||
+		if (ground_operate(race.pool, TEST_PATIENCE_MS, &rv, &err) !=
+			    HSMPOOL_OK ||
 		    rv != CKR_OK)
 			atomic_fetch_add(&race.failures, 1);
 		race.operations[self]++;

@@ -309,7 +309,8 @@ static void *serve_calmly(void *unused)
 
 	(void)unused;
 	for (int i = 0; i < 50; i++)
-		if (ground_operate(storm.ground->pool, 2000, &rv, &err) == HSMPOOL_OK &&
+		if (ground_operate(storm.ground->pool, TEST_PATIENCE_MS, &rv, &err) ==
+			    HSMPOOL_OK &&
 		    rv == CKR_OK)
 			atomic_fetch_add(&storm.served, 1);
 	return NULL;
@@ -318,13 +319,14 @@ static void *serve_calmly(void *unused)
 /* The last loss is found by those who meet it; then every call is answered. */
 static void pool_serves_again(struct ground *g)
 {
-	int64_t until = hp_now_ns() + 5 * HP_SECOND;
+	int64_t until = hp_now_ns() + TEST_PATIENCE_NS;
 	hsmpool_error err;
 	unsigned in_a_row = 0;
 	CK_RV rv;
 
 	while (in_a_row < 3 * MAX_SESSIONS) {
-		hsmpool_status status = ground_operate(g->pool, 5000, &rv, &err);
+		hsmpool_status status =
+			ground_operate(g->pool, TEST_PATIENCE_MS, &rv, &err);
 		assert_ok(status, &err);
 		in_a_row = rv == CKR_OK ? in_a_row + 1 : 0;
 		if (hp_now_ns() > until)

@@ -289,8 +289,7 @@ hsmpool *fixture_open(struct fixture *f)
 	hsmpool *pool = NULL;
 	hsmpool_error err;
 
-	assert_ok(hsmpool_open(&pool, f->config, NULL, hsmpool_deadline_in(10000), &err),
-		  &err);
+	assert_ok(hsmpool_open(&pool, f->config, NULL, TEST_PATIENCE, &err), &err);
 	assert_non_null(pool);
 	return pool;
 }

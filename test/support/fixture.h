@@ -16,6 +16,7 @@
 #include <hsmpool/hsmpool.h>
 #include <p11-kit/pkcs11.h>
 #include "mock/mock.h"
+#include "support/patience.h"
 
 #define FIXTURE_USER_PIN "user-1234"
 #define FIXTURE_SO_PIN   "so-12345678"

@@ -31,9 +31,7 @@ static hsmpool_key *generate(const char *type, const char *label)
 
 	if (strcmp(type, "rsa") == 0)
 		spec.bits = 2048;
-	assert_ok(
-		hsmpool_key_generate(&key, pool, &spec, hsmpool_deadline_in(10000), &err),
-		&err);
+	assert_ok(hsmpool_key_generate(&key, pool, &spec, TEST_PATIENCE, &err), &err);
 	return key;
 }
 
@@ -46,8 +44,7 @@ static hsmpool_key *open_key(const char *uri)
 {
 	hsmpool_key *key = NULL;
 
-	assert_ok(hsmpool_key_open(&key, pool, uri, hsmpool_deadline_in(10000), &err),
-		  &err);
+	assert_ok(hsmpool_key_open(&key, pool, uri, TEST_PATIENCE, &err), &err);
 	return key;
 }
 
@@ -67,7 +64,7 @@ static hsmpool_status sign_with(hsmpool_key *key, const char *scheme)
 	hsmpool_buf out = { .data = data, .cap = sizeof(data) };
 
 	return hsmpool_sign(pool, key, scheme, bytes_of_text("message"), &out,
-			    hsmpool_deadline_in(5000), &err);
+			    TEST_PATIENCE, &err);
 }
 
 static hsmpool_status sign_rsa(void)
@@ -86,7 +83,7 @@ static hsmpool_status encrypt(void)
 	hsmpool_buf out = { .data = data, .cap = sizeof(data) };
 
 	return hsmpool_encrypt(pool, aes, "aes-gcm", NULL, bytes_of_text("plain"), &out,
-			       hsmpool_deadline_in(5000), &err);
+			       TEST_PATIENCE, &err);
 }
 
 static hsmpool_status make_mac(uint8_t out[32])
@@ -94,7 +91,7 @@ static hsmpool_status make_mac(uint8_t out[32])
 	hsmpool_buf buf = { .data = out, .cap = 32 };
 
 	return hsmpool_mac(pool, mac, "hmac-sha256", bytes_of_text("message"), &buf,
-			   hsmpool_deadline_in(5000), &err);
+			   TEST_PATIENCE, &err);
 }
 
 static int set_up(void **state)
@@ -266,7 +263,7 @@ static void *make_macs(void *user)
 	for (int i = 0; i < 400; i++) {
 		hsmpool_buf buf = { .data = out, .cap = sizeof(out) };
 		if (hsmpool_mac(pool, mac, "hmac-sha256", bytes_of_text("message"), &buf,
-				hsmpool_deadline_in(5000), &mine) != HSMPOOL_OK)
+				TEST_PATIENCE, &mine) != HSMPOOL_OK)
 			continue;
 		if (memcmp(out, crowd->expected, sizeof(out)) != 0)
 			__atomic_fetch_add(&crowd->wrong, 1, __ATOMIC_RELAXED);
@@ -407,8 +404,7 @@ static void a_counting_key_is_repeated_only_before_submission(void **state)
 		hsmpool_config_set(ground.config, "key counter", "counting", "yes", &err),
 		&err);
 	reopen();
-	assert_ok(hsmpool_key_open(&counting, pool, "counter", hsmpool_deadline_in(5000),
-				   &err),
+	assert_ok(hsmpool_key_open(&counting, pool, "counter", TEST_PATIENCE, &err),
 		  &err);
 	arm("C_SignInit", CKR_SESSION_CLOSED, 1);
 	assert_ok(sign_with(counting, "ecdsa-sha256"), &err);
@@ -446,20 +442,18 @@ static void a_submitted_creation_is_never_repeated(void **state)
 
 	(void)state;
 	(mock->fail)(&answer_lost);
-	assert_status(
-		hsmpool_key_generate(&key, pool, &spec, hsmpool_deadline_in(5000), &err),
-		HSMPOOL_ERR_DOWN);
+	assert_status(hsmpool_key_generate(&key, pool, &spec, TEST_PATIENCE, &err),
+		      HSMPOOL_ERR_DOWN);
 	assert_null(key);
 	assert_int_equal(mock->calls("C_GenerateKey") - before, 1);
 	assert_int_equal(err.executed, HSMPOOL_EXECUTED_UNKNOWN);
 	/* It was made: the next one finds the label taken. */
-	assert_status(
-		hsmpool_key_generate(&key, pool, &spec, hsmpool_deadline_in(5000), &err),
-		HSMPOOL_ERR_EXISTS);
-	assert_ok(hsmpool_key_open(&key, pool, "pkcs11:object=unsure",
-				   hsmpool_deadline_in(5000), &err),
-		  &err);
-	assert_ok(hsmpool_key_destroy(key, hsmpool_deadline_in(5000), &err), &err);
+	assert_status(hsmpool_key_generate(&key, pool, &spec, TEST_PATIENCE, &err),
+		      HSMPOOL_ERR_EXISTS);
+	assert_ok(
+		hsmpool_key_open(&key, pool, "pkcs11:object=unsure", TEST_PATIENCE, &err),
+		&err);
+	assert_ok(hsmpool_key_destroy(key, TEST_PATIENCE, &err), &err);
 	hsmpool_key_close(&key);
 }
 
@@ -470,7 +464,7 @@ static void a_creation_that_meets_a_dead_session_first_succeeds(void **state)
 	(void)state;
 	arm("C_FindObjectsInit", CKR_SESSION_HANDLE_INVALID, 1);
 	key = generate("aes", "after-all");
-	assert_ok(hsmpool_key_destroy(key, hsmpool_deadline_in(5000), &err), &err);
+	assert_ok(hsmpool_key_destroy(key, TEST_PATIENCE, &err), &err);
 	hsmpool_key_close(&key);
 }
 
@@ -483,7 +477,7 @@ static hsmpool_status decrypt_something(void)
 
 	return hsmpool_decrypt(pool, aes, "aes-gcm", NULL,
 			       (hsmpool_bytes){ cipher, sizeof(cipher) }, &out,
-			       hsmpool_deadline_in(5000), &err);
+			       TEST_PATIENCE, &err);
 }
 
 static void bad_data_is_told_in_one_way_and_costs_no_session(void **state)
@@ -540,18 +534,16 @@ static void a_secret_that_cannot_be_destroyed_takes_its_session_along(void **sta
 	struct mock_counters before, after;
 
 	(void)state;
-	assert_ok(
-		hsmpool_key_generate(&key, pool, &spec, hsmpool_deadline_in(5000), &err),
-		&err);
+	assert_ok(hsmpool_key_generate(&key, pool, &spec, TEST_PATIENCE, &err), &err);
 	arm("C_DestroyObject", CKR_GENERAL_ERROR, 1);
 	mock->counters(&before);
 	assert_ok(hsmpool_derive_secret(pool, key,
 					(hsmpool_bytes){ (const uint8_t *)generator, 65 },
-					&secret, hsmpool_deadline_in(5000), &err),
+					&secret, TEST_PATIENCE, &err),
 		  &err);
 	mock->counters(&after);
 	assert_int_equal(after.sessions_closed - before.sessions_closed, 1);
-	assert_ok(hsmpool_key_destroy(key, hsmpool_deadline_in(5000), &err), &err);
+	assert_ok(hsmpool_key_destroy(key, TEST_PATIENCE, &err), &err);
 	hsmpool_key_close(&key);
 }
 
@@ -580,7 +572,7 @@ static CK_ULONG session_objects(void)
 	hsmpool_session *session;
 
 	assert_ok(hsmpool_borrow(pool, &session, HSMPOOL_BORROW_ANY, "test",
-				 hsmpool_deadline_in(5000), &err),
+				 TEST_PATIENCE, &err),
 		  &err);
 	CK_FUNCTION_LIST *module = hsmpool_session_functions(session);
 	CK_SESSION_HANDLE handle = hsmpool_session_handle(session);
@@ -603,7 +595,7 @@ static void the_loss_of_one_session_leaves_no_second_copy(void **state)
 	assert_int_equal(before, 4);
 	for (int i = 0; i < 5; i++) {
 		assert_ok(hsmpool_borrow(pool, &held, HSMPOOL_BORROW_ANY, "test",
-					 hsmpool_deadline_in(5000), &err),
+					 TEST_PATIENCE, &err),
 			  &err);
 		hsmpool_return(&held, HSMPOOL_VERDICT_DEAD);
 		for (int j = 0; j < 2; j++) {

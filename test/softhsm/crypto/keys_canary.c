@@ -15,7 +15,7 @@ static hsmpool_status open_with_canary(const char *label)
 	hsmpool_close(&pool);
 	snprintf(value, sizeof(value), "canary:pkcs11:object=%s", label);
 	fixture_set(&ground, "probe", value);
-	return hsmpool_open(&pool, ground.config, NULL, hsmpool_deadline_in(10000), &err);
+	return hsmpool_open(&pool, ground.config, NULL, TEST_PATIENCE, &err);
 }
 
 static int without_canary(void **state)
@@ -112,7 +112,7 @@ static void a_deleted_canary_does_not_kill_healthy_sessions(void **state)
 	raw_destroy_label("canary-deleted");
 	assert_int_equal(probe_idle_sessions().validation_failures, 0);
 	assert_status(hsmpool_key_open(&other, pool, "pkcs11:object=canary-deleted",
-				       hsmpool_deadline_in(5000), &mine),
+				       TEST_PATIENCE, &mine),
 		      HSMPOOL_ERR_KEY);
 }
 

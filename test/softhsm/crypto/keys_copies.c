@@ -26,7 +26,7 @@ static hsmpool_status encrypt_with(hsmpool_key *key)
 	hsmpool_buf out = { .data = data, .cap = sizeof(data) };
 
 	return hsmpool_encrypt(pool, key, "aes-gcm", NULL, bytes_of_text("plain"), &out,
-			       hsmpool_deadline_in(5000), &err);
+			       TEST_PATIENCE, &err);
 }
 
 static CK_ULONG session_objects(const char *label)
@@ -234,8 +234,7 @@ static void *encrypt_many(void *failures)
 	for (int i = 0; i < 200; i++) {
 		hsmpool_buf out = { .data = data, .cap = sizeof(data) };
 		if (hsmpool_encrypt(pool, shared_key, "aes-gcm", NULL, bytes_of_text("p"),
-				    &out, hsmpool_deadline_in(10000),
-				    &mine) != HSMPOOL_OK)
+				    &out, TEST_PATIENCE, &mine) != HSMPOOL_OK)
 			__atomic_fetch_add((int *)failures, 1, __ATOMIC_RELAXED);
 	}
 	return NULL;

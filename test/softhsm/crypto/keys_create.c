@@ -217,8 +217,8 @@ static void *generate_contended(void *count)
 	hsmpool_key_spec spec = { .size = sizeof(spec),
 				  .type = "aes",
 				  .label = "contended" };
-	hsmpool_status status = hsmpool_key_generate(&key, pool, &spec,
-						     hsmpool_deadline_in(20000), &mine);
+	hsmpool_status status =
+		hsmpool_key_generate(&key, pool, &spec, TEST_PATIENCE, &mine);
 
 	if (status == HSMPOOL_OK)
 		__atomic_fetch_add((int *)count, 1, __ATOMIC_RELAXED);

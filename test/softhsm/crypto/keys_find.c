@@ -321,7 +321,7 @@ static int borrow_inside(void *user, const hsmpool_key_info *info)
 	/* No session is held by the list: all of them can be had. */
 	for (unsigned i = 0; i < 16; i++)
 		assert_ok(hsmpool_borrow(pool, &all[i], HSMPOOL_BORROW_ANY, "test",
-					 hsmpool_deadline_in(5000), &err),
+					 TEST_PATIENCE, &err),
 			  &err);
 	for (unsigned i = 0; i < 16; i++)
 		hsmpool_return(&all[i], HSMPOOL_VERDICT_CLEAN);
