@@ -121,6 +121,12 @@ hsmpool_status hp_container_encode(struct hp_container *container,
 				    &container->recipients, err);
 }
 
+size_t hp_header_len(const struct hp_container *container)
+{
+	bool has_mac = container->fixed.mode == HP_MODE_ENVELOPE;
+	return container->raw_len + (has_mac ? HP_HASH_LEN : 0);
+}
+
 /* Exactly up to len bytes of the header, so that the first chunk stays unread. */
 static hsmpool_status read_header_to(struct hp_source *source, struct hp_container *c,
 				     size_t len, hsmpool_error *err)
@@ -162,7 +168,6 @@ hsmpool_status hp_container_read(struct hp_source *source, struct hp_container *
 		return HSMPOOL_OK;
 	HP_TRY(read_header_to(source, out, HP_FIXED_LEN + part_len + HP_HASH_LEN, err));
 	out->raw_len -= HP_HASH_LEN;
-	memcpy(out->mac, out->raw + out->raw_len, HP_HASH_LEN);
 	return HSMPOOL_OK;
 }
 

@@ -48,9 +48,9 @@ struct hp_fixed_part {
 struct hp_container {
 	struct hp_fixed_part fixed;
 	struct hp_recipient_list recipients;
-	uint8_t mac[HP_HASH_LEN]; /* of the header; envelope mode only */
 	uint8_t raw[HP_HEADER_MAX];
-	size_t raw_len; /* without the MAC: what the MAC and the header hash cover */
+	/* What the MAC and the header hash cover; in envelope mode the MAC is behind. */
+	size_t raw_len;
 };
 
 void hp_fixed_part_encode(const struct hp_fixed_part *fixed, uint8_t out[HP_FIXED_LEN]);
@@ -64,6 +64,9 @@ hsmpool_status hp_fixed_part_decode(const uint8_t bytes[HP_FIXED_LEN],
 hsmpool_status hp_container_encode(struct hp_container *container,
 				   const struct hp_recipient *recipients, size_t count,
 				   hsmpool_error *err);
+
+/* How long the header is, MAC included: where chunk 0 begins. */
+size_t hp_header_len(const struct hp_container *container);
 
 /* Read and decode a header, MAC included. Leaves the source at the first chunk. */
 hsmpool_status hp_container_read(struct hp_source *source, struct hp_container *out,

@@ -399,9 +399,7 @@ static hsmpool_status decrypt_chunks(struct decryption *d, hsmpool_error *err)
 static hsmpool_status decrypt_all(struct decryption *d, hsmpool_error *err)
 {
 	HP_TRY(hp_container_read(&d->source, d->container, err));
-	d->totals.container_bytes = d->container->raw_len;
-	if (!is_direct(d))
-		d->totals.container_bytes += HP_HASH_LEN;
+	d->totals.container_bytes = hp_header_len(d->container);
 	HP_TRY(check_context(d, err));
 	HP_TRY(is_direct(d) ? find_direct_key(d, err) : find_data_key(d, err));
 	HP_TRY(hp_chunk_aad_init(&d->aad, d->container, err));

@@ -178,27 +178,22 @@ static hsmpool_status prepare_recipient(struct encryption *e, size_t i,
 static hsmpool_status make_header(struct encryption *e, hsmpool_error *err)
 {
 	struct hp_recipient views[HP_RECIPIENTS_MAX];
+	struct hp_container *c = e->container;
 	for (size_t i = 0; i < e->key_count; i++) {
 		HP_TRY(prepare_recipient(e, i, err));
 		views[i] = e->recipients[i].view;
 	}
-	HP_TRY(hp_container_encode(e->container, views, e->key_count, err));
+	HP_TRY(hp_container_encode(c, views, e->key_count, err));
 	if (!is_direct(e))
-		HP_TRY(hp_header_mac(hp_keys_in(e->secret), e->container,
-				     e->container->mac, err));
-	return hp_chunk_aad_init(&e->aad, e->container, err);
+		HP_TRY(hp_header_mac(hp_keys_in(e->secret), c, c->raw + c->raw_len, err));
+	return hp_chunk_aad_init(&e->aad, c, err);
 }
 
 static hsmpool_status write_header(struct encryption *e, hsmpool_error *err)
 {
-	struct hp_container *c = e->container;
-	size_t len = c->raw_len;
-	if (!is_direct(e)) {
-		memcpy(c->raw + len, c->mac, HP_HASH_LEN);
-		len += HP_HASH_LEN;
-	}
+	size_t len = hp_header_len(e->container);
 	e->totals.container_bytes = len;
-	return hp_sink_write(&e->sink, c->raw, len, err);
+	return hp_sink_write(&e->sink, e->container->raw, len, err);
 }
 
 /* ---- chunks: the calling thread ---- */

@@ -61,9 +61,7 @@ static void describe_recipients(const struct hp_container *c,
 	for (size_t i = 0; i < c->recipients.count; i++)
 		describe_recipient(&c->recipients.at[i], &info->recipients[i]);
 	info->recipient_count = (uint32_t)c->recipients.count;
-	info->header_bytes = c->raw_len;
-	if (c->fixed.mode == HP_MODE_ENVELOPE)
-		info->header_bytes += HP_HASH_LEN;
+	info->header_bytes = hp_header_len(c);
 	info->container_bytes = info->header_bytes;
 }
 

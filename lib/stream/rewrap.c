@@ -199,7 +199,7 @@ static hsmpool_status write_header(struct rewrapping *w, hsmpool_error *err)
 		 HSMPOOL_ERR_DATA, "the container's fixed part cannot be carried over");
 	HP_TRY(hp_header_mac(hp_keys_in(w->secret), after, after->raw + after->raw_len,
 			     err));
-	return hp_sink_write(&w->sink, after->raw, after->raw_len + HP_HASH_LEN, err);
+	return hp_sink_write(&w->sink, after->raw, hp_header_len(after), err);
 }
 
 static hsmpool_status rewrap(struct rewrapping *w, hsmpool_error *err)
@@ -222,8 +222,8 @@ static void report(const struct rewrapping *w, hsmpool_container_changed *change
 {
 	*changed = (hsmpool_container_changed){
 		.size = sizeof(*changed),
-		.old_header_bytes = w->before.raw_len + HP_HASH_LEN,
-		.new_header_bytes = w->after.raw_len + HP_HASH_LEN,
+		.old_header_bytes = hp_header_len(&w->before),
+		.new_header_bytes = hp_header_len(&w->after),
 		.recipients = (uint32_t)w->count,
 		.added = (uint32_t)w->changes->add_count,
 		.removed = (uint32_t)w->removed,

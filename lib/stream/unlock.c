@@ -215,9 +215,10 @@ static hsmpool_status try_token_keys(struct attempt *a, hsmpool_error *err)
 
 static hsmpool_status check_mac(const struct attempt *a, hsmpool_error *err)
 {
+	const struct hp_container *c = a->container;
 	uint8_t mac[HP_HASH_LEN];
-	HP_TRY(hp_header_mac(a->keys, a->container, mac, err));
-	HP_CHECK(hp_equal_secret(mac, a->container->mac, sizeof(mac)), err,
+	HP_TRY(hp_header_mac(a->keys, c, mac, err));
+	HP_CHECK(hp_equal_secret(mac, c->raw + c->raw_len, sizeof(mac)), err,
 		 HSMPOOL_ERR_DATA,
 		 "the container's header does not verify: it was altered");
 	return HSMPOOL_OK;

@@ -73,10 +73,9 @@ static void must_be_read_alike(const uint8_t *data, size_t len, hsmpool_status e
 	MUST(again);
 	MUST(hp_container_read(&source, again, &err) == expected);
 	if (expected == HSMPOOL_OK) {
-		MUST(again->raw_len == container->raw_len);
-		MUST(memcmp(again->raw, container->raw, again->raw_len) == 0);
-		MUST(memcmp(again->mac, container->mac, HP_HASH_LEN) == 0 ||
-		     container->fixed.mode == HP_MODE_DIRECT);
+		size_t header_len = hp_header_len(container);
+		MUST(hp_header_len(again) == header_len);
+		MUST(memcmp(again->raw, container->raw, header_len) == 0);
 	}
 	free(again);
 }

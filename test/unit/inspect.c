@@ -102,7 +102,7 @@ static struct specimen make_specimen(enum hp_container_mode mode, uint32_t chunk
 	c->fixed.id[0] = 0xa5;
 	assert_ok(hp_container_encode(c, list, mode == HP_MODE_DIRECT ? 1 : 3, &err),
 		  &err);
-	s.len = s.header_len = c->raw_len + (mode == HP_MODE_ENVELOPE ? HP_HASH_LEN : 0);
+	s.len = s.header_len = hp_header_len(c);
 	s.bytes = calloc(1, s.len);
 	assert_non_null(s.bytes);
 	memcpy(s.bytes, c->raw, c->raw_len);

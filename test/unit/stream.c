@@ -65,7 +65,7 @@ static uint8_t *make_header(enum hp_container_mode mode, const struct hp_recipie
 	hsmpool_error err;
 	struct hp_container *c = new_container(mode);
 	assert_ok(hp_container_encode(c, list, count, &err), &err);
-	*len = c->raw_len + (mode == HP_MODE_ENVELOPE ? HP_HASH_LEN : 0);
+	*len = hp_header_len(c);
 	uint8_t *header = calloc(1, *len);
 	assert_non_null(header);
 	memcpy(header, c->raw, c->raw_len);
