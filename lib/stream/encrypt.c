@@ -13,7 +13,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <openssl/rand.h>
 #include <hsmpool/crypto.h>
 #include "base/error.h"
 #include "base/memory.h"
@@ -26,23 +25,17 @@
 #include "stream/compress.h"
 #include "stream/container.h"
 #include "stream/descriptor.h"
+#include "stream/header.h"
 #include "stream/pipeline.h"
 #include "stream/plan.h"
 #include "stream/schedule.h"
-#include "stream/wrap.h"
 
 /* Chunks of one container in direct mode after which the key's owner is told. */
 #define DIRECT_CHUNKS_WARNED (UINT64_C(1) << 20)
 
 struct encryption {
-	hsmpool *pool;
-	hsmpool_key *const *keys;
-	size_t key_count;
-	hsmpool_deadline deadline;
-	hsmpool_stream_options options;
-
+	struct hp_header_terms terms;
 	struct hp_container *container;
-	struct hp_named_key *recipients;
 	struct hp_secret *secret; /* struct hp_keys; NULL in direct mode */
 	struct hp_chunk_aad aad;
 
@@ -82,6 +75,12 @@ static bool is_compressing(const struct encryption *e)
 	return e->container->fixed.compression != HP_COMPRESSION_NONE;
 }
 
+static int compression_level(const struct encryption *e)
+{
+	int level = e->terms.options.compression_level;
+	return level > 0 ? level : HP_COMPRESSION_LEVEL_DEFAULT;
+}
+
 static uint32_t chunk_size(const struct encryption *e)
 {
 	return e->container->fixed.chunk_size;
@@ -99,95 +98,6 @@ static bool has_own_plain(const struct encryption *e)
 }
 
 /* ---- header ---- */
-
-static hsmpool_status set_compression(struct encryption *e, hsmpool_error *err)
-{
-	int *level = &e->options.compression_level;
-	bool is_wanted = e->options.compression == HSMPOOL_COMPRESSION_ZSTD;
-	HP_CHECK(is_wanted || e->options.compression == HSMPOOL_COMPRESSION_NONE, err,
-		 HSMPOOL_ERR_USAGE, "there is no compression %d",
-		 (int)e->options.compression);
-	if (*level == 0)
-		*level = HP_COMPRESSION_LEVEL_DEFAULT;
-	HP_CHECK(*level >= HP_COMPRESSION_LEVEL_MIN && *level <= HP_COMPRESSION_LEVEL_MAX,
-		 err, HSMPOOL_ERR_USAGE, "a level of compression is %d to %d, not %d",
-		 HP_COMPRESSION_LEVEL_MIN, HP_COMPRESSION_LEVEL_MAX, *level);
-	e->container->fixed.compression =
-		is_wanted ? HP_COMPRESSION_ZSTD : HP_COMPRESSION_NONE;
-	return HSMPOOL_OK;
-}
-
-static hsmpool_status start_fixed_part(struct encryption *e, hsmpool_error *err)
-{
-	struct hp_fixed_part *fixed = &e->container->fixed;
-	bool direct = e->options.mode == HSMPOOL_STREAM_DIRECT;
-	HP_CHECK(direct || e->options.mode == HSMPOOL_STREAM_ENVELOPE, err,
-		 HSMPOOL_ERR_USAGE, "there is no stream mode %d", (int)e->options.mode);
-	fixed->mode = direct ? HP_MODE_DIRECT : HP_MODE_ENVELOPE;
-	fixed->suite = HP_SUITE_AES_256_GCM_SHA_256;
-	HP_TRY(set_compression(e, err));
-	fixed->chunk_size = e->options.chunk_size;
-	if (fixed->chunk_size == 0)
-		fixed->chunk_size =
-			direct ? HP_CHUNK_SIZE_DIRECT : HP_CHUNK_SIZE_ENVELOPE;
-	HP_CHECK(hp_chunk_size_is_valid(fixed->mode, fixed->chunk_size), err,
-		 HSMPOOL_ERR_USAGE, "a chunk has %d bytes to %d MiB, not %u",
-		 HP_CHUNK_SIZE_MIN,
-		 (direct ? HP_CHUNK_SIZE_MAX_DIRECT : HP_CHUNK_SIZE_MAX) >> 20,
-		 fixed->chunk_size);
-	HP_CHECK(RAND_bytes(fixed->id, sizeof(fixed->id)) == 1, err, HSMPOOL_ERR_SYSTEM,
-		 "OpenSSL has no random numbers");
-	return hp_context_hash(fixed->id, e->options.context, fixed->context_hash, err);
-}
-
-/* A fresh data key, and the commitment to it. */
-static hsmpool_status start_keys(struct encryption *e, hsmpool_error *err)
-{
-	if (is_direct(e))
-		return HSMPOOL_OK;
-	e->secret = hp_keys_new();
-	HP_CHECK(e->secret, err, HSMPOOL_ERR_SYSTEM, "no memory for a data key");
-	struct hp_keys *keys = hp_keys_in(e->secret);
-	HP_CHECK(RAND_priv_bytes(keys->data, sizeof(keys->data)) == 1, err,
-		 HSMPOOL_ERR_SYSTEM, "OpenSSL has no random numbers");
-	hp_fixed_part_encode(&e->container->fixed, e->container->raw);
-	HP_TRY(hp_keys_derive(keys, e->container, err));
-	memcpy(e->container->fixed.commitment, keys->commitment, HP_HASH_LEN);
-	return HSMPOOL_OK;
-}
-
-static hsmpool_status prepare_recipient(struct encryption *e, size_t i,
-					hsmpool_error *err)
-{
-	struct hp_named_key *named = &e->recipients[i];
-	HP_TRY(hp_named_key_read(e->keys[i], e->deadline, named, err));
-	if (!is_direct(e))
-		return hp_data_key_wrap(e->pool, e->keys[i], e->container,
-					hp_keys_in(e->secret)->data, named, e->deadline,
-					err);
-	HP_CHECK(!hp_recipient_is_rsa(&named->view), err, HSMPOOL_ERR_KEY,
-		 "key '%s' is an RSA key: direct mode needs an AES key",
-		 hp_key_name(e->keys[i]));
-	HP_CHECK(named->flags & HSMPOOL_KEY_CAN_ENCRYPT, err, HSMPOOL_ERR_KEY,
-		 "key '%s' may not encrypt: direct mode needs one that may",
-		 hp_key_name(e->keys[i]));
-	named->view.type = HP_RECIPIENT_DIRECT;
-	return HSMPOOL_OK;
-}
-
-static hsmpool_status make_header(struct encryption *e, hsmpool_error *err)
-{
-	struct hp_recipient views[HP_RECIPIENTS_MAX];
-	struct hp_container *c = e->container;
-	for (size_t i = 0; i < e->key_count; i++) {
-		HP_TRY(prepare_recipient(e, i, err));
-		views[i] = e->recipients[i].view;
-	}
-	HP_TRY(hp_container_encode(c, views, e->key_count, err));
-	if (!is_direct(e))
-		HP_TRY(hp_header_mac(hp_keys_in(e->secret), c, c->raw + c->raw_len, err));
-	return hp_chunk_aad_init(&e->aad, c, err);
-}
 
 static hsmpool_status write_header(struct encryption *e, hsmpool_error *err)
 {
@@ -237,7 +147,7 @@ static void warn_of_many_ivs(const struct encryption *e, uint64_t index)
 		       "a container in direct mode passes %" PRIu64 " chunks: key '%s' "
 		       "must not encrypt more than 2^32 chunks and messages in its life; "
 		       "larger chunks or envelope mode use fewer",
-		       DIRECT_CHUNKS_WARNED, hp_key_name(e->keys[0]));
+		       DIRECT_CHUNKS_WARNED, hp_key_name(e->terms.keys[0]));
 }
 
 /* One more chunk, which may be the last: does the format allow it? */
@@ -297,7 +207,7 @@ static hsmpool_status drain_chunk(void *job, void *slot, hsmpool_error *err)
 	e->totals.compressed_chunks += chunk->body_len < chunk->len;
 	e->totals.plain_bytes += chunk->len;
 	e->totals.container_bytes += frame_len;
-	return hp_stream_progress(&e->options, &e->totals, err);
+	return hp_stream_progress(&e->terms.options, &e->totals, err);
 }
 
 /* ---- chunks: any thread ---- */
@@ -315,8 +225,8 @@ static void free_worker(void *job, void *worker)
 static hsmpool_status init_compression(const struct encryption *e, struct worker *own,
 				       hsmpool_error *err)
 {
-	HP_TRY(hp_compressor_init(&own->compressor, e->options.compression_level,
-				  chunk_size(e), err));
+	HP_TRY(hp_compressor_init(&own->compressor, compression_level(e), chunk_size(e),
+				  err));
 	if (!is_direct(e))
 		return HSMPOOL_OK;
 	own->packed = hp_bulk_new(chunk_size(e));
@@ -368,8 +278,8 @@ static hsmpool_status seal_direct(const struct encryption *e,
 					.aad = { aad->bytes, aad->len } };
 	const hsmpool_bytes input = { body, chunk->body_len };
 	hsmpool_buf out = { chunk->frame + HP_CHUNK_HEAD_LEN, sealed_len, 0 };
-	HP_TRY(hsmpool_encrypt(e->pool, e->keys[0], "aes-gcm", &params, input, &out,
-			       e->deadline, err));
+	HP_TRY(hsmpool_encrypt(e->terms.pool, e->terms.keys[0], "aes-gcm", &params, input,
+			       &out, e->terms.deadline, err));
 	HP_CHECK(out.len == sealed_len, err, HSMPOOL_ERR_DOWN,
 		 "the token's AES-GCM gives %zu bytes for %zu", out.len, chunk->body_len);
 	return HSMPOOL_OK;
@@ -426,8 +336,7 @@ static size_t worker_len(const struct encryption *e)
 	if (!is_compressing(e))
 		return 0;
 	size_t packed_len = is_direct(e) ? chunk_size(e) : 0;
-	return hp_compressor_len(e->options.compression_level, chunk_size(e)) +
-	       packed_len;
+	return hp_compressor_len(compression_level(e), chunk_size(e)) + packed_len;
 }
 
 static hsmpool_status encrypt_chunks(struct encryption *e, hsmpool_error *err)
@@ -435,13 +344,13 @@ static hsmpool_status encrypt_chunks(struct encryption *e, hsmpool_error *err)
 	size_t len = frame_cap(e);
 	if (has_own_plain(e))
 		len += chunk_size(e);
-	struct hp_stream_plan plan =
-		hp_stream_plan(e->pool, e->container->fixed.mode, e->options.threads, len,
-			       worker_len(e), e->deadline);
+	struct hp_stream_plan plan = hp_stream_plan(
+		e->terms.pool, e->container->fixed.mode, e->terms.options.threads, len,
+		worker_len(e), e->terms.deadline);
 	e->totals.threads = plan.threads;
 	e->totals.chunk_size = (uint32_t)chunk_size(e);
-	e->totals.mode = e->options.mode;
-	e->totals.compression = e->options.compression;
+	e->totals.mode = e->terms.options.mode;
+	e->totals.compression = e->terms.options.compression;
 	struct hp_pipeline_ops ops = chunk_ops;
 	ops.work_waits = is_direct(e);
 	return hp_pipeline_run(&ops, e, plan.threads, plan.slots, err);
@@ -454,7 +363,8 @@ static void log_end(const struct encryption *e)
 		HP_LOG(INFO, "stream-encrypted",
 		       "%" PRIu64 " bytes by %" PRIu64 " AES-GCM calls, of 2^32 in the "
 		       "life of key '%s'",
-		       e->totals.plain_bytes, e->totals.chunks, hp_key_name(e->keys[0]));
+		       e->totals.plain_bytes, e->totals.chunks,
+		       hp_key_name(e->terms.keys[0]));
 	else
 		HP_LOG(DEBUG, "stream-encrypted",
 		       "%" PRIu64 " bytes in %" PRIu64 " chunks", e->totals.plain_bytes,
@@ -463,54 +373,29 @@ static void log_end(const struct encryption *e)
 
 static hsmpool_status encrypt_all(struct encryption *e, hsmpool_error *err)
 {
-	HP_TRY(start_fixed_part(e, err));
-	HP_TRY(start_keys(e, err));
-	HP_TRY(make_header(e, err));
+	HP_TRY(hp_header_make(&e->terms, e->container, &e->secret, err));
+	HP_TRY(hp_chunk_aad_init(&e->aad, e->container, err));
 	HP_TRY(write_header(e, err));
 	HP_TRY(encrypt_chunks(e, err));
 	log_end(e);
 	return HSMPOOL_OK;
 }
 
-static void clear_encryption(struct encryption *e)
-{
-	e->source.ahead = 0;
-	hp_secret_free(&e->secret);
-	free(e->recipients);
-	free(e->container);
-}
-
-static hsmpool_status check_keys(hsmpool *pool, hsmpool_key *const *keys,
-				 size_t key_count, bool direct, hsmpool_error *err)
-{
-	HP_CHECK(keys && key_count >= 1 && key_count <= HP_RECIPIENTS_MAX, err,
-		 HSMPOOL_ERR_USAGE, "a container has 1 to %d recipients, not %zu",
-		 HP_RECIPIENTS_MAX, key_count);
-	HP_CHECK(!direct || key_count == 1, err, HSMPOOL_ERR_USAGE,
-		 "direct mode has one key, not %zu: use envelope mode", key_count);
-	for (size_t i = 0; i < key_count; i++)
-		HP_CHECK(keys[i] && hp_key_pool(keys[i]) == pool, err, HSMPOOL_ERR_USAGE,
-			 "recipient %zu is no key of this pool", i + 1);
-	return HSMPOOL_OK;
-}
-
-/* With pool, keys, deadline, options and both ends set. */
+/* With the terms and both ends set. */
 static hsmpool_status run_encryption(struct encryption *e, hsmpool_error *err)
 {
-	bool is_direct_wanted = e->options.mode == HSMPOOL_STREAM_DIRECT;
 	HP_AUTO_REQUEST outer = hp_request_enter();
-	HP_TRY(hp_pool_check_usable(e->pool, err));
-	HP_TRY(check_keys(e->pool, e->keys, e->key_count, is_direct_wanted, err));
+	HP_TRY(hp_pool_check_usable(e->terms.pool, err));
 	e->totals.size = sizeof(e->totals);
 	e->container = calloc(1, sizeof(*e->container));
-	e->recipients = calloc(e->key_count, sizeof(*e->recipients));
-	hsmpool_status status = e->container && e->recipients
-					? encrypt_all(e, err)
-					: hp_fail(err, HSMPOOL_ERR_SYSTEM,
-						  "no memory for a container's header");
+	HP_CHECK(e->container, err, HSMPOOL_ERR_SYSTEM,
+		 "no memory for a container's header");
+	hsmpool_status status = encrypt_all(e, err);
 	if (status == HSMPOOL_OK)
 		hp_error_clear(err); /* of keys and hashes that were tried */
-	clear_encryption(e);
+	e->source.ahead = 0;
+	hp_secret_free(&e->secret);
+	free(e->container);
 	return status;
 }
 
@@ -522,10 +407,10 @@ hsmpool_status hsmpool_stream_encrypt(hsmpool *pool, hsmpool_key *const *keys,
 				      hsmpool_deadline deadline, hsmpool_error *err)
 {
 	struct encryption e = {
-		.pool = pool,
-		.keys = keys,
-		.key_count = key_count,
-		.deadline = deadline,
+		.terms = { .pool = pool,
+			   .keys = keys,
+			   .key_count = key_count,
+			   .deadline = deadline },
 		.source = { .read = read, .user = read_user },
 		.sink = { .write = write, .user = write_user },
 	};
@@ -535,7 +420,7 @@ hsmpool_status hsmpool_stream_encrypt(hsmpool *pool, hsmpool_key *const *keys,
 	hp_error_clear(err);
 	HP_CHECK(pool && read && write, err, HSMPOOL_ERR_USAGE,
 		 "a stream needs a pool, a read and a write function");
-	HP_TRY(hp_stream_options_read(options, &e.options, err));
+	HP_TRY(hp_stream_options_read(options, &e.terms.options, err));
 	return run_encryption(&e, err);
 }
 
@@ -548,19 +433,19 @@ hsmpool_status hsmpool_stream_encrypt_fd(hsmpool *pool, hsmpool_key *const *keys
 	struct hp_file file;
 	struct hp_descriptor to;
 	struct encryption e = {
-		.pool = pool,
-		.keys = keys,
-		.key_count = key_count,
-		.deadline = deadline,
+		.terms = { .pool = pool,
+			   .keys = keys,
+			   .key_count = key_count,
+			   .deadline = deadline },
 	};
 	hsmpool_error unseen;
 	if (!err)
 		err = &unseen;
 	hp_error_clear(err);
 	HP_CHECK(pool, err, HSMPOOL_ERR_USAGE, "a stream needs a pool");
-	HP_TRY(hp_stream_options_read(options, &e.options, err));
-	e.source = hp_source_on(&file, in, &e.options);
-	e.sink = hp_sink_on(&to, out, &e.options);
+	HP_TRY(hp_stream_options_read(options, &e.terms.options, err));
+	e.source = hp_source_on(&file, in, &e.terms.options);
+	e.sink = hp_sink_on(&to, out, &e.terms.options);
 	hsmpool_status status = run_encryption(&e, err);
 	hp_source_leave(&e.source);
 	return status;
