@@ -229,7 +229,7 @@ bool hp_checks_differ(hsmpool_bytes a, hsmpool_bytes b)
 	return len > 0 && memcmp(a.data, b.data, len) != 0;
 }
 
-static bool bytes_equal(hsmpool_bytes a, hsmpool_bytes b)
+bool hp_fields_match(hsmpool_bytes a, hsmpool_bytes b)
 {
 	return a.len > 0 && a.len == b.len && memcmp(a.data, b.data, a.len) == 0;
 }
@@ -240,10 +240,11 @@ bool hp_recipients_are_one_key(const struct hp_recipient *a, const struct hp_rec
 	    hp_recipient_is_rsa(a) != hp_recipient_is_rsa(b) ||
 	    hp_checks_differ(a->check, b->check))
 		return false;
-	if (hp_recipient_is_rsa(a) && bytes_equal(a->check, b->check))
+	if (hp_recipient_is_rsa(a) && hp_fields_match(a->check, b->check))
 		return true;
 	bool have_ids = a->id.len > 0 && b->id.len > 0;
-	return have_ids ? bytes_equal(a->id, b->id) : bytes_equal(a->label, b->label);
+	return have_ids ? hp_fields_match(a->id, b->id)
+			: hp_fields_match(a->label, b->label);
 }
 
 /* ---- for people ---- */

@@ -77,6 +77,8 @@ hsmpool_status hp_recipients_decode(const uint8_t *part, size_t len, bool is_dir
 bool hp_recipient_is_known(const struct hp_recipient *recipient);
 bool hp_recipient_is_rsa(const struct hp_recipient *recipient);
 
+/* Both there, and the same. */
+bool hp_fields_match(hsmpool_bytes a, hsmpool_bytes b);
 /* Check values are compared as far as both sides have one. */
 bool hp_checks_differ(hsmpool_bytes a, hsmpool_bytes b);
 /* Whether two entries name one key: of one kind, without differing check values, and

@@ -13,11 +13,6 @@
 
 /* ---- does a key of ours fit a recipient? ---- */
 
-static bool bytes_equal(hsmpool_bytes a, hsmpool_bytes b)
-{
-	return a.len > 0 && a.len == b.len && memcmp(a.data, b.data, a.len) == 0;
-}
-
 static bool may_be(const struct hp_recipient *recipient, const struct hp_recipient *key)
 {
 	return hp_recipient_is_known(recipient) &&
@@ -28,8 +23,8 @@ static bool may_be(const struct hp_recipient *recipient, const struct hp_recipie
 /* Its name says so: a failure to unwrap is then the container's fault. */
 static bool is_meant(const struct hp_recipient *recipient, const struct hp_recipient *key)
 {
-	return bytes_equal(recipient->id, key->id) ||
-	       bytes_equal(recipient->check, key->check);
+	return hp_fields_match(recipient->id, key->id) ||
+	       hp_fields_match(recipient->check, key->check);
 }
 
 hsmpool_status hp_unlock_not_found(const struct hp_container *container,
