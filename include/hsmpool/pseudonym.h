@@ -87,7 +87,7 @@ typedef struct hsmpool_bad_row {
 	const char *column;   /* as it was chosen: name or "#3"; NULL: no certain one */
 	const char *reason;   /* "it has 4 characters, at least 6 are needed": no value */
 	hsmpool_bytes bytes;  /* the row as it stood, with its line's end */
-	hsmpool_bytes header; /* the header row likewise; of length 0 if there is none */
+	hsmpool_bytes header; /* likewise, behind a byte order mark; of length 0: none */
 } hsmpool_bad_row;
 
 /* What was done so far; at the last call of the progress function: all of it. */

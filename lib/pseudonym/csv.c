@@ -134,6 +134,12 @@ void hp_csv_free(struct hp_csv **csv)
 	free(old);
 }
 
+hsmpool_bytes hp_csv_mark(const struct hp_csv *csv)
+{
+	bool is_whole = csv->mark_len == sizeof(byte_order_mark);
+	return (hsmpool_bytes){ byte_order_mark, is_whole ? csv->mark_len : 0 };
+}
+
 /* ---- what libcsv reports ---- */
 
 static bool grow_fields(struct hp_csv *csv)
@@ -342,7 +348,7 @@ static void cut(hsmpool_bytes *input, size_t len)
 	input->len -= len;
 }
 
-/* Bytes that may be a byte order mark belong to the row, but to none of its fields. */
+/* A byte order mark is in no row; bytes that only begin like one are a value. */
 static hsmpool_status take_start(struct hp_csv *csv, hsmpool_bytes *input, bool is_end,
 				 hsmpool_error *err)
 {
@@ -355,12 +361,8 @@ static hsmpool_status take_start(struct hp_csv *csv, hsmpool_bytes *input, bool 
 		return HSMPOOL_OK;
 	csv->is_started = true;
 	begin_row(csv);
-	if (csv->mark_len < sizeof(byte_order_mark))
-		return csv->mark_len == 0
-			       ? HSMPOOL_OK
-			       : take_run(csv, byte_order_mark, csv->mark_len, err);
-	HP_TRY(keep_raw(csv, byte_order_mark, csv->mark_len, err));
-	csv->field_start = csv->raw.len;
+	if (csv->mark_len > 0 && hp_csv_mark(csv).len == 0)
+		return take_run(csv, byte_order_mark, csv->mark_len, err);
 	return HSMPOOL_OK;
 }
 

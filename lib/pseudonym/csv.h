@@ -2,14 +2,14 @@
 /*
  * CSV (RFC 4180) as rows and fields that know their own bytes.
  *
- * Owns: a strict reading of the format by libcsv, in which every byte of the input is in
- * exactly one row, so that what nobody changes can be written again as it was; line
- * numbers; the decision whether a value needs quotes. Knows no column and no key.
+ * Owns: a strict reading of the format by libcsv, in which every byte of the input behind
+ * a byte order mark is in exactly one row, so that what nobody changes can be written
+ * again as it was; line numbers; the decision whether a value needs quotes. Knows no
+ * column and no key.
  *
  * What is strict: a quote opens a field only as its first byte, and after the quote that
  * closes it comes a delimiter or the line's end. Blanks belong to the value. CR, LF and
- * CRLF end a row. A byte order mark in front of the first row stays there and is in no
- * field.
+ * CRLF end a row.
  */
 #ifndef HP_PSEUDONYM_CSV_H
 #define HP_PSEUDONYM_CSV_H
@@ -58,6 +58,10 @@ bool hp_csv_is_delimiter(char delimiter);
 /* NULL: no memory. What it held is wiped by hp_csv_free(). */
 struct hp_csv *hp_csv_new(char delimiter);
 void hp_csv_free(struct hp_csv **csv);
+
+/* The byte order mark that the input begins with; of length 0: it has none. Known with
+ * the first row, or the end. */
+hsmpool_bytes hp_csv_mark(const struct hp_csv *csv);
 
 /*
  * The next row, from *input, of which the bytes that were taken are cut off. is_end:

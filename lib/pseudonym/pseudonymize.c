@@ -48,7 +48,7 @@ struct table {
 	struct hp_text input; /* what was read last */
 	hsmpool_bytes rest;   /* of it, not yet taken into rows */
 	struct hp_plan plan;
-	struct hp_text header; /* the header row as it stood */
+	struct hp_text header; /* the header row as it stood, behind the mark */
 	bool has_first; /* without a header row: the row that the plan was made of */
 	struct hp_csv_row first;
 	hsmpool_table_counts counts;
@@ -123,11 +123,13 @@ static hsmpool_status write_out(struct table *table, const uint8_t *data, size_t
 	return HSMPOOL_OK;
 }
 
-/* Blank lines in front of it are passed on. */
+/* A byte order mark and blank lines in front of it are passed on. */
 static hsmpool_status find_first_row(struct table *table, struct hp_csv_row *row,
 				     bool *is_end, hsmpool_error *err)
 {
 	HP_TRY(next_row(table, row, is_end, err));
+	hsmpool_bytes mark = hp_csv_mark(table->csv);
+	HP_TRY(write_out(table, mark.data, mark.len, err));
 	while (!*is_end && row->field_count == 0 && !row->fault) {
 		HP_TRY(write_out(table, row->bytes.data, row->bytes.len, err));
 		HP_TRY(next_row(table, row, is_end, err));
@@ -144,7 +146,9 @@ static hsmpool_status find_first_row(struct table *table, struct hp_csv_row *row
 static hsmpool_status write_header(struct table *table, const struct hp_csv_row *row,
 				   hsmpool_error *err)
 {
+	hsmpool_bytes mark = hp_csv_mark(table->csv);
 	struct hp_text out = { 0 };
+	HP_TRY(hp_text_append(&table->header, mark.data, mark.len, err));
 	HP_TRY(hp_text_append(&table->header, row->bytes.data, row->bytes.len, err));
 	hsmpool_status status = hp_batch_write_header(&table->plan, row, &out, err);
 	if (status == HSMPOOL_OK)

@@ -64,6 +64,17 @@ def untouched_bytes_stay():
     equal(out.raw, b'\xef\xbb\xbf"id","R"\r \xff,R\r"q""q",R\r\n\n\r\n"",\n,""')
 
 
+def byte_order_mark_stays_without_its_row():
+    """A byte order mark stays in front, though the first row is left out."""
+    out = PLACE.run('pseudonymize', *KEYED, '--no-header', '--column', '#1=fpe:domain=d',
+                    '--bad-rows', 'skip', '--rejects', 'marked', stdin=b'\xef\xbb\xbf1\n\n').raw
+    equal(out, b'\xef\xbb\xbf\n')
+    equal((PLACE / 'marked').read_bytes(), b'1\n')
+    PLACE.run('pseudonymize', *KEYED, '--column', 'a=fpe', '--bad-rows', 'skip',
+              '--rejects', 'marked', '--force', stdin=b'\xef\xbb\xbfa\n1\n')
+    equal((PLACE / 'marked').read_bytes(), b'\xef\xbb\xbfa\n1\n')
+
+
 def null_and_empty_stay_apart():
     """An empty field and the empty string stay what they are, whatever the method."""
     table = b'a,b,c\n,"",\n"",,""\n'
@@ -507,6 +518,7 @@ if __name__ == '__main__':
     ground.run([
         tokens_replace_values,
         untouched_bytes_stay,
+        byte_order_mark_stays_without_its_row,
         null_and_empty_stay_apart,
         random_tables_pass_unchanged,
         order_is_kept_whatever_the_sessions,

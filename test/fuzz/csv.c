@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * CSV, as the reader of pseudonymize sees it: the first byte chooses the delimiter, the
- * second how long the pieces are in which the rest is read. Every byte is in one row, the
- * pieces make no difference, the fields of a good row lie side by side, and a value that
- * is written is read again as it was.
+ * second how long the pieces are in which the rest is read. Every byte is in one row or
+ * in the byte order mark, the pieces make no difference, the fields of a good row lie
+ * side by side, and a value that is written is read again as it was.
  */
 #include "fuzz.h"
 
@@ -13,7 +13,7 @@
 
 /* What of the rows must not depend on the pieces. */
 struct rows {
-	struct hp_text bytes;
+	struct hp_text bytes; /* the byte order mark's too */
 	uint64_t count, bad, fields, last_line;
 	enum hp_csv_step end;
 };
@@ -94,6 +94,12 @@ static void take_row(struct rows *rows, const struct hp_csv_row *row, char delim
 	must_be_a_row(row, delimiter);
 }
 
+static void take_mark(struct rows *rows, hsmpool_bytes mark)
+{
+	MUST(mark.len == 0 || mark.len == 3);
+	MUST(hp_text_append(&rows->bytes, mark.data, mark.len, NULL) == HSMPOOL_OK);
+}
+
 static void read_rows(struct rows *rows, hsmpool_bytes all, size_t piece, char delimiter)
 {
 	struct hp_csv *csv = hp_csv_new(delimiter);
@@ -111,6 +117,8 @@ static void read_rows(struct rows *rows, hsmpool_bytes all, size_t piece, char d
 			given += len;
 		}
 		rows->end = hp_csv_next(csv, &input, given == all.len, &row, &err);
+		if (rows->count == 0 && rows->end != HP_CSV_MORE)
+			take_mark(rows, hp_csv_mark(csv));
 		if (rows->end == HP_CSV_ROW)
 			take_row(rows, &row, delimiter);
 	}

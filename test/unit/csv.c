@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* CSV: every byte in one row, fields and faults as they should be, however it is cut. */
+/* CSV: every byte in one row or the mark in front, fields and faults as they should be,
+ * however it is cut. */
 #include "support/fixture.h"
 
 #include <stdio.h>
@@ -12,7 +13,7 @@
 
 /* ---- reading everything ---- */
 
-/* What came of an input: rows as text, and all their bytes. */
+/* What came of an input: rows as text, and all bytes, the byte order mark's too. */
 struct reading {
 	struct hp_text shown;
 	struct hp_text bytes;
@@ -99,6 +100,9 @@ static void read_all(struct reading *reading, const void *data, size_t len, size
 		}
 		reading->end =
 			hp_csv_next(csv, &input, given == len, &row, &reading->err);
+		hsmpool_bytes mark = hp_csv_mark(csv);
+		if (reading->rows == 0 && reading->end != HP_CSV_MORE)
+			show(&reading->bytes, mark.data, mark.len);
 		if (reading->end == HP_CSV_ROW)
 			take_row(reading, &row, delimiter);
 	}
@@ -157,7 +161,8 @@ static const struct example examples[] = {
 	EXAMPLE("a\0b,\"\0\"\n", "1:a\0b|'\0';"),
 	EXAMPLE("\xEF\xBB\xBFid,b\n1,2\n", "1:id|b;2:1|2;"),
 	EXAMPLE("\xEF\xBB\xBF\"id\",b\n", "1:'id'|b;"),
-	EXAMPLE("\xEF\xBB\xBF", "1:;"),
+	EXAMPLE("\xEF\xBB\xBF", ""),
+	EXAMPLE("\xEF\xBB\xBF\n\xEF\xBB\xBF\n", "1:;2:\xEF\xBB\xBF;"),
 	EXAMPLE("\xEF\xBB", "1:\xEF\xBB;"),
 	EXAMPLE("\xEF\xBB,x\n", "1:\xEF\xBB|x;"),
 	EXAMPLE("a,\xEF\xBB\xBF\n", "1:a|\xEF\xBB\xBF;"),
