@@ -44,44 +44,30 @@ static hsmpool_status call_uneven(struct hp_batch *batch, struct hp_batch_row *r
 	return call_bad(batch, row, NULL, reason, err);
 }
 
-static hsmpool_status make_room_for_cells(struct hp_batch *batch, size_t count,
-					  hsmpool_error *err)
-{
-	if (batch->cell_count + count <= batch->cell_cap)
-		return HSMPOOL_OK;
-	size_t cap = 2 * batch->cell_cap;
-	if (cap < batch->cell_count + count)
-		cap = batch->cell_count + count;
-	struct hp_batch_cell *cells = reallocarray(batch->cells, cap, sizeof(*cells));
-	HP_CHECK(cells, err, HSMPOOL_ERR_SYSTEM, "no memory for %zu fields", cap);
-	batch->cells = cells;
-	batch->cell_cap = cap;
-	return HSMPOOL_OK;
-}
-
 static hsmpool_status add_cell(struct hp_batch *batch, const struct hp_batch_row *row,
 			       const struct hp_csv_field *field, hsmpool_error *err)
 {
-	struct hp_batch_cell *cell = &batch->cells[batch->cell_count++];
-	*cell = (struct hp_batch_cell){
+	struct hp_batch_cell cell = {
 		.start = row->start + field->start,
 		.len = field->len,
 		.is_quoted = field->is_quoted,
 		.value = row->start + field->start + field->is_quoted,
 		.value_len = field->value.len,
+		.has_value =
+			field->value.len + 2 * (size_t)field->is_quoted != field->len,
 	};
-	if (field->value.len + 2 * (size_t)field->is_quoted == field->len)
-		return HSMPOOL_OK;
-	cell->has_value = true;
-	cell->value = batch->values.len;
-	return hp_text_append(&batch->values, field->value.data, field->value.len, err);
+	if (cell.has_value) {
+		cell.value = batch->values.len;
+		HP_TRY(hp_text_append(&batch->values, field->value.data, field->value.len,
+				      err));
+	}
+	return hp_text_append(&batch->cells, &cell, sizeof(cell), err);
 }
 
 static hsmpool_status add_cells(struct hp_batch *batch, const struct hp_plan *plan,
 				const struct hp_batch_row *row,
 				const struct hp_csv_row *from, hsmpool_error *err)
 {
-	HP_TRY(make_room_for_cells(batch, plan->column_count, err));
 	for (size_t i = 0; i < plan->column_count; i++)
 		HP_TRY(add_cell(batch, row, &from->fields[plan->columns[i].field], err));
 	return HSMPOOL_OK;
@@ -95,7 +81,7 @@ hsmpool_status hp_batch_add(struct hp_batch *batch, const struct hp_plan *plan,
 		.start = batch->bytes.len,
 		.len = from->bytes.len,
 		.line = from->line,
-		.cells = batch->cell_count,
+		.cells = batch->cells.len,
 		.is_blank = from->field_count == 0 && !from->fault,
 	};
 	HP_TRY(hp_text_append(&batch->bytes, from->bytes.data, from->bytes.len, err));
@@ -111,6 +97,13 @@ hsmpool_status hp_batch_add(struct hp_batch *batch, const struct hp_plan *plan,
 }
 
 /* ---- transforming ---- */
+
+static struct hp_batch_cell *cell_of(const struct hp_batch *batch,
+				     const struct hp_batch_row *row, size_t column)
+{
+	void *cells = batch->cells.data + row->cells;
+	return (struct hp_batch_cell *)cells + column;
+}
 
 static bool is_dropped(const struct hp_plan_column *column)
 {
@@ -202,7 +195,7 @@ static hsmpool_status get_row(struct hp_batch *batch, const struct hp_plan *plan
 {
 	for (size_t i = 0; i < plan->column_count; i++) {
 		const struct hp_plan_column *column = &plan->columns[i];
-		struct hp_batch_cell *cell = &batch->cells[row->cells + i];
+		struct hp_batch_cell *cell = cell_of(batch, row, i);
 		if (!takes_hsm(column, cell))
 			continue;
 		hsmpool_status status = get(column->method, worker->methods[i],
@@ -246,7 +239,7 @@ static hsmpool_status transform_cell(struct hp_batch *batch, const struct hp_pla
 				     hsmpool_error *err)
 {
 	const struct hp_plan_column *column = &plan->columns[i];
-	const struct hp_batch_cell *cell = &batch->cells[row->cells + i];
+	const struct hp_batch_cell *cell = cell_of(batch, row, i);
 	bool is_bad = false;
 	worker->value.len = 0;
 	hsmpool_status status =
@@ -262,7 +255,7 @@ static hsmpool_status check_row(struct hp_batch *batch, const struct hp_plan *pl
 				hsmpool_error *err)
 {
 	for (size_t i = 0; i < plan->column_count && !row->is_bad; i++)
-		if (is_transformed(&plan->columns[i], &batch->cells[row->cells + i]) &&
+		if (is_transformed(&plan->columns[i], cell_of(batch, row, i)) &&
 		    !hp_method_takes_hsm(plan->columns[i].method))
 			HP_TRY(transform_cell(batch, plan, worker, row, i, err));
 	return HSMPOOL_OK;
@@ -281,7 +274,7 @@ static hsmpool_status transform_row(struct hp_batch *batch, const struct hp_plan
 {
 	size_t at = row->start;
 	for (size_t i = 0; i < plan->column_count; i++) {
-		const struct hp_batch_cell *cell = &batch->cells[row->cells + i];
+		const struct hp_batch_cell *cell = cell_of(batch, row, i);
 		size_t before, behind;
 		find_cut(&plan->columns[i], cell->start, cell->len, &before, &behind);
 		if (cell->value_len == 0 && !is_dropped(&plan->columns[i]))
@@ -354,9 +347,8 @@ void hp_batch_reset(struct hp_batch *batch)
 	empty(&batch->values);
 	empty(&batch->reasons);
 	empty(&batch->out);
-	hp_wipe(batch->cells, batch->cell_count * sizeof(*batch->cells));
+	empty(&batch->cells);
 	batch->row_count = batch->blank_count = batch->bad_count = 0;
-	batch->cell_count = 0;
 }
 
 void hp_batch_free(struct hp_batch **batch)
@@ -368,6 +360,6 @@ void hp_batch_free(struct hp_batch **batch)
 	hp_text_clear(&old->values);
 	hp_text_clear(&old->reasons);
 	hp_text_clear(&old->out);
-	free(old->cells);
+	hp_text_clear(&old->cells);
 	free(old);
 }

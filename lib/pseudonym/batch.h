@@ -17,15 +17,17 @@
 #include "pseudonym/text.h"
 
 enum {
-	HP_BATCH_BYTES = 64 << 10, /* full from here on */
+	/* Full from here on: */
+	HP_BATCH_BYTES = 64 << 10, /* of rows */
+	HP_BATCH_CELL_BYTES = 256 << 10,
 	HP_BATCH_ROWS = 1024,
 };
 
-/* One row. Places are those of bytes; the reason's of reasons. */
+/* One row. Places are those in bytes; the reason's in reasons. */
 struct hp_batch_row {
 	size_t start, len;
 	uint64_t line;
-	size_t cells;  /* the first of its cells */
+	size_t cells;  /* the first of its own, in cells */
 	bool is_blank; /* goes out as it is */
 	bool is_bad;
 	const char *column; /* bad: the column's name, or NULL */
@@ -46,10 +48,9 @@ struct hp_batch {
 	struct hp_text values;
 	struct hp_text reasons; /* texts, each with its NUL */
 	struct hp_text out;     /* the result */
+	struct hp_text cells;   /* struct hp_batch_cell, for each of the plan's columns */
 	struct hp_batch_row rows[HP_BATCH_ROWS];
 	size_t row_count, blank_count, bad_count;
-	struct hp_batch_cell *cells; /* of each row, in the order of the plan's columns */
-	size_t cell_count, cell_cap;
 };
 
 /* What one thread needs to transform. */
@@ -66,7 +67,15 @@ void hp_batch_worker_free(struct hp_batch_worker **worker);
 /* row_limit: HP_BATCH_ROWS at most. */
 static inline bool hp_batch_is_full(const struct hp_batch *batch, size_t row_limit)
 {
-	return batch->row_count >= row_limit || batch->bytes.len >= HP_BATCH_BYTES;
+	return batch->row_count >= row_limit || batch->bytes.len >= HP_BATCH_BYTES ||
+	       batch->cells.len >= HP_BATCH_CELL_BYTES;
+}
+
+/* About the memory that its rows take: their bytes, the result, what a worker and growing
+ * buffers have of both; and the cells. */
+static inline size_t hp_batch_size(const struct hp_batch *batch)
+{
+	return 4 * batch->bytes.len + batch->cells.len;
 }
 
 /* Take a row in, not into a full batch. A row with a fault, or with another number of

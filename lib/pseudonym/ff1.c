@@ -286,7 +286,5 @@ void hp_ff1_free(struct hp_ff1 **ff1)
 	BN_free(old->modulus[0]);
 	BN_free(old->modulus[1]);
 	BN_CTX_free(old->scratch);
-	hp_wipe(old->stream, sizeof(old->stream));
-	hp_wipe(old->q, old->tweak_len + BLOCK + 1 + NUMBER_MAX);
-	free(old);
+	hp_wipe_and_free(old);
 }

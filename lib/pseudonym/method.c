@@ -40,7 +40,7 @@ struct hp_method_worker {
 	size_t input_len;     /* of what is the same for all values */
 	EVP_MD_CTX *hash;     /* hmac: of names in the cache */
 	struct hp_ff1 *ff1;   /* fpe */
-	uint16_t numerals[HP_FF1_LENGTH_MAX];
+	uint16_t *numerals;   /* fpe: HP_FF1_LENGTH_MAX */
 };
 
 struct kind {
@@ -186,6 +186,8 @@ static hsmpool_status open_fpe(struct hp_method *method, const hsmpool_column *c
 static hsmpool_status begin_fpe(struct hp_method_worker *worker,
 				const struct hp_method *method, hsmpool_error *err)
 {
+	worker->numerals = calloc(HP_FF1_LENGTH_MAX, sizeof(*worker->numerals));
+	HP_CHECK(worker->numerals, err, HSMPOOL_ERR_SYSTEM, "no memory for numerals");
 	return hp_ff1_new(&worker->ff1, method->ff1_key->data, method->ff1_key->len,
 			  hp_alphabet_radix(method->alphabet), domain_of(method), err);
 }
@@ -321,7 +323,7 @@ void hp_method_worker_free(struct hp_method_worker **worker)
 	hp_text_clear(&old->input);
 	EVP_MD_CTX_free(old->hash);
 	hp_ff1_free(&old->ff1);
-	hp_wipe(old->numerals, sizeof(old->numerals));
+	hp_wipe_and_free(old->numerals);
 	free(old);
 }
 

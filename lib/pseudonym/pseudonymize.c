@@ -28,7 +28,7 @@
 
 enum {
 	INPUT_BYTES = 64 << 10,
-	IN_FLIGHT_BYTES = 4 << 20, /* of rows; with so many the next batch waits */
+	IN_FLIGHT_MAX = 16 << 20, /* hp_batch_size(); with so much the next one waits */
 	THREADS_MAX = 256,
 	THREADS_USUAL_MAX = 32, /* more only if asked for */
 	/* So few that a table that is not long keeps all sessions busy to its end even
@@ -52,7 +52,7 @@ struct table {
 	bool has_first; /* without a header row: the row that the plan was made of */
 	struct hp_csv_row first;
 	hsmpool_table_counts counts;
-	size_t in_flight; /* bytes of the rows in batches */
+	size_t in_flight; /* hp_batch_size() of those on their way */
 	/* At a token that computes on this machine threads that ask at once are slower
 	 * together than one alone, for its locks: there one at a time asks, for a whole
 	 * batch, while another does the rest of the work. */
@@ -249,7 +249,7 @@ static hsmpool_status fill(void *job, void *slot, uint64_t index, bool *is_last,
 		if (!*is_last)
 			HP_TRY(hp_batch_add(batch, &table->plan, &row, err));
 	}
-	table->in_flight += batch->bytes.len;
+	table->in_flight += hp_batch_size(batch);
 	return HSMPOOL_OK;
 }
 
@@ -295,7 +295,7 @@ static hsmpool_status drain(void *job, void *slot, hsmpool_error *err)
 	HP_TRY(report_bad_rows(table, batch, err));
 	if (!is_doomed(table))
 		HP_TRY(write_out(table, batch->out.data, batch->out.len, err));
-	table->in_flight -= batch->bytes.len;
+	table->in_flight -= hp_batch_size(batch);
 	hp_batch_reset(batch);
 	return tell_progress(table, err);
 }
@@ -304,7 +304,7 @@ static hsmpool_status drain(void *job, void *slot, hsmpool_error *err)
 static bool is_full(void *job)
 {
 	const struct table *table = job;
-	return table->in_flight >= IN_FLIGHT_BYTES;
+	return table->in_flight >= IN_FLIGHT_MAX;
 }
 
 static hsmpool_status slot_new(void *job, void **out, hsmpool_error *err)

@@ -483,11 +483,11 @@ def summary_counts():
     refused(USAGE, '--threads is a number', 'name=drop', options=['--threads', '0'])
 
 
-def peak(blocks, *arguments, place=PLACE):
+def peak(blocks, *arguments, place=PLACE, header=b'a,b\n'):
     """How many KiB of memory it takes at most to pseudonymise them."""
     child = start('pseudonymize', *arguments, '--out', '/dev/null', place=place,
                   stdin=subprocess.PIPE)
-    child.stdin.write(b'a,b\n')
+    child.stdin.write(header)
     for block in blocks:
         child.stdin.write(block)
     child.stdin.close()
@@ -511,6 +511,16 @@ def memory_is_bounded_for_long_rows():
     text = b'x' * (4 * 1024 * 1024 - 10) + b'\n'
     taken = peak((b'%d,' % i + text for i in range(12)), '--key', 'pkcs11:object=hmac',
                  '--column', 'a=hmac', '--threads', '16', place=place)
+    expect(ground.IS_SANITIZED or taken < 64 * 1024, f'{taken} KiB')
+
+
+def memory_is_bounded_for_wide_rows():
+    """The same with thousands of chosen columns, whose values are short."""
+    place = ground.with_mock('wide', 'latency=C_Sign:100ms')
+    columns = [word for i in range(2, 8001) for word in ('--column', f'#{i}=drop')]
+    taken = peak((b'%d' % i + b',1' * 7999 + b'\n' for i in range(400)), *columns,
+                 '--key', 'pkcs11:object=hmac', '--column', '#1=hmac:domain=a',
+                 '--threads', '64', place=place, header=b'a' + b',b' * 7999 + b'\n')
     expect(ground.IS_SANITIZED or taken < 64 * 1024, f'{taken} KiB')
 
 
@@ -549,4 +559,5 @@ if __name__ == '__main__':
         summary_counts,
         memory_is_bounded,
         memory_is_bounded_for_long_rows,
+        memory_is_bounded_for_wide_rows,
     ])
