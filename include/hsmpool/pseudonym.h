@@ -132,11 +132,13 @@ typedef struct hsmpool_table_options {
  *
  * key: a generic secret key that may make MACs; NULL if no column is HMAC or FPE. What
  * no column names comes out byte for byte: other fields, their quotes, blank lines, line
- * ends, a byte order mark. A transformed value is quoted if it was, or if it must be. An
- * empty field without quotes (SQL's NULL) and the empty string "" are never transformed
- * and stay what they are. Rows keep their order; the output does not depend on the
- * number of threads or sessions. A row may have 4 MiB. Memory: less than 64 MiB, however
- * large the table and its rows are, for up to 64 threads.
+ * ends, a byte order mark. (A field \. is quoted if the others of its row are dropped:
+ * alone on a line it would end the table for PostgreSQL.) A transformed value is quoted
+ * if it was, or if it must be. An empty field without quotes (SQL's NULL) and the empty
+ * string "" are never transformed and stay what they are. Rows keep their order; the
+ * output does not depend on the number of threads or sessions. A row may have 4 MiB.
+ * Memory: less than 64 MiB, however large the table and its rows are, for up to 64
+ * threads.
  *
  * Bad is a row that is not CSV (a quote inside a field without quotes, text behind a
  * closing quote, a quote never closed), has another number of fields than the header (or

@@ -272,7 +272,7 @@ static hsmpool_status transform_row(struct hp_batch *batch, const struct hp_plan
 				    struct hp_batch_row *row, char delimiter,
 				    hsmpool_error *err)
 {
-	size_t at = row->start;
+	size_t at = row->start, out_start = batch->out.len;
 	for (size_t i = 0; i < plan->column_count; i++) {
 		const struct hp_batch_cell *cell = cell_of(batch, row, i);
 		size_t before, behind;
@@ -290,7 +290,9 @@ static hsmpool_status transform_row(struct hp_batch *batch, const struct hp_plan
 		HP_TRY(hp_csv_write_field(&batch->out, value, cell->is_quoted, delimiter,
 					  err));
 	}
-	return copy(batch, at, row->start + row->len, err);
+	HP_TRY(copy(batch, at, row->start + row->len, err));
+	return plan->leaves_one ? hp_csv_quote_lone_field(&batch->out, out_start, err)
+				: HSMPOOL_OK;
 }
 
 hsmpool_status hp_batch_transform(struct hp_batch *batch, const struct hp_plan *plan,
@@ -329,7 +331,8 @@ hsmpool_status hp_batch_write_header(const struct hp_plan *plan,
 		HP_TRY(hp_text_append(out, header->bytes.data + at, before - at, err));
 		at = behind;
 	}
-	return hp_text_append(out, header->bytes.data + at, header->bytes.len - at, err);
+	HP_TRY(hp_text_append(out, header->bytes.data + at, header->bytes.len - at, err));
+	return plan->leaves_one ? hp_csv_quote_lone_field(out, 0, err) : HSMPOOL_OK;
 }
 
 /* ---- used again ---- */

@@ -107,7 +107,7 @@ static inline const char *hp_batch_reason_of(const struct hp_batch *batch,
 	return (const char *)batch->reasons.data + row->reason;
 }
 
-/* A header row goes out like this: dropped fields are left out, the rest stays. */
+/* Into out, which is empty: dropped fields are left out, the rest stays. */
 hsmpool_status hp_batch_write_header(const struct hp_plan *plan,
 				     const struct hp_csv_row *header, struct hp_text *out,
 				     hsmpool_error *err);

@@ -421,9 +421,17 @@ enum hp_csv_step hp_csv_next(struct hp_csv *csv, hsmpool_bytes *input, bool is_e
 
 /* ---- writing ---- */
 
+/* What PostgreSQL takes for the end of a table, alone on its line. */
+static const uint8_t end_of_data[] = { '\\', '.' };
+
+static bool is_end_of_data(const uint8_t *data, size_t len)
+{
+	return len == sizeof(end_of_data) && memcmp(data, end_of_data, len) == 0;
+}
+
 static bool needs_quotes(hsmpool_bytes value, char delimiter)
 {
-	if (value.len == 0 || (value.len == 2 && memcmp(value.data, "\\.", 2) == 0))
+	if (value.len == 0 || is_end_of_data(value.data, value.len))
 		return true;
 	for (size_t i = 0; i < value.len; i++) {
 		uint8_t byte = value.data[i];
@@ -443,5 +451,29 @@ hsmpool_status hp_csv_write_field(struct hp_text *out, hsmpool_bytes value,
 	size_t len = csv_write(NULL, 0, data, value.len);
 	HP_TRY(hp_text_reserve(out, len, err));
 	out->len += csv_write(out->data + out->len, len, data, value.len);
+	return HSMPOOL_OK;
+}
+
+static bool is_line_of_end_of_data(const uint8_t *line, size_t len)
+{
+	const size_t end = sizeof(end_of_data);
+	return len >= end && is_end_of_data(line, end) &&
+	       (len == end || line[end] == CR || line[end] == LF);
+}
+
+hsmpool_status hp_csv_quote_lone_field(struct hp_text *out, size_t start,
+				       hsmpool_error *err)
+{
+	static const uint8_t quoted[] = { QUOTE, '\\', '.', QUOTE };
+	const size_t more = sizeof(quoted) - sizeof(end_of_data);
+	size_t len = out->len - start;
+	if (len == 0 || !is_line_of_end_of_data(out->data + start, len))
+		return HSMPOOL_OK;
+	HP_TRY(hp_text_reserve(out, more, err));
+	uint8_t *line = out->data + start;
+	memmove(line + sizeof(quoted), line + sizeof(end_of_data),
+		len - sizeof(end_of_data));
+	memcpy(line, quoted, sizeof(quoted));
+	out->len += more;
 	return HSMPOOL_OK;
 }

@@ -79,4 +79,9 @@ enum hp_csv_step hp_csv_next(struct hp_csv *csv, hsmpool_bytes *input, bool is_e
 hsmpool_status hp_csv_write_field(struct hp_text *out, hsmpool_bytes value,
 				  bool is_quoted, char delimiter, hsmpool_error *err);
 
+/* Quote what out has from start on, a row of one field, if it is PostgreSQL's end of
+ * data: beside other fields it was none. */
+hsmpool_status hp_csv_quote_lone_field(struct hp_text *out, size_t start,
+				       hsmpool_error *err);
+
 #endif

@@ -125,6 +125,7 @@ static hsmpool_status check_fields(struct hp_plan *plan, hsmpool_error *err)
 	}
 	HP_CHECK(dropped < plan->field_count, err, HSMPOOL_ERR_USAGE,
 		 "all %zu columns would be dropped, and nothing be left", dropped);
+	plan->leaves_one = dropped > 0 && dropped + 1 == plan->field_count;
 	return HSMPOOL_OK;
 }
 

@@ -28,6 +28,7 @@ struct hp_plan {
 	size_t column_count;
 	size_t field_count; /* of each row */
 	bool has_header;
+	bool leaves_one; /* of the fields of a row, where the others are dropped */
 };
 
 /* The columns as such, before there is a row. */

@@ -11,7 +11,7 @@ from ground import CLI, equal, expect
 ROWS = 3000
 # What a text may hold: all that CSV, psql and COPY take for something special.
 TEXTS = ('plain', '', None, 'a,b;c|d', '"quoted"', '""', "it's", 'two\nlines', 'two\r\nlines',
-         '\r', '\n', ' around ', '\t', '\\N', '\\', '\\x', 'NULL', 'null', '\u00fc\u00f1\u4e2d',
+         '\r', '\n', ' around ', '\t', '\\N', '\\', '\\x', '\\.', 'NULL', 'null', '\u00fc\u00f1\u4e2d',
          '\U0001f3e5', 'e\u0301', '\ufeff', '\u00a0', '\x01\x7f', 'x' * 9000, '=1+1')
 
 PLACE = ground.with_token('postgres')
@@ -121,6 +121,13 @@ def nothing_else_changes():
     equal(cluster().query('select kept from kept order by id'), [(text,) for text in TEXTS])
 
 
+def column_that_is_left_alone_keeps_its_rows():
+    """Where all others are dropped no text is taken for the end of the table."""
+    cluster().query('create table lone (kept text)')
+    loaded('lone', '(select * from texts order by id)', 'id=drop', 'secret=drop', 'kept2=drop')
+    equal(cluster().query('select kept from lone'), [(text,) for text in TEXTS])
+
+
 def null_is_not_the_empty_string():
     """NULL and the empty string stay what they are in columns that change."""
     cluster().query('create table gaps (id int, token text, number text)')
@@ -221,6 +228,7 @@ if __name__ == '__main__':
     ground.run([
         pipe_there_and_back,
         nothing_else_changes,
+        column_that_is_left_alone_keeps_its_rows,
         null_is_not_the_empty_string,
         special_values_get_tokens_of_their_own,
         joins_survive,

@@ -165,6 +165,14 @@ def dropped_columns():
     refused(USAGE, 'all 3 columns would be dropped', 'a=drop', 'b=drop', 'c=drop', table=table)
 
 
+def end_of_data_is_not_made_by_dropping():
+    r"""A field \. that is left alone on its line is quoted, and no other."""
+    table = b'\\.,b\n\\.,x\r\n\\.a,x\n"\\.",\n\\.,y\r\\.,z'
+    equal(transformed('b=drop', table=table),
+          b'"\\."\n"\\."\r\n\\.a\n"\\."\n"\\."\r"\\."')
+    equal(transformed('c=drop', table=b'a,b,c\n\\.,,\n,\\.,\n'), b'a,b\n\\.,\n,\\.\n')
+
+
 def redacted_columns():
     """A redacted column has its text in every row, quoted where it must be."""
     table = b'a\nx\n"y"\n'
@@ -537,6 +545,7 @@ if __name__ == '__main__':
         short_tokens_need_permission,
         there_and_back,
         dropped_columns,
+        end_of_data_is_not_made_by_dropping,
         redacted_columns,
         no_key_for_what_needs_none,
         delimiters,
