@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include "base/error.h"
 #include "base/memory.h"
 #include "config/value.h"
@@ -23,12 +24,15 @@ static bool is_name(const struct hp_csv_field *field, const char *name)
 	return field->value.len == len && memcmp(field->value.data, name, len) == 0;
 }
 
-/* A near miss: half of the name at most is another. */
+/* A near miss: half of the name at most is another, or capitals are. Or all of the row is
+ * one field, for a reader who looks for another delimiter. */
 static void hint_at_nearest(const struct hp_csv_row *header, const char *name, char *hint,
 			    size_t cap)
 {
 	size_t best = strlen(name) / 2 + 1;
-	hint[0] = '\0';
+	snprintf(hint, cap, "%s",
+		 header->field_count == 1 ? "; it has one only: is the delimiter another?"
+					  : "");
 	for (size_t i = 0; i < header->field_count; i++) {
 		hsmpool_bytes value = header->fields[i].value;
 		char text[NAME_SHOWN];
@@ -36,7 +40,8 @@ static void hint_at_nearest(const struct hp_csv_row *header, const char *name, c
 			continue;
 		snprintf(text, sizeof(text), "%.*s", (int)value.len,
 			 (const char *)value.data);
-		size_t distance = hp_edit_distance(name, text);
+		size_t distance =
+			strcasecmp(name, text) == 0 ? 0 : hp_edit_distance(name, text);
 		if (distance >= best)
 			continue;
 		best = distance;

@@ -219,7 +219,9 @@ def numbers():
 def columns_that_are_not_there():
     """Unknown, ambiguous and doubled columns are told."""
     refused(USAGE, "no column 'nmae'; did you mean 'name'", 'nmae=hmac')
+    refused(USAGE, "no column 'NOTE'; did you mean 'note'", 'NOTE=hmac')
     refused(USAGE, "no column 'salary'$", 'salary=hmac')
+    refused(USAGE, "no column 'a'; it has one only: is the delimiter", 'a=drop', table=b'a;b\n')
     refused(USAGE, "two columns 'a', #1 and #3: choose by number", 'a=drop',
             table=b'a,b,a\n1,2,3\n')
     refused(USAGE, 'column #2 is chosen twice', 'name=hmac', '#2=drop')
