@@ -45,7 +45,7 @@ __asm__(".pushsection .note.hsmpool, \"a\", %note\n"
 	".popsection\n");
 
 /* No memory for a page: this copy is for itself. */
-static struct table own = { .change = PTHREAD_MUTEX_INITIALIZER };
+static struct table own = { .change = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP };
 
 /* --- finding it ----------------------------------------------------------------- */
 
@@ -54,8 +54,8 @@ static size_t padded(size_t len)
 	return (len + 3) & ~(size_t)3;
 }
 
-/* The table that this note leads to, or NULL. */
-static struct table *follow(const ElfW(Nhdr) * note)
+/* The place that this note leads to, or NULL. */
+static _Atomic(struct table *) *follow(const ElfW(Nhdr) * note)
 {
 	const char *name = (const char *)(note + 1);
 	const char *content = name + padded(note->n_namesz);
@@ -66,11 +66,10 @@ static struct table *follow(const ElfW(Nhdr) * note)
 	if (!is_ours)
 		return NULL;
 	memcpy(&distance, content, sizeof(distance));
-	return atomic_load(
-		(_Atomic(struct table *) *)(uintptr_t)((intptr_t)content + distance));
+	return (_Atomic(struct table *) *)(uintptr_t)((intptr_t)content + distance);
 }
 
-static struct table *look_through(const char *at, size_t left)
+static _Atomic(struct table *) *look_through(const char *at, size_t left)
 {
 	while (left >= sizeof(ElfW(Nhdr))) {
 		const ElfW(Nhdr) *note = (const ElfW(Nhdr) *)at;
@@ -78,7 +77,7 @@ static struct table *look_through(const char *at, size_t left)
 			sizeof(*note) + padded(note->n_namesz) + padded(note->n_descsz);
 		if (len > left)
 			return NULL;
-		struct table *found = follow(note);
+		_Atomic(struct table *) *found = follow(note);
 		if (found)
 			return found;
 		at += len;
@@ -87,21 +86,39 @@ static struct table *look_through(const char *at, size_t left)
 	return NULL;
 }
 
-/* Notes aligned to more than 4 are of other kinds. */
-static int look_at_object(struct dl_phdr_info *object, size_t size, void *found)
+/* NULL: there is no copy in the object. Notes aligned to more than 4 are of other kinds.
+ */
+static _Atomic(struct table *) *find_place(const struct dl_phdr_info *object)
 {
-	(void)size;
-	for (size_t i = 0; i < object->dlpi_phnum; i++) {
+	_Atomic(struct table *) *found = NULL;
+	for (size_t i = 0; i < object->dlpi_phnum && !found; i++) {
 		const ElfW(Phdr) *part = &object->dlpi_phdr[i];
 		if (part->p_type != PT_NOTE || part->p_align > 4)
 			continue;
 		const char *notes =
 			(const char *)(uintptr_t)(object->dlpi_addr + part->p_vaddr);
-		*(struct table **)found = look_through(notes, part->p_memsz);
-		if (*(struct table **)found)
-			return 1;
+		found = look_through(notes, part->p_memsz);
 	}
-	return 0;
+	return found;
+}
+
+static int look_at_object(struct dl_phdr_info *object, size_t size, void *found)
+{
+	_Atomic(struct table *) *place = find_place(object);
+	struct table *table = place ? atomic_load(place) : NULL;
+	(void)size;
+	*(struct table **)found = table;
+	return table != NULL;
+}
+
+/* A copy may have another one as its module: whoever initialises that has the lock. */
+static void init_change_lock(pthread_mutex_t *change)
+{
+	pthread_mutexattr_t attributes;
+	pthread_mutexattr_init(&attributes);
+	pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_RECURSIVE);
+	pthread_mutex_init(change, &attributes);
+	pthread_mutexattr_destroy(&attributes);
 }
 
 /* All zero is empty, and on Linux a mutex that is free. */
@@ -113,6 +130,7 @@ static struct table *make_table(void)
 		return &own;
 	/* Raw clones run no fork handlers. */
 	madvise(page, sizeof(struct table), MADV_WIPEONFORK);
+	init_change_lock(&((struct table *)page)->change);
 	return page;
 }
 
@@ -133,6 +151,42 @@ static struct table *get_table(void)
 	if (!atomic_load(&hp_instances_place))
 		dl_iterate_phdr(find_or_make, NULL);
 	return atomic_load(&hp_instances_place);
+}
+
+/* --- who has a copy --------------------------------------------------------------- */
+
+struct owner {
+	uintptr_t address;
+	bool has_copy;
+};
+
+static bool spans(const struct dl_phdr_info *object, uintptr_t address)
+{
+	for (size_t i = 0; i < object->dlpi_phnum; i++) {
+		const ElfW(Phdr) *part = &object->dlpi_phdr[i];
+		uintptr_t begin = object->dlpi_addr + part->p_vaddr;
+		if (part->p_type == PT_LOAD && address >= begin &&
+		    address - begin < part->p_memsz)
+			return true;
+	}
+	return false;
+}
+
+static int look_at_owner(struct dl_phdr_info *object, size_t size, void *data)
+{
+	struct owner *owner = data;
+	(void)size;
+	if (!spans(object, owner->address))
+		return 0;
+	owner->has_copy = find_place(object) != NULL;
+	return 1;
+}
+
+bool hp_instances_has_copy(const void *function)
+{
+	struct owner owner = { .address = (uintptr_t)function };
+	dl_iterate_phdr(look_at_owner, &owner);
+	return owner.has_copy;
 }
 
 /* --- using it ------------------------------------------------------------------- */
@@ -181,5 +235,5 @@ void hp_instances_renew_in_child(void)
 	if (!table)
 		return;
 	memset(table, 0, sizeof(*table));
-	pthread_mutex_init(&table->change, NULL);
+	init_change_lock(&table->change);
 }

@@ -17,7 +17,7 @@
 #include <p11-kit/pkcs11.h>
 
 /* Held over C_Initialize, C_Finalize and all of what follows: the change lock of the
- * registry, one for all copies. */
+ * registry, one for all copies. Recursive: that module may be a copy itself. */
 pthread_mutex_t *hp_instances_lock(void);
 
 /* How many copies use the module. */
@@ -25,6 +25,11 @@ unsigned hp_instances_users(const CK_FUNCTION_LIST *fl);
 /* One more, and one less. */
 void hp_instances_join(const CK_FUNCTION_LIST *fl);
 void hp_instances_leave(const CK_FUNCTION_LIST *fl);
+
+/* Is there a copy of hsmpool in the program or library that the function is of? Its own
+ * calls, nested in those of the copy that has it as its module, take turns, and have
+ * files of their own, so that one does not wait for the other. */
+bool hp_instances_has_copy(const void *function);
 
 /* In a forked child: the lock is free, and nobody uses anything. */
 void hp_instances_renew_in_child(void);

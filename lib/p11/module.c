@@ -201,6 +201,27 @@ static CK_RV initialize_quietly(struct hp_module *module,
 	return initialize(module, inherited, begin);
 }
 
+/* What another copy of us says without a configuration (proxy/slot.c). */
+static bool has_no_vendor(const struct hp_module *module)
+{
+	static const char text[] = "hsmpool without a configuration ";
+	return module->is_hsmpool && memcmp(module->info.libraryDescription, text,
+					    sizeof(module->info.libraryDescription)) == 0;
+}
+
+/* Another copy of us has told its reason in its log. */
+static hsmpool_status fail_start(const struct hp_module *module, CK_RV rv,
+				 hsmpool_error *err)
+{
+	if (module->is_hsmpool && rv == CKR_GENERAL_ERROR)
+		return hp_fail(err, HSMPOOL_ERR_CONFIG,
+			       "module %s: this is hsmpool's own, and the configuration "
+			       "that it reads leads to no HSM: name the HSM vendor's "
+			       "module, here or there (HSMPOOL_DEBUG=1 tells more)",
+			       module->path);
+	return hp_rv_fail(err, rv, "module %s: cannot be initialised", module->path);
+}
+
 /* Inside the gate, so that a fork sees before or after. */
 static hsmpool_status start_in_turn(struct hp_module *module,
 				    const struct hp_module *inherited,
@@ -214,13 +235,14 @@ static hsmpool_status start_in_turn(struct hp_module *module,
 	if (rv == CKR_OK) {
 		memset(&module->info, 0, sizeof(module->info));
 		rv = module->fl->C_GetInfo(&module->info);
+		if (rv == CKR_OK && has_no_vendor(module))
+			rv = CKR_GENERAL_ERROR;
 		if (rv != CKR_OK)
 			finalize(module);
 	}
 	hp_gate_leave(module, HP_GATE_NO_SESSION);
 	if (rv != CKR_OK)
-		return hp_rv_fail(err, rv, "module %s: cannot be initialised",
-				  module->path);
+		return fail_start(module, rv, err);
 	HP_LOG(INFO, "module-initialised", "module %s: %s%s", module->path,
 	       module->is_ours ? "initialised" : "shared with another user of it",
 	       module->is_serialised ? ", one call at a time" : "");
@@ -233,7 +255,7 @@ static hsmpool_status start(struct hp_module *module, const struct hp_module *in
 {
 	module->can_create_no_threads = begin->can_create_no_threads;
 	module->had_reserved = begin->reserved != NULL;
-	bool is_our_turn = hp_siblings_begin();
+	bool is_our_turn = hp_siblings_begin(module);
 	hsmpool_status status = start_in_turn(module, inherited, begin, err);
 	hp_siblings_end(is_our_turn);
 	return status;
@@ -255,7 +277,9 @@ static struct hp_module *make_module(void *dl, CK_FUNCTION_LIST *fl, const char 
 	}
 	module->dl = dl;
 	module->fl = fl;
-	module->cancel = hp_interface_cancel(dl, dlsym(dl, "C_GetFunctionList"));
+	void *symbol = dlsym(dl, "C_GetFunctionList");
+	module->cancel = hp_interface_cancel(dl, symbol);
+	module->is_hsmpool = hp_instances_has_copy(symbol);
 	module->epoch = hp_process_epoch();
 	if (overrides)
 		module->overrides = *overrides;
@@ -295,6 +319,15 @@ static hsmpool_status enlist(struct hp_module **out, void *dl, CK_FUNCTION_LIST 
 	return HSMPOOL_OK;
 }
 
+/* Handlers that it registered in C_Initialize, as another copy of us does, come after
+ * ours now: once more. Of no effect is that in a child, which inherits them in their
+ * order. */
+static void watch_its_handlers(struct hp_module *module, bool is_inherited)
+{
+	if (!module->has_handlers)
+		module->has_handlers = is_inherited || hp_registry_watch_forks_again();
+}
+
 static hsmpool_status open_loaded(struct hp_module **out, void *dl, CK_FUNCTION_LIST *fl,
 				  const char *path,
 				  const struct hp_rv_overrides *overrides,
@@ -310,6 +343,7 @@ static hsmpool_status open_loaded(struct hp_module **out, void *dl, CK_FUNCTION_
 		if (overrides)
 			module->overrides = *overrides;
 		HP_TRY(start(module, inherited, begin, err));
+		watch_its_handlers(module, inherited != NULL);
 	}
 	hp_registry_lock();
 	module->references++;
@@ -429,7 +463,7 @@ static hsmpool_status check_renewable(const struct hp_module *module, hsmpool_er
 static hsmpool_status renew(struct hp_module *module, bool *was_tried, hsmpool_error *err)
 {
 	HP_TRY(check_renewable(module, err));
-	bool is_our_turn = hp_siblings_begin();
+	bool is_our_turn = hp_siblings_begin(module);
 	*was_tried = hp_gate_close(module, hp_time_add(hp_now_ns(), RENEW_PATIENCE));
 	CK_RV rv = CKR_OK;
 	if (*was_tried) {

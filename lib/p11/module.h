@@ -45,6 +45,8 @@ struct hp_module {
 	struct hp_gate gate;
 	pthread_mutex_t serial; /* held over each call if is_serialised: a leaf lock */
 	bool is_serialised;     /* the module refused CKF_OS_LOCKING_OK */
+	bool is_hsmpool;        /* another copy of us, over a vendor's module */
+	bool has_handlers;      /* of ours for forks, registered after its own */
 	/* Changed inside the gate only, so a fork sees them as the module is. */
 	bool is_initialised;
 	bool is_ours;               /* we initialised it */

@@ -13,9 +13,10 @@
 
 /*
  * Have the fork handlers registered: the first before any module is loaded, and the
- * second after each new one, for prepare handlers run last-registered first, and ours
- * must close the gate before a handler of the module's takes the module's locks. Nested
- * runs of ours count as one. False: no memory. With the change lock held.
+ * second after each new one was loaded and initialised, for prepare handlers run
+ * last-registered first, and ours must close the gate before a handler of the module's
+ * takes the module's locks. Nested runs of ours count as one. False: no memory. With the
+ * change lock held.
  */
 bool hp_registry_watch_forks(void);
 bool hp_registry_watch_forks_again(void);

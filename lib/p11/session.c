@@ -80,7 +80,7 @@ CK_RV hp_session_info(struct hp_session *s, CK_SESSION_INFO *info)
 CK_RV hp_session_token_info(struct hp_session *s, CK_TOKEN_INFO *info)
 {
 	memset(info, 0, sizeof(*info));
-	bool is_our_turn = hp_siblings_begin();
+	bool is_our_turn = hp_siblings_begin(s->module);
 	CK_RV rv = CKR_CRYPTOKI_NOT_INITIALIZED;
 	if (s->worker) {
 		rv = hp_guarded_C_GetTokenInfo(s, info);
@@ -118,7 +118,7 @@ CK_RV hp_session_login(struct hp_session *s, CK_USER_TYPE user,
 CK_RV hp_session_login_bytes(struct hp_session *s, CK_USER_TYPE user, const CK_BYTE *pin,
 			     CK_ULONG pin_len)
 {
-	bool is_our_turn = user != CKU_CONTEXT_SPECIFIC && hp_siblings_begin();
+	bool is_our_turn = user != CKU_CONTEXT_SPECIFIC && hp_siblings_begin(s->module);
 	CK_RV rv = HP_SESSION_CALL(s, C_Login, user, HP_INPUT(pin), pin_len);
 	hp_siblings_end(is_our_turn);
 	return rv;

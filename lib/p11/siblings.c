@@ -90,10 +90,10 @@ static void begin_on_file(void)
 
 /* --- all together --------------------------------------------------------------- */
 
-bool hp_siblings_begin(void)
+bool hp_siblings_begin(const struct hp_module *module)
 {
 	pthread_once(&once, make_turn);
-	if (!turn)
+	if (!turn || module->is_hsmpool)
 		return false;
 	/* Whoever died in a call leaves nothing of ours to put right. */
 	int64_t patience = atomic_load(&is_hanging) ? 0 : PATIENCE;

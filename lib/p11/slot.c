@@ -41,7 +41,7 @@ CK_RV hp_slot_info(struct hp_module *module, CK_SLOT_ID slot, CK_SLOT_INFO *info
 
 CK_RV hp_slot_token_info(struct hp_module *module, CK_SLOT_ID slot, CK_TOKEN_INFO *info)
 {
-	bool is_our_turn = hp_siblings_begin();
+	bool is_our_turn = hp_siblings_begin(module);
 	CK_RV rv = FILL(module, C_GetTokenInfo, info, slot);
 	hp_siblings_end(is_our_turn);
 	return rv;

@@ -26,7 +26,7 @@ static CK_RV read_token_info(struct hp_module *module, CK_SLOT_ID slot,
 			     CK_TOKEN_INFO *info)
 {
 	memset(info, 0, sizeof(*info));
-	bool is_our_turn = hp_siblings_begin();
+	bool is_our_turn = hp_siblings_begin(module);
 	CK_RV rv = HP_MODULE_CALL(module, C_GetTokenInfo, slot, info);
 	hp_siblings_end(is_our_turn);
 	return rv;

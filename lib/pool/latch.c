@@ -60,16 +60,18 @@ static uint64_t mix(uint64_t sum, const CK_UTF8CHAR *field, size_t len)
 	return sum;
 }
 
-static void name_file(char *name, size_t cap, const CK_TOKEN_INFO *token)
+static void name_file(char *name, size_t cap, const CK_TOKEN_INFO *token, bool is_above)
 {
 	uint64_t sum = UINT64_C(0xcbf29ce484222325);
 	sum = mix(sum, token->serialNumber, sizeof token->serialNumber);
 	sum = mix(sum, token->label, sizeof token->label);
 	sum = mix(sum, token->manufacturerID, sizeof token->manufacturerID);
+	sum = mix(sum, (const CK_UTF8CHAR *)"above", is_above ? strlen("above") : 0);
 	snprintf(name, cap, "pin-%016llx.latch", (unsigned long long)sum);
 }
 
-struct hp_latch *hp_latch_new(const char *state_dir, const CK_TOKEN_INFO *token)
+struct hp_latch *hp_latch_new(const char *state_dir, const CK_TOKEN_INFO *token,
+			      bool is_above)
 {
 	struct hp_latch *latch = calloc(1, sizeof *latch);
 	if (!latch)
@@ -79,7 +81,7 @@ struct hp_latch *hp_latch_new(const char *state_dir, const CK_TOKEN_INFO *token)
 		free(latch);
 		return NULL;
 	}
-	name_file(latch->name, sizeof latch->name, token);
+	name_file(latch->name, sizeof latch->name, token, is_above);
 	hp_latch_record_describe(&latch->token, token);
 	pthread_mutex_init(&latch->lock, NULL);
 	return latch;
@@ -514,7 +516,7 @@ bool hp_latch_read(const char *state_dir, const CK_TOKEN_INFO *token,
 	hsmpool_error err;
 	HP_AUTO_FD int dir = -1;
 	char name[sizeof out->name];
-	name_file(name, sizeof name, token);
+	name_file(name, sizeof name, token, false);
 	*out = (struct hp_latch_file){ 0 };
 	return hp_state_dir_open(state_dir, false, &dir, &err) == HSMPOOL_OK &&
 	       dir >= 0 && faccessat(dir, name, F_OK, 0) == 0 && read_one(dir, name, out);

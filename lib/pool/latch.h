@@ -31,8 +31,13 @@
 
 struct hp_latch; /* a pool's view; thread-safe */
 
-/* NULL: no memory. state_dir NULL is one that cannot be used. */
-struct hp_latch *hp_latch_new(const char *state_dir, const CK_TOKEN_INFO *token);
+/*
+ * NULL: no memory. state_dir NULL is one that cannot be used. is_above: the module is
+ * another copy of hsmpool, which may log in to the same token while ours is called; so
+ * ours has a file of its own.
+ */
+struct hp_latch *hp_latch_new(const char *state_dir, const CK_TOKEN_INFO *token,
+			      bool is_above);
 void hp_latch_free(struct hp_latch **latch);
 
 /* What came of a try. */

@@ -184,7 +184,8 @@ compile_policies(hsmpool *pool, const struct hp_pool_options *options, hsmpool_e
 
 static hsmpool_status make_latch(hsmpool *pool, hsmpool_error *err)
 {
-	pool->latch = hp_latch_new(pool->options.state_dir, &pool->token.info);
+	pool->latch = hp_latch_new(pool->options.state_dir, &pool->token.info,
+				   pool->module->is_hsmpool);
 	HP_CHECK(pool->latch, err, HSMPOOL_ERR_SYSTEM, "no memory for the PIN latch");
 	return HSMPOOL_OK;
 }

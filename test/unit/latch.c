@@ -48,7 +48,7 @@ static int set_up(void **state)
 	memcpy(token.serialNumber, "0001", 4);
 	snprintf(folder, sizeof folder, "%s/a/state", scratch_dir());
 	hsmpool_log_set_callback(count_warning, NULL);
-	latch = hp_latch_new(folder, &token);
+	latch = hp_latch_new(folder, &token, false);
 	return latch ? 0 : -1;
 }
 
@@ -240,7 +240,7 @@ static void tokens_do_not_share_a_latch(void **state)
 	struct hp_latch_turn turn;
 	assert_true(try_it("wrong", HP_LATCH_TRY_REFUSED, CKR_PIN_INCORRECT));
 	memcpy(token.serialNumber, "0002", 4);
-	struct hp_latch *other = hp_latch_new(folder, &token);
+	struct hp_latch *other = hp_latch_new(folder, &token, false);
 	assert_int_equal(begin(other, "wrong", 0, &turn), HSMPOOL_OK);
 	hp_latch_end(&turn, HP_LATCH_TRY_GOOD, CKR_OK);
 	hp_latch_free(&other);
@@ -253,7 +253,7 @@ static void one_at_a_time_and_the_next_is_told_who(void **state)
 	(void)state;
 	struct hp_latch_turn turn, other;
 	char who[32];
-	struct hp_latch *second = hp_latch_new(folder, &token);
+	struct hp_latch *second = hp_latch_new(folder, &token, false);
 	assert_int_equal(begin(latch, "1234", 0, &turn), HSMPOOL_OK);
 	assert_int_equal(begin(second, "1234", 0, &other), HSMPOOL_ERR_TIMEOUT);
 	snprintf(who, sizeof who, "(%d)", (int)getpid());
@@ -262,6 +262,19 @@ static void one_at_a_time_and_the_next_is_told_who(void **state)
 	assert_int_equal(begin(second, "1234", 0, &other), HSMPOOL_OK);
 	hp_latch_end(&other, HP_LATCH_TRY_GOOD, CKR_OK);
 	hp_latch_free(&second);
+}
+
+/* The one above is held over a C_Login of the other's. */
+static void a_turn_above_another_copy_does_not_wait_for_that_copys(void **state)
+{
+	(void)state;
+	struct hp_latch_turn turn, inner;
+	struct hp_latch *above = hp_latch_new(folder, &token, true);
+	assert_int_equal(begin(above, "1234", 0, &turn), HSMPOOL_OK);
+	assert_int_equal(begin(latch, "1234", 0, &inner), HSMPOOL_OK);
+	hp_latch_end(&inner, HP_LATCH_TRY_GOOD, CKR_OK);
+	hp_latch_end(&turn, HP_LATCH_TRY_GOOD, CKR_OK);
+	hp_latch_free(&above);
 }
 
 static void a_child_forked_in_a_turn_does_not_keep_it(void **state)
@@ -397,10 +410,10 @@ static void no_folder_at_all_is_no_latch(void **state)
 {
 	(void)state;
 	hp_latch_free(&latch);
-	latch = hp_latch_new(NULL, &token);
+	latch = hp_latch_new(NULL, &token, false);
 	assert_unshared();
 	hp_latch_free(&latch);
-	latch = hp_latch_new("/proc/1/no-such-folder", &token);
+	latch = hp_latch_new("/proc/1/no-such-folder", &token, false);
 	assert_unshared();
 }
 
@@ -408,7 +421,7 @@ static void that_it_is_not_shared_is_said_once(void **state)
 {
 	(void)state;
 	hp_latch_free(&latch);
-	latch = hp_latch_new(NULL, &token);
+	latch = hp_latch_new(NULL, &token, false);
 	assert_unshared();
 	assert_unshared();
 	assert_true(warnings <= 1); /* whichever test came first */
@@ -500,6 +513,7 @@ int main(void)
 		LATCH_TEST(the_file_holds_neither_the_pin_nor_much_of_it),
 		LATCH_TEST(tokens_do_not_share_a_latch),
 		LATCH_TEST(one_at_a_time_and_the_next_is_told_who),
+		LATCH_TEST(a_turn_above_another_copy_does_not_wait_for_that_copys),
 		LATCH_TEST(a_child_forked_in_a_turn_does_not_keep_it),
 		LATCH_TEST(a_try_that_nobody_saw_end_is_forgiven_once),
 		LATCH_TEST(a_success_forgets_the_tries_that_nobody_saw_end),

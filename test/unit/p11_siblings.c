@@ -13,6 +13,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+/* Of the module nothing counts but whether it is another copy of us. */
+static const struct hp_module vendors;
+static const struct hp_module another_copy = { .is_hsmpool = true };
+
 /* A child that has its turn and keeps it until it is killed. */
 static pid_t start_greedy_child(void)
 {
@@ -20,7 +24,7 @@ static pid_t start_greedy_child(void)
 	assert_int_equal(pipe(has_turn), 0);
 	pid_t child = fork();
 	if (child == 0) {
-		char told = hp_siblings_begin() ? 'y' : 'n';
+		char told = hp_siblings_begin(&vendors) ? 'y' : 'n';
 		if (write(has_turn[1], &told, 1) != 1)
 			_exit(1);
 		for (;;)
@@ -45,10 +49,21 @@ static void a_turn_ends(void **state)
 {
 	(void)state;
 	for (int i = 0; i < 3; i++) {
-		bool has_begun = hp_siblings_begin();
+		bool has_begun = hp_siblings_begin(&vendors);
 		assert_true(has_begun);
 		hp_siblings_end(has_begun);
 	}
+}
+
+/* That copy takes it, in the middle of this one's call. */
+static void another_copy_of_us_is_called_without_a_turn(void **state)
+{
+	(void)state;
+	bool has_begun = hp_siblings_begin(&another_copy);
+	assert_false(has_begun);
+	assert_true(hp_siblings_begin(&vendors));
+	hp_siblings_end(has_begun);
+	hp_siblings_end(true);
 }
 
 static void a_killed_process_loses_its_turn(void **state)
@@ -56,7 +71,7 @@ static void a_killed_process_loses_its_turn(void **state)
 	(void)state;
 	end_child(start_greedy_child());
 	for (int i = 0; i < 2; i++) {
-		bool has_begun = hp_siblings_begin();
+		bool has_begun = hp_siblings_begin(&vendors);
 		assert_true(has_begun);
 		hp_siblings_end(has_begun);
 	}
@@ -67,7 +82,7 @@ static void nobody_waits_for_ever(void **state)
 	(void)state;
 	pid_t child = start_greedy_child();
 	int64_t start_ns = hp_now_ns();
-	bool has_begun = hp_siblings_begin();
+	bool has_begun = hp_siblings_begin(&vendors);
 	int64_t waited_ns = hp_now_ns() - start_ns;
 	hp_siblings_end(has_begun);
 	end_child(child);
@@ -94,7 +109,7 @@ static void a_turn_is_had_against_unrelated_processes_too(void **state)
 {
 	(void)state;
 	hp_siblings_meet_in(scratch_path("state"));
-	bool has_begun = hp_siblings_begin();
+	bool has_begun = hp_siblings_begin(&vendors);
 	assert_true(has_begun);
 	assert_int_equal(lock_as_another(scratch_path("state/turn")), -1);
 	hp_siblings_end(has_begun);
@@ -108,19 +123,19 @@ static void an_unrelated_process_is_not_waited_for_for_ever(void **state)
 	(void)state;
 	int fd = lock_as_another(scratch_path("state/turn"));
 	int64_t start_ns = hp_now_ns();
-	bool has_begun = hp_siblings_begin();
+	bool has_begun = hp_siblings_begin(&vendors);
 	assert_true(hp_now_ns() - start_ns >= HP_SECOND);
 	assert_true(has_begun); /* among its own it has its turn */
 	hp_siblings_end(has_begun);
 	close(fd);
-	has_begun = hp_siblings_begin();
+	has_begun = hp_siblings_begin(&vendors);
 	assert_int_equal(lock_as_another(scratch_path("state/turn")), -1);
 	hp_siblings_end(has_begun);
 }
 
 static void have_a_turn(void)
 {
-	bool has_begun = hp_siblings_begin();
+	bool has_begun = hp_siblings_begin(&vendors);
 	assert_true(has_begun);
 	hp_siblings_end(has_begun);
 }
@@ -152,6 +167,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_turn_ends),
+		cmocka_unit_test(another_copy_of_us_is_called_without_a_turn),
 		cmocka_unit_test(a_killed_process_loses_its_turn),
 		cmocka_unit_test(nobody_waits_for_ever),
 		cmocka_unit_test(a_turn_is_had_against_unrelated_processes_too),
