@@ -57,10 +57,14 @@ static CK_RV permit(struct hp_vsession *vs, struct hp_session *s, struct beginni
 		    CK_OBJECT_HANDLE key)
 {
 	hsmpool_error err;
+	bool is_there;
 	if (b->kind != HP_KIND_DIGEST && key == CK_INVALID_HANDLE)
 		return CKR_OK;
 	hp_error_clear(&err);
-	b->use.key = hp_use_key_of_init(vs, s, vs->operations->of[b->kind], b->key, key);
+	b->use.key = hp_use_key_of_init(vs, s, vs->operations->of[b->kind], b->key, key,
+					&is_there);
+	if (!is_there)
+		return CKR_OK;
 	hsmpool_status status = hp_use_permit(&b->use, &err);
 	return status == HSMPOOL_OK ? CKR_OK : hp_use_refusal(status, &err);
 }

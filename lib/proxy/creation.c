@@ -280,6 +280,7 @@ CK_RV hp_creation_run(struct hp_creation *c)
 		.kind = HP_USE_MANAGEMENT,
 		.mechanism = c->mechanism,
 		.key = c->has_base ? c->base : CK_INVALID_HANDLE,
+		.needs_key = c->has_base,
 		.made = describe_made(c, c->is_pair ? 1 : 0),
 		.public_half = c->is_pair ? describe_made(c, 0) : (struct hp_made){ 0 },
 		.is_copy = c->inherits_token,

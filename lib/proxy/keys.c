@@ -340,6 +340,8 @@ CK_RV hp_C_WrapKey(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism,
 		.mechanism = mechanism,
 		.key = wrapping_key,
 		.target = key,
+		.needs_key = true,
+		.needs_target = true,
 		.output_len = wrapped_len,
 	};
 	/* Who asks for the size gets nothing. */

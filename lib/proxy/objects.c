@@ -278,7 +278,9 @@ static bool renames(const struct object_call *call)
 static CK_RV run_change(struct object_call *call, enum hp_function function,
 			CK_RV (*run)(struct hp_session *s, void *user))
 {
-	struct hp_aside_use use = { .kind = HP_USE_MANAGEMENT, .key = call->object };
+	struct hp_aside_use use = { .kind = HP_USE_MANAGEMENT,
+				    .key = call->object,
+				    .needs_key = true };
 	if (renames(call)) {
 		use.made.template = call->template;
 		use.made.count = call->count;

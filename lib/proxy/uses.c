@@ -48,12 +48,15 @@ static bool identify(CK_OBJECT_HANDLE handle, struct hp_key_identity *out)
 }
 
 /* Where it could not be read, because its fingerprint takes a search and another
- * operation is active: a policy must not depend on it. */
+ * operation is active: a policy must not depend on it. *is_there: the module does not say
+ * that there is no such object, as of a private one after a logout. */
 static bool identify_without(struct hp_session *s, CK_OBJECT_HANDLE real,
-			     struct hp_key_identity *out)
+			     struct hp_key_identity *out, bool *is_there)
 {
 	struct hp_object object;
-	if (hp_read_identity(s, real, &object) != CKR_OK)
+	CK_RV rv = hp_read_identity(s, real, &object);
+	*is_there = hp_rv_class(&s->module->overrides, rv) != HP_RV_STALE_HANDLE;
+	if (rv != CKR_OK)
 		return false;
 	hp_key_identify(out, &object, NULL);
 	return true;
@@ -69,21 +72,22 @@ static bool is_current(const struct hp_known_key *known, CK_OBJECT_HANDLE key)
 
 /* The stamp is taken first: what is read may be newer than it, not older. */
 static bool know(struct hp_known_key *known, struct hp_session *s, CK_OBJECT_HANDLE key,
-		 CK_OBJECT_HANDLE real)
+		 CK_OBJECT_HANDLE real, bool *is_there)
 {
 	known->handle = key;
 	known->stamp = hp_table_stamp(key);
 	if (identify(key, &known->identity))
 		return true;
 	known->stamp = 0; /* not for long */
-	return identify_without(s, real, &known->identity);
+	return identify_without(s, real, &known->identity, is_there);
 }
 
 const struct hp_key_identity *
 hp_use_key_of_init(struct hp_vsession *vs, struct hp_session *s, struct hp_operation *op,
-		   CK_OBJECT_HANDLE key, CK_OBJECT_HANDLE real)
+		   CK_OBJECT_HANDLE key, CK_OBJECT_HANDLE real, bool *is_there)
 {
 	struct hp_operations *ops = vs->operations;
+	*is_there = true;
 	if (key == CK_INVALID_HANDLE || !hp_use_wants_keys(vs->pool))
 		return NULL;
 	if (is_current(op->known, key))
@@ -91,8 +95,8 @@ hp_use_key_of_init(struct hp_vsession *vs, struct hp_session *s, struct hp_opera
 	/* The one that is kept may be that of an operation which goes on. */
 	if (!ops->spare)
 		ops->spare = malloc(sizeof(*ops->spare));
-	return ops->spare && know(ops->spare, s, key, real) ? &ops->spare->identity
-							    : NULL;
+	bool is_known = ops->spare && know(ops->spare, s, key, real, is_there);
+	return is_known ? &ops->spare->identity : NULL;
 }
 
 void hp_use_keep(struct hp_operations *ops, struct hp_operation *op,
@@ -168,23 +172,20 @@ static void name_made(struct hp_aside_run *run)
 		run->use.public_half = &run->public_half;
 }
 
-/* *is_there: it is one that the module knows, or none was given. */
+/* Handles that there are. *is_there: the module knows it, as far as it can be told. */
 static CK_RV find_out(struct hp_vsession *vs, struct hp_session *s,
 		      CK_OBJECT_HANDLE handle, struct hp_key_identity *identity,
 		      const struct hp_key_identity **who, bool *is_there)
 {
-	CK_OBJECT_HANDLE real;
+	CK_OBJECT_HANDLE real = CK_INVALID_HANDLE;
 	CK_RV rv = CKR_OK;
-	if (handle == CK_INVALID_HANDLE)
-		return CKR_OK;
-	rv = hp_object_real(vs, s, handle, &real);
-	if (rv != CKR_OK)
-		return rv;
-	*is_there = *is_there && real != CK_INVALID_HANDLE;
-	if (real != CK_INVALID_HANDLE &&
-	    (identify(handle, identity) || identify_without(s, real, identity)))
+	if (handle != CK_INVALID_HANDLE)
+		rv = hp_object_real(vs, s, handle, &real);
+	*is_there = real != CK_INVALID_HANDLE;
+	if (rv == CKR_OK && *is_there &&
+	    (identify(handle, identity) || identify_without(s, real, identity, is_there)))
 		*who = identity;
-	return CKR_OK;
+	return rv;
 }
 
 /* Who they are that it is done with. Of what is not there the module says so: nobody is
@@ -193,13 +194,13 @@ static CK_RV find_out_all(struct hp_aside_run *run, struct hp_vsession *vs,
 			  struct hp_session *s)
 {
 	const struct hp_aside_use *aside = run->aside;
-	bool is_there = true;
-	CK_RV rv = find_out(vs, s, aside->key, &run->key, &run->use.key, &is_there);
+	bool has_key, has_target = false;
+	CK_RV rv = find_out(vs, s, aside->key, &run->key, &run->use.key, &has_key);
 	if (rv == CKR_OK)
 		rv = find_out(vs, s, aside->target, &run->target, &run->use.target,
-			      &is_there);
+			      &has_target);
 	name_made(run);
-	if (!is_there)
+	if ((aside->needs_key && !has_key) || (aside->needs_target && !has_target))
 		run->use.state = HP_USE_PERMITTED;
 	return rv;
 }

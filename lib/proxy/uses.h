@@ -12,7 +12,7 @@
 #include "pool/use.h"
 #include "proxy/vsession.h"
 
-/* Who a handle's object is; NULL mechanism: none. */
+/* Nothing is known of its keys yet. NULL mechanism: none. */
 struct hp_use hp_use_describe(const struct hp_vsession *vs, const char *function,
 			      const CK_MECHANISM *mechanism);
 
@@ -33,10 +33,10 @@ struct hp_operations;
 
 /* For an Init of op on s with key, which hp_object_real() has found: NULL if nobody wants
  * to know, or nothing is known. Good until the next Init; and as long as the operation
- * lasts, if it is kept. */
+ * lasts, if it is kept. *is_there false: the module says that there is no such key. */
 const struct hp_key_identity *
 hp_use_key_of_init(struct hp_vsession *vs, struct hp_session *s, struct hp_operation *op,
-		   CK_OBJECT_HANDLE key, CK_OBJECT_HANDLE real);
+		   CK_OBJECT_HANDLE key, CK_OBJECT_HANDLE real, bool *is_there);
 /* The Init succeeded: it is op's use from now on. */
 void hp_use_keep(struct hp_operations *ops, struct hp_operation *op,
 		 const struct hp_use *use);
@@ -55,10 +55,12 @@ struct hp_made {
 struct hp_aside_use {
 	enum hp_use_kind kind;
 	const CK_MECHANISM *mechanism; /* NULL: none */
-	/* The application's; CK_INVALID_HANDLE: none. */
+	/* The application's; CK_INVALID_HANDLE: none, or one that is missing. */
 	CK_OBJECT_HANDLE key;    /* that works, or that it is done to */
 	CK_OBJECT_HANDLE target; /* that is wrapped */
-	struct hp_made made;     /* or what it is named from now on */
+	bool needs_key;          /* without it the module refuses the call */
+	bool needs_target;
+	struct hp_made made; /* or what it is named from now on */
 	struct hp_made public_half;
 	bool is_copy; /* of key, with the attributes that made does not have */
 	CK_ULONG input_len;

@@ -218,6 +218,27 @@ static void a_key_that_is_not_there_is_the_modules_to_refuse(void **state)
 	CK_RV rv = g->p11->C_SignInit(g->main, &mechanism, 0xdead);
 	assert_true(rv == CKR_KEY_HANDLE_INVALID || rv == expected);
 	assert_rv(g->p11->C_DestroyObject(g->main, 0xdead), CKR_OBJECT_HANDLE_INVALID);
+	assert_rv(g->p11->C_DestroyObject(g->main, CK_INVALID_HANDLE),
+		  CKR_OBJECT_HANDLE_INVALID);
+	ground_end(g);
+}
+
+/* Made, and never used, so that nobody has read who it is. */
+static void a_key_that_went_with_the_login_is_the_modules_to_refuse(void **state)
+{
+	struct ground *g = *state;
+	CK_MECHANISM make = { .mechanism = CKM_AES_KEY_GEN };
+	CK_MECHANISM ecb = { .mechanism = CKM_AES_ECB };
+	CK_BBOOL yes = CK_TRUE;
+	CK_ULONG len = 16;
+	CK_ATTRIBUTE template[] = { { CKA_VALUE_LEN, &len, sizeof(len) },
+				    { CKA_PRIVATE, &yes, sizeof(yes) } };
+	CK_OBJECT_HANDLE key;
+	begin(g, "key = pkcs11:object=rsa\nfunctions = none\n");
+	assert_rv(g->p11->C_GenerateKey(g->main, &make, template, 2, &key), CKR_OK);
+	assert_rv(g->p11->C_Logout(g->main), CKR_OK);
+	assert_true(g->p11->C_EncryptInit(g->main, &ecb, key) != REFUSED);
+	assert_true(g->p11->C_DestroyObject(g->main, key) != FORBIDDEN);
 	ground_end(g);
 }
 
@@ -373,6 +394,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_mechanism_that_is_not_named_is_said_to_be_none),
 		cmocka_unit_test(what_needs_no_key_can_be_refused_too),
 		cmocka_unit_test(a_key_that_is_not_there_is_the_modules_to_refuse),
+		cmocka_unit_test(a_key_that_went_with_the_login_is_the_modules_to_refuse),
 		cmocka_unit_test(to_log_in_and_to_search_needs_no_leave),
 		cmocka_unit_test(a_dry_run_refuses_nothing),
 		cmocka_unit_test(a_read_only_policy_keeps_the_tokens_objects),

@@ -345,6 +345,7 @@ struct options {
 	uint32_t sessions; /* max-sessions; 0: by the seed */
 	bool is_admin;     /* administrative calls too, [proxy] admin = yes */
 	bool is_automatic; /* [proxy] login = automatic */
+	bool is_watched;   /* audit, metrics-file, a [policy] */
 	bool is_verbose;
 	bool shows_crashes;
 	const char *reference; /* modules */

@@ -207,6 +207,23 @@ static void write_login(FILE *f)
 		options.is_automatic ? "automatic" : "application");
 }
 
+static void write_watchers(FILE *f)
+{
+	const char *side = side_names[SIDE_SUBJECT];
+
+	if (options.is_watched)
+		fprintf(f, "audit = %s/%s-audit\nmetrics-file = %s/%s.prom\n",
+			fixture.dir, side, fixture.dir, side);
+}
+
+/* It asks who each key is, and concerns none of them. */
+static void write_policy(FILE *f)
+{
+	if (options.is_watched)
+		fprintf(f, "[policy none]\nkey = pkcs11:object=no-such\n"
+			   "functions = none\n");
+}
+
 /* Nothing here waits for a session unless all are pinned, so that a machine that is busy
  * changes no answer. */
 void ground_bound(uint32_t sessions)
@@ -220,8 +237,10 @@ void ground_bound(uint32_t sessions)
 		fixture.module, sessions);
 	fprintf(f, "state-dir = %s/%s\nlog = stderr\n", fixture.dir,
 		side_names[SIDE_SUBJECT]);
+	write_watchers(f);
 	write_login(f);
 	fprintf(f, "admin = %s\n", options.is_admin ? "yes" : "no");
+	write_policy(f);
 	MUST(fclose(f) == 0);
 }
 

@@ -4,13 +4,14 @@
  * second, identical token; every answer must be the same.
  *
  *	differential [--seed S] [--seeds K] [--calls N] [--seconds T] [--sessions R]
- *	             [--admin] [--automatic] [--reference MODULE] [--subject MODULE]
- *	             [--alter FUNCTION] [--crashes] [--verbose]
+ *	             [--admin] [--automatic] [--watched] [--reference MODULE]
+ *	             [--subject MODULE] [--alter FUNCTION] [--crashes] [--verbose]
  *
  * Ends with 1 at the first difference that is not explained, after printing the shortest
  * sequence that shows it. --sessions: the pool's bound, else 2 and 4 in turn.
- * --automatic: login = automatic, and a reference that is logged in likewise. --crashes:
- *a crash of the reference counts as one, to see on what it crashes.
+ * --automatic: login = automatic, and a reference that is logged in likewise. --watched:
+ * the proxy keeps an audit trail and metrics, and asks a policy that denies nothing.
+ * --crashes: a crash of the reference counts as one, to see on what it crashes.
  */
 #include "differential.h"
 
@@ -182,8 +183,9 @@ static const char *built(const char *path)
 static void usage(void)
 {
 	fputs("usage: differential [--seed S] [--seeds K] [--calls N] [--seconds T]\n"
-	      "  [--sessions R] [--admin] [--automatic] [--reference MODULE]\n"
-	      "  [--subject MODULE] [--alter FUNCTION] [--crashes] [--verbose]\n",
+	      "  [--sessions R] [--admin] [--automatic] [--watched]\n"
+	      "  [--reference MODULE] [--subject MODULE] [--alter FUNCTION]\n"
+	      "  [--crashes] [--verbose]\n",
 	      stderr);
 	exit(2);
 }
@@ -198,6 +200,7 @@ static void parse(int argc, char **argv)
 		{ "sessions", required_argument, NULL, 'b' },
 		{ "admin", no_argument, NULL, 'a' },
 		{ "automatic", no_argument, NULL, 'l' },
+		{ "watched", no_argument, NULL, 'w' },
 		{ "verbose", no_argument, NULL, 'v' },
 		{ "reference", required_argument, NULL, 'r' },
 		{ "subject", required_argument, NULL, 'p' },
@@ -231,6 +234,9 @@ static void parse(int argc, char **argv)
 			break;
 		case 'l':
 			options.is_automatic = true;
+			break;
+		case 'w':
+			options.is_watched = true;
 			break;
 		case 'v':
 			options.is_verbose = true;
