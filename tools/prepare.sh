@@ -18,13 +18,13 @@
 packages=(
 	gcc libc6-dev meson ninja-build pkg-config
 	libssl-dev libp11-kit-dev libinih-dev libcsv-dev libzstd-dev libjson-c-dev libsystemd-dev
-	libmicrohttpd-dev libcmocka-dev p11-kit softhsm2 scdoc
+	libmicrohttpd-dev libcmocka-dev softhsm2 scdoc
 )
 # What the tests need beside them.
 test_packages=(
 	g++ mandoc openssl python3-cryptography python3-zstandard
 	opensc libengine-pkcs11-openssl gnutls-bin openssh-client libnss3-tools nginx
-	p11-kit-modules postgresql prometheus prometheus-node-exporter
+	p11-kit p11-kit-modules postgresql prometheus prometheus-node-exporter
 )
 
 policy_file=/usr/sbin/policy-rc.d

@@ -178,6 +178,20 @@ def every_source_file_is_built():
             yield f'{name_of(path)}: not built'
 
 
+def every_package_has_its_reason():
+    """What the two commands install is in docs/dependencies.md, with its reason."""
+    script = (ROOT / 'tools/prepare.sh').read_text()
+    cells = re.findall(r'^\| ([^|]+) \| \S', (ROOT / 'docs/dependencies.md').read_text(),
+                       re.MULTILINE)
+    explained = set(re.split(r'[\s,()]+', ' '.join(cells)))
+    lists = re.findall(r'^(?:test_)?packages=\(([^)]*)\)', script, re.MULTILINE)
+    for package in ' '.join(lists).split():
+        if package not in explained:
+            yield f'docs/dependencies.md: no {package}'
+    if len(lists) != 2:
+        yield 'tools/prepare.sh: not two lists of packages'
+
+
 def differences_are_documented():
     """The differences that the random calls are allowed are those of docs/proxy.md."""
     source = (ROOT / 'test/proxy/differential/explained.c').read_text()
@@ -221,6 +235,7 @@ if __name__ == '__main__':
         links_lead_somewhere,
         files_open_with_licence_and_charter,
         every_source_file_is_built,
+        every_package_has_its_reason,
         differences_are_documented,
         source_is_formatted,
     ])
