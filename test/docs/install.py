@@ -71,10 +71,13 @@ def program_of_readme_signs():
     yield from ()
 
 
-def static_requirements_are_told():
-    """pkg-config tells what a static program needs beside it."""
-    if '-lcrypto' not in pkg_config('--libs', '--static'):
-        yield 'no -lcrypto in pkg-config --static --libs'
+def nothing_else_is_needed_to_build_with_it():
+    """pkg-config answers where what the library itself was built with is not installed."""
+    env = os.environ | {'PKG_CONFIG_LIBDIR': str(installed('hsmpool.pc')[0].parent)}
+    env.pop('PKG_CONFIG_PATH', None)
+    told = ground.run('pkg-config', '--cflags', '--libs', 'hsmpool', env=env).decode().split()
+    if [word for word in told if word.startswith('-l')] != ['-lhsmpool']:
+        yield ' '.join(told)
 
 
 if __name__ == '__main__':
@@ -83,5 +86,5 @@ if __name__ == '__main__':
         program_of_readme_is_built,
         program_of_readme_is_linked_to_the_shared_library,
         program_of_readme_signs,
-        static_requirements_are_told,
+        nothing_else_is_needed_to_build_with_it,
     ])
