@@ -9,16 +9,13 @@
  */
 #include "observe/audit_walk.h"
 
+#include <search.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Numbers of records, in no order. */
-struct ranges {
-	struct range {
-		uint64_t from, to;
-	} * all;
-	size_t count;
-	size_t capacity;
+/* Numbers of records; those of a tree (tsearch()) do not overlap. */
+struct range {
+	uint64_t from, to;
 };
 
 /* A record that the next one may follow. */
@@ -41,8 +38,8 @@ struct hp_walk {
 	struct base stated;   /* of the record before */
 	struct base computed; /* of its bytes, where that is another one */
 	struct base doubled;  /* of a second one with its number */
-	struct ranges missing;
-	struct ranges early; /* seen before their turn */
+	void *missing;        /* ranges */
+	void *early;          /* ranges: seen before their turn */
 	bool has_no_memory;
 	bool has_suspect;
 	struct line suspect;
@@ -51,37 +48,44 @@ struct hp_walk {
 
 /* --- ranges ------------------------------------------------------------------------- */
 
-/* Where memory is short the verdict is void: hp_walk_has_failed() says so. */
-static bool add_range(struct ranges *ranges, uint64_t from, uint64_t to)
+/* Overlapping ones are equal: so a number finds its range. */
+static int compare_ranges(const void *a, const void *b)
 {
-	if (ranges->count == ranges->capacity) {
-		size_t capacity = ranges->capacity ? 2 * ranges->capacity : 16;
-		void *grown = reallocarray(ranges->all, capacity, sizeof *ranges->all);
-		if (!grown)
-			return false;
-		ranges->all = grown;
-		ranges->capacity = capacity;
-	}
-	ranges->all[ranges->count++] = (struct range){ from, to };
-	return true;
+	const struct range *one = a;
+	const struct range *two = b;
+	if (one->to < two->from)
+		return -1;
+	return one->from > two->to;
+}
+
+/* Where memory is short the verdict is void: hp_walk_has_failed() says so. */
+static bool add_range(void **ranges, uint64_t from, uint64_t to)
+{
+	struct range *range = malloc(sizeof *range);
+	if (!range)
+		return false;
+	*range = (struct range){ from, to };
+	void *node = tsearch(range, ranges, compare_ranges);
+	if (!node || *(struct range **)node != range)
+		free(range);
+	return node != NULL;
 }
 
 /* Take one number out; false: it is in none of them. */
-static bool take_number(struct ranges *ranges, uint64_t number, bool *has_no_memory)
+static bool take_number(void **ranges, uint64_t number, bool *has_no_memory)
 {
-	for (size_t i = 0; i < ranges->count; i++) {
-		struct range found = ranges->all[i];
-		if (number < found.from || number > found.to)
-			continue;
-		ranges->all[i] = ranges->all[--ranges->count];
-		bool is_whole =
-			(found.from == number ||
-			 add_range(ranges, found.from, number - 1)) &&
-			(found.to == number || add_range(ranges, number + 1, found.to));
-		*has_no_memory = *has_no_memory || !is_whole;
-		return true;
-	}
-	return false;
+	const struct range key = { number, number };
+	void *node = tfind(&key, ranges, compare_ranges);
+	if (!node)
+		return false;
+	struct range *found = *(struct range **)node;
+	tdelete(found, ranges, compare_ranges);
+	bool is_whole =
+		(found->from == number || add_range(ranges, found->from, number - 1)) &&
+		(found->to == number || add_range(ranges, number + 1, found->to));
+	*has_no_memory = *has_no_memory || !is_whole;
+	free(found);
+	return true;
 }
 
 /* --- telling ------------------------------------------------------------------------ */
@@ -302,17 +306,37 @@ uint64_t hp_walk_expected(const struct hp_walk *walk)
 	return walk->expected;
 }
 
+static void tell_early(const void *node, VISIT visit, void *argument)
+{
+	struct hp_walk *walk = argument;
+	if (visit == postorder || visit == leaf)
+		tell(walk, HP_FINDING_INSERTED, (*(struct range *const *)node)->from);
+}
+
+static void tell_missing(const void *node, VISIT visit, void *argument)
+{
+	struct hp_walk *walk = argument;
+	const struct range *range = *(struct range *const *)node;
+	if (visit == postorder || visit == leaf)
+		walk->hooks.tell(walk->hooks.user, HP_FINDING_REMOVED, range->from,
+				 range->to);
+}
+
+static void forget_ranges(struct hp_walk *walk)
+{
+	tdestroy(walk->missing, free);
+	tdestroy(walk->early, free);
+	walk->missing = walk->early = NULL;
+}
+
 void hp_walk_end(struct hp_walk *walk, uint64_t last)
 {
 	hp_walk_settle(walk);
 	if (last >= walk->expected)
 		miss(walk, walk->expected, last);
-	for (size_t i = 0; i < walk->early.count; i++)
-		tell(walk, HP_FINDING_INSERTED, walk->early.all[i].from);
-	for (size_t i = 0; i < walk->missing.count; i++)
-		walk->hooks.tell(walk->hooks.user, HP_FINDING_REMOVED,
-				 walk->missing.all[i].from, walk->missing.all[i].to);
-	walk->early.count = walk->missing.count = 0;
+	twalk_r(walk->early, tell_early, walk);
+	twalk_r(walk->missing, tell_missing, walk);
+	forget_ranges(walk);
 }
 
 struct hp_walk *hp_walk_new(const struct hp_walk_hooks *hooks)
@@ -336,7 +360,6 @@ void hp_walk_free(struct hp_walk *walk)
 	if (!walk)
 		return;
 	hp_line_hasher_free(walk->hasher);
-	free(walk->missing.all);
-	free(walk->early.all);
+	forget_ranges(walk);
 	free(walk);
 }
