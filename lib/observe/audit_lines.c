@@ -88,7 +88,7 @@ static bool next_piece(struct hp_audit_lines *lines, const char **piece, size_t 
 		if (feed || have == BUFFER_SIZE)
 			break;
 		if (!fill(lines)) {
-			lines->rest = lines->end;
+			lines->rest = lines->at + lines->end - lines->line_at;
 			lines->end = 0;
 			return false;
 		}
@@ -101,6 +101,8 @@ bool hp_audit_lines_next(struct hp_audit_lines *lines, const char **line, size_t
 {
 	bool is_rest, is_end;
 	do {
+		if (!lines->is_skipping)
+			lines->line_at = lines->at;
 		if (!next_piece(lines, line, len, &is_end))
 			return false;
 		lines->buffer[*line - lines->buffer + (ptrdiff_t)*len] = '\0';

@@ -19,7 +19,8 @@ struct hp_audit_lines {
 	size_t begin, end; /* what of the buffer was not given out */
 	uint64_t at;       /* where in the file that begins */
 	uint64_t number;   /* of the line that was given out last, from 1 */
-	bool is_skipping;  /* the rest of a line that was too long */
+	uint64_t line_at;  /* where the current line begins */
+	bool is_skipping;  /* the rest of one that was too long */
 	size_t rest;       /* after the last: bytes behind it that are no line */
 	int failure;       /* errno, why there was no more; 0: the file ends there */
 };

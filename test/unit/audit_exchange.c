@@ -19,6 +19,7 @@ struct verdict {
 	unsigned wrong;
 	unsigned other; /* of the last that is foreign */
 	uint64_t line;  /* of the last that was inserted */
+	uint64_t bytes; /* of the last line that is torn */
 	void (*meanwhile)(void);
 };
 
@@ -31,6 +32,8 @@ static void note(void *user, const struct hp_audit_finding *finding)
 		verdict->other = finding->other;
 	if (finding->kind == HP_FINDING_INSERTED)
 		verdict->line = finding->line;
+	if (finding->kind == HP_FINDING_TORN_END)
+		verdict->bytes = finding->bytes;
 	if (finding->kind == HP_FINDING_CHAIN && verdict->meanwhile)
 		verdict->meanwhile();
 	if (finding->kind == HP_FINDING_CHAIN)
@@ -233,6 +236,11 @@ static void a_line_of_any_length_is_one_that_was_put_in(void **state)
 	assert_int_equal(verdict.wrong, 1);
 	assert_int_equal(verdict.kinds[HP_FINDING_INSERTED], 1);
 	assert_true(verdict.line <= 2);
+
+	assert_int_equal(truncate(path_of(FIRST), (off_t)long_len - 1), 0);
+	verdict = verify();
+	assert_int_equal(verdict.kinds[HP_FINDING_TORN_END], 1);
+	assert_int_equal(verdict.bytes, long_len - 1);
 }
 
 static void what_is_no_file_is_not_waited_for(void **state)

@@ -251,16 +251,19 @@ static bool has_number(const char *line, uint64_t seq)
 	return strncmp(line, opening, (size_t)len) == 0;
 }
 
-/* notes: of this file, by their lines. */
+/* notes: of this file, by their lines. It is read as far as they are. */
 static void locate_in_file(struct hp_audit_lines *lines, struct audit_note *notes,
 			   size_t count)
 {
 	const char *text;
 	size_t len, at = 0;
 
-	while (at < count && hp_audit_lines_next(lines, &text, &len)) {
-		while (at < count && notes[at].line + NEAR < lines->number)
+	for (;;) {
+		while (at < count &&
+		       (notes[at].line == 0 || notes[at].line + NEAR <= lines->number))
 			at++;
+		if (at == count || !hp_audit_lines_next(lines, &text, &len))
+			break;
 		for (size_t i = at; i < count && notes[i].line <= lines->number + NEAR;
 		     i++)
 			if (notes[i].line > 0 && has_number(text, notes[i].seq))
