@@ -246,7 +246,8 @@ bool hp_line_parse(const char *line, size_t len, struct hp_line_frame *frame)
 	const char *end = line + len - tail;
 	const char *after = parse_seq(line + opening, end, &frame->seq);
 	frame->body_len = len - tail;
-	return after && *after == ',' && memcmp(end, CLOSING, closing) == 0 &&
+	return after && *after == ',' && frame->seq < UINT64_MAX && /* has a next one */
+	       memcmp(end, CLOSING, closing) == 0 &&
 	       memcmp(line + len - 2, "\"}", 2) == 0 &&
 	       parse_hash(end + closing, frame->hash);
 }

@@ -345,6 +345,31 @@ def strict_is_not_content_with_unauthenticated_records():
     equal(kinds(place, '--strict'), {'unauthenticated'})
 
 
+def an_old_checkpoint_again_vouches_for_no_less():
+    """Who appends a copy of an old checkpoint does not take away what a later one proves."""
+    def repeat(all_lines):
+        (old, *_) = [line for line in all_lines if '"checkpoint"' in line]
+        again = re.sub(r'"seq":[0-9]+', f'"seq":{len(all_lines) + 1}', old, count=1)
+        return rehash(all_lines + [again], len(all_lines))
+    (before,) = verify(AUDITED)['chains']
+    copy = spoil('repeated', repeat)
+    report = json.loads(AUDITED.ok('audit', 'verify', '--json', copy.trail).out)
+    (chain,) = report['chains']
+    equal((chain['checkpoint-of'], chain['authentic']), (before['checkpoint-of'], True))
+    equal(chain['unauthenticated'], 1)
+
+
+def a_number_without_a_next_is_no_record():
+    """The largest number is none of a record, and counts nothing up."""
+    def forge(all_lines):
+        last = re.sub(r'"seq":[0-9]+', f'"seq":{2**64 - 1}', all_lines[-1], count=1)
+        return rehash(all_lines + [last], len(all_lines))
+    copy = spoil('largest', forge)
+    report = verify(copy, copy.trail, '--no-key', code=DATA)
+    equal({finding['kind'] for finding in report['findings']}, {'altered'}, report)
+    expect(report['chains'][0]['unauthenticated'] <= report['chains'][0]['records'], report)
+
+
 def so_many_findings_are_counted():
     """A file full of nonsense is told in bounded memory, and counted."""
     copy = spoil('nonsense-much', lambda all_lines: ['nonsense\n'] * 15000 + all_lines)
@@ -534,6 +559,8 @@ ground.run([
     a_forged_history_has_no_authentic_checkpoint,
     what_follows_the_last_checkpoint_is_counted,
     strict_is_not_content_with_unauthenticated_records,
+    an_old_checkpoint_again_vouches_for_no_less,
+    a_number_without_a_next_is_no_record,
     so_many_findings_are_counted,
     another_key_vouches_for_nothing,
     a_noted_head_is_found_again,

@@ -230,11 +230,10 @@ const struct audit_checkpoint *audit_chain_checkpoint(const struct audit_chain *
 
 uint64_t audit_chain_following(const struct audit_chain *chain, uint64_t vouched)
 {
-	uint64_t last = chain->read.head.seq;
+	uint64_t last = chain->read.head.seq, records = chain->read.records;
+	uint64_t following = last > vouched ? last - vouched - 1 : 0;
 
-	if (vouched == 0)
-		return chain->read.records;
-	return last > vouched ? last - vouched - 1 : 0;
+	return vouched == 0 || following > records ? records : following;
 }
 
 /* --- lines ---------------------------------------------------------------------------

@@ -80,7 +80,8 @@ static bool is_by_another(const struct audit_prover *prover,
 	       strcmp(checkpoint->found.key, prover->name) != 0;
 }
 
-/* From the last one back, until one is right and authentic. */
+/* From the last one back; asked are those that vouch for more than is vouched for: a copy
+ * of an old one may follow. */
 static hsmpool_status prove_chain(struct request *request, struct audit_chain *chain,
 				  hsmpool_error *err)
 {
@@ -90,15 +91,14 @@ static hsmpool_status prove_chain(struct request *request, struct audit_chain *c
 		bool is_valid = false;
 
 		HP_TRY(stop_check(err));
-		if (is_by_another(&request->prover, at))
+		if (is_by_another(&request->prover, at) ||
+		    at->found.head.seq <= chain->authenticated)
 			continue;
 		HP_TRY(audit_prover_ask(&request->prover, &at->found, &is_valid, err));
 		if (!is_valid)
 			note_checkpoint(&request->report, chain, at);
-		if (!is_valid || !at->found.is_right)
-			continue;
-		chain->authenticated = at->found.head.seq;
-		break;
+		if (is_valid && at->found.is_right)
+			chain->authenticated = at->found.head.seq;
 	}
 	return HSMPOOL_OK;
 }
