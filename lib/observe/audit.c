@@ -5,8 +5,8 @@
  * Owns: the process's list of trails. Must not: know when records are written
  * (audit_turn.c), or how.
  *
- * Locking: `trails.lock` over the list, held while a trail is opened; no log line is
- * written under it. begin and end take neither it nor the turn, but
+ * Locking: `trails.lock` over the list; `trails.opening` while a trail is opened; no log
+ * line is written under them. begin and end take neither, nor the turn, but
  *   - where no slot is free, begin waits for the turn, for a bounded time, and writes;
  *   - where there is no thread, end writes if nobody else does.
  */
@@ -23,16 +23,20 @@
 #define LOOK_AGAIN (2 * HP_MS)   /* meanwhile */
 
 static struct {
+	/* Held over the opening of one, which reads and writes files: who asks for the
+	 * figures does not wait for that. Before lock. */
+	pthread_mutex_t opening;
 	pthread_mutex_t lock;
 	/* guarded by lock, both */
 	struct hp_audit *first;        /* one that is closed stays until all is written */
 	struct hp_audit_figures ended; /* the counters of those that are gone */
-} trails = { .lock = PTHREAD_MUTEX_INITIALIZER };
+} trails = { .opening = PTHREAD_MUTEX_INITIALIZER, .lock = PTHREAD_MUTEX_INITIALIZER };
 
 /* --- open and close ----------------------------------------------------------------- */
 
 static void forget_trails_in_child(void)
 {
+	pthread_mutex_init(&trails.opening, NULL);
 	pthread_mutex_init(&trails.lock, NULL);
 	trails.first = NULL;
 	trails.ended = (struct hp_audit_figures){ 0 };
@@ -44,12 +48,25 @@ static void prepare(void)
 	hp_metrics_add_source(hp_audit_write_metrics);
 }
 
-static struct hp_audit *find_locked(const char *folder)
+/* One more user of the open trail of that folder; NULL: there is none. */
+static struct hp_audit *join(const char *folder)
 {
+	pthread_mutex_lock(&trails.lock);
 	struct hp_audit *audit = trails.first;
 	while (audit && (audit->users == 0 || strcmp(audit->options.folder, folder) != 0))
 		audit = audit->next;
+	if (audit)
+		audit->users++;
+	pthread_mutex_unlock(&trails.lock);
 	return audit;
+}
+
+static void enlist(struct hp_audit *audit)
+{
+	pthread_mutex_lock(&trails.lock);
+	audit->next = trails.first;
+	trails.first = audit;
+	pthread_mutex_unlock(&trails.lock);
 }
 
 static void free_trail(struct hp_audit *audit)
@@ -115,20 +132,17 @@ hsmpool_status hp_audit_open(struct hp_audit **out,
 	static pthread_once_t once = PTHREAD_ONCE_INIT, exit_once = PTHREAD_ONCE_INIT;
 	pthread_once(&once, prepare);
 	*out = NULL;
-	pthread_mutex_lock(&trails.lock);
+	pthread_mutex_lock(&trails.opening);
 	hsmpool_status status = HSMPOOL_OK;
-	struct hp_audit *audit = find_locked(options->folder);
-	if (audit) {
-		audit->users++;
-	} else {
+	struct hp_audit *audit = join(options->folder);
+	if (!audit) {
 		status = make_trail(&audit, options, err);
 		if (status == HSMPOOL_OK) {
 			pthread_once(&exit_once, watch_exit);
-			audit->next = trails.first;
-			trails.first = audit;
+			enlist(audit);
 		}
 	}
-	pthread_mutex_unlock(&trails.lock);
+	pthread_mutex_unlock(&trails.opening);
 	if (status != HSMPOOL_OK)
 		return status;
 	pthread_mutex_lock(&audit->turn);
