@@ -125,6 +125,9 @@ def a_changed_configuration_is_taken_over():
             (pool,) = ask(process, 'reload')['pools']
             equal(pool['changed'], ['max-sessions', 'max-waiters'])
             equal(pool['needs-restart'], ['probe'])
+            equal(PLACE.ok('ctl', '--pid', process.pid, 'reload').out,
+                  f'process {process.pid}, pool default: changed: nothing; '
+                  'needs a restart: probe\n')
             equal(ask(process, 'status')['pools'][0]['sessions']['limit'], 3)
         finally:
             PLACE.config.write_text(text)
@@ -189,6 +192,10 @@ def strangers_answers_are_only_text():
     """What a process answers reaches no terminal as it is, and may take its time once."""
     with Speaker(PLACE, 'ok\n\x1b[2Jhello\x07\n') as rude:
         equal(PLACE.ok('ctl', '--pid', rude.pid, 'metrics').out, '?[2Jhello?\n')
+    with Speaker(PLACE, 'ok\n{"pools":[7,{"name":"\\u001b[2J","changed":["\\u0007",[]]}]}') as odd:
+        equal(PLACE.ok('ctl', '--pid', odd.pid, 'reload').out.splitlines(),
+              [f'process {odd.pid}, pool ?: changed: nothing; needs a restart: nothing',
+               f'process {odd.pid}, pool ?[2J: changed: ? [ ]; needs a restart: nothing'])
     with Speaker(PLACE, None) as silent:
         PLACE.fails(TIMEOUT, f'process {silent.pid}', '--timeout', '200ms', 'ctl', '--pid',
                     silent.pid, 'status')

@@ -218,18 +218,22 @@ static void print_pool(const struct peer *peer, const char *program,
 	print_foreign(line);
 }
 
-static void print_list_entry(const struct peer *peer, const struct peer_reply *reply)
+/* An array's length; 0 of what is none. */
+static size_t length_of(struct json_object *array)
 {
-	struct json_object *value = json_tokener_parse(reply->text);
-	struct json_object *pools = json_object_object_get(value, "pools");
-	const char *program =
-		text_of(json_object_object_get(value, "process"), "program");
+	return json_object_is_type(array, json_type_array)
+		       ? json_object_array_length(array)
+		       : 0;
+}
 
-	for (size_t i = 0; pools && json_object_is_type(pools, json_type_array) &&
-			   i < json_object_array_length(pools);
-	     i++)
+static void print_list_entry(const struct peer *peer, struct json_object *reply)
+{
+	struct json_object *pools = json_object_object_get(reply, "pools");
+	const char *program =
+		text_of(json_object_object_get(reply, "process"), "program");
+
+	for (size_t i = 0; i < length_of(pools); i++)
 		print_pool(peer, program, json_object_array_get_idx(pools, i));
-	json_object_put(value);
 }
 
 static void print_list_head(void)
@@ -238,16 +242,79 @@ static void print_list_head(void)
 	       "POOL", "TOKEN", "USED/OF", "IDLE", "WAITERS", "LOGIN");
 }
 
+/* --- reload --------------------------------------------------------------------------
+ */
+
+static void print_words(const char *title, struct json_object *words)
+{
+	size_t count = length_of(words);
+
+	printf("%s", title);
+	for (size_t i = 0; i < count; i++) {
+		struct json_object *word = json_object_array_get_idx(words, i);
+		const char *text = json_object_get_string(word);
+
+		printf(" ");
+		print_foreign(text ? text : "?");
+	}
+	printf("%s", count > 0 ? "" : " nothing");
+}
+
+static void print_reload(const struct peer *peer, struct json_object *reply)
+{
+	struct json_object *pools = json_object_object_get(reply, "pools");
+
+	for (size_t i = 0; i < length_of(pools); i++) {
+		struct json_object *pool = json_object_array_get_idx(pools, i);
+
+		printf("process %s, pool ", peer->name);
+		print_foreign(text_of(pool, "name"));
+		print_words(": changed:", json_object_object_get(pool, "changed"));
+		print_words("; needs a restart:",
+			    json_object_object_get(pool, "needs-restart"));
+		printf("\n");
+	}
+}
+
 /* --- asking --------------------------------------------------------------------------
  */
 
-static void show(const struct cli *cli, const struct request *request, bool is_list,
-		 const struct peer *peer, const struct peer_reply *reply)
+/* Commands whose answer is not printed as it comes. */
+static const struct view {
+	const char *command;
+	const char *request;
+	void (*print_head)(void); /* NULL: none */
+	void (*print)(const struct peer *peer, struct json_object *reply);
+} views[] = {
+	{ "list", "status", print_list_head, print_list_entry },
+	{ "reload", "reload", NULL, print_reload },
+};
+
+static const struct view *find_view(const char *command)
+{
+	for (size_t i = 0; i < HP_ARRAY_LEN(views); i++)
+		if (strcmp(views[i].command, command) == 0)
+			return &views[i];
+	return NULL;
+}
+
+static void print_view(const struct view *view, const struct peer *peer,
+		       const struct peer_reply *reply)
+{
+	struct json_object *value = json_tokener_parse(reply->text);
+
+	view->print(peer, value);
+	json_object_put(value);
+}
+
+static void show(const struct cli *cli, const struct request *request,
+		 const struct view *view, const struct peer *peer,
+		 const struct peer_reply *reply)
 {
 	if (cli->is_json)
 		keep_reply(request, peer, reply);
-	else if (is_list)
-		print_list_entry(peer, reply);
+	else if (view)
+		print_view(view, peer, reply);
 	else
 		print_reply(request, peer, reply);
 }
@@ -260,7 +327,7 @@ static bool is_failure(const struct request *request, const struct peer_answer *
 
 /* Each answer, or what became of it; the first failure is the result. */
 static hsmpool_status show_all(const struct cli *cli, const struct request *request,
-			       bool is_list, const struct peer_answer *answers,
+			       const struct view *view, const struct peer_answer *answers,
 			       hsmpool_error *err)
 {
 	hsmpool_status first = HSMPOOL_OK;
@@ -270,7 +337,7 @@ static hsmpool_status show_all(const struct cli *cli, const struct request *requ
 		const struct peer_answer *answer = &answers[i];
 
 		if (answer->status == HSMPOOL_OK)
-			show(cli, request, is_list, peer, &answer->reply);
+			show(cli, request, view, peer, &answer->reply);
 		if (!is_failure(request, answer))
 			continue;
 		if (cli->is_json)
@@ -286,22 +353,23 @@ static hsmpool_status show_all(const struct cli *cli, const struct request *requ
 }
 
 static hsmpool_status ask_all(const struct cli *cli, const struct request *request,
-			      bool is_list, hsmpool_error *err)
+			      const struct view *view, hsmpool_error *err)
 {
 	int64_t deadline = hp_time_add(hp_now_ns(), request->patience_ns);
 	struct peer_answer *answers = NULL;
 	hsmpool_status status =
-		peers_ask(&request->peers, is_list ? "status" : request->line, deadline,
+		peers_ask(&request->peers, view ? view->request : request->line, deadline,
 			  &answers, err);
 
 	if (status == HSMPOOL_OK)
-		status = show_all(cli, request, is_list, answers, err);
+		status = show_all(cli, request, view, answers, err);
 	peer_answers_free(&answers, request->peers.count);
 	return status;
 }
 
 static hsmpool_status run(struct cli *cli, struct request *request, hsmpool_error *err)
 {
+	const struct view *view = find_view(request->line);
 	bool is_list = strcmp(request->line, "list") == 0;
 	hsmpool_status status;
 
@@ -309,9 +377,9 @@ static hsmpool_status run(struct cli *cli, struct request *request, hsmpool_erro
 	HP_TRY(choose(request, err));
 	if (cli->is_json)
 		request->replies = json_object_new_array();
-	else if (is_list)
-		print_list_head();
-	status = ask_all(cli, request, is_list, err);
+	else if (view && view->print_head)
+		view->print_head();
+	status = ask_all(cli, request, view, err);
 	if (cli->is_json)
 		cli_print_json(request->replies);
 	return status;
