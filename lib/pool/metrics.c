@@ -434,7 +434,7 @@ static const struct {
 	{ { "hsmpool_session_held_seconds", HP_FAMILY_HISTOGRAM, "seconds",
 	    "How long sessions were lent." }, write_held },
 	{ { "hsmpool_op_seconds", HP_FAMILY_HISTOGRAM, "seconds",
-	    "How long uses of the HSM took, from having a session to the answer." },
+	    "How long uses of the HSM took, repetitions included." },
 	  write_uses },
 	{ { "hsmpool_op_errors", HP_FAMILY_COUNTER, NULL,
 	    "Uses of the HSM that failed, by return value." }, write_errors },
