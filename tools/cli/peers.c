@@ -18,23 +18,31 @@
 #include "base/memory.h"
 #include "control/place.h"
 
-static hsmpool_status add_peer(struct peers *peers, const char *dir, uid_t uid,
-			       const char *name, hsmpool_error *err)
+/* Its folder is found by several paths, such as a variable's and the usual one. */
+static bool is_known(const struct peers *peers, const struct peer *found)
 {
-	struct peer found = { .uid = uid };
-	if (!hp_control_parse_name(name, &found.pid, &found.copy))
+	for (size_t i = 0; i < peers->count; i++) {
+		const struct peer *other = &peers->list[i];
+		if (other->pid == found->pid && other->copy == found->copy &&
+		    other->device == found->device && other->inode == found->inode)
+			return true;
+	}
+	return false;
+}
+
+/* found: the folder, and whose it is. */
+static hsmpool_status add_peer(struct peers *peers, struct peer *found, const char *name,
+			       hsmpool_error *err)
+{
+	if (!hp_control_parse_name(name, &found->pid, &found->copy) ||
+	    is_known(peers, found))
 		return HSMPOOL_OK;
 	struct peer *list =
 		reallocarray(peers->list, peers->count + 1, sizeof(*peers->list));
 	HP_CHECK(list, err, HSMPOOL_ERR_SYSTEM, "no memory for the list of processes");
 	peers->list = list;
-	snprintf(found.name, sizeof(found.name), "%.*s", (int)strcspn(name, "."), name);
-	snprintf(found.dir, sizeof(found.dir), "%s", dir);
-	for (size_t i = 0; i < peers->count; i++) /* the same folder by another path */
-		if (list[i].pid == found.pid && list[i].copy == found.copy &&
-		    strcmp(list[i].dir, found.dir) == 0)
-			return HSMPOOL_OK;
-	list[peers->count++] = found;
+	snprintf(found->name, sizeof(found->name), "%.*s", (int)strcspn(name, "."), name);
+	list[peers->count++] = *found;
 	return HSMPOOL_OK;
 }
 
@@ -42,15 +50,20 @@ static hsmpool_status add_peer(struct peers *peers, const char *dir, uid_t uid,
 static hsmpool_status look_into(struct peers *peers, const char *path, uid_t owner,
 				hsmpool_error *err)
 {
+	struct peer found = { .uid = owner };
+	struct stat folder;
 	int dir = hp_control_open_dir(path, owner, false);
-	DIR *entries = dir >= 0 ? fdopendir(dir) : NULL;
+	DIR *entries = dir >= 0 && fstat(dir, &folder) == 0 ? fdopendir(dir) : NULL;
 	if (!entries) {
 		hp_close_fd(&dir);
 		return HSMPOOL_OK;
 	}
+	snprintf(found.dir, sizeof(found.dir), "%s", path);
+	found.device = folder.st_dev;
+	found.inode = folder.st_ino;
 	hsmpool_status status = HSMPOOL_OK;
 	for (const struct dirent *at; status == HSMPOOL_OK && (at = readdir(entries));)
-		status = add_peer(peers, path, owner, at->d_name, err);
+		status = add_peer(peers, &found, at->d_name, err);
 	closedir(entries);
 	return status;
 }

@@ -22,6 +22,8 @@ struct peer {
 	uid_t uid;
 	char name[32];      /* "123", "123-2" */
 	char dir[PATH_MAX]; /* where its socket is */
+	dev_t device;       /* of that folder: it may be found by several paths */
+	ino_t inode;
 };
 
 struct peers {
