@@ -93,7 +93,9 @@ static hsmpool_status visit_named(const char *name, struct hp_reply *reply,
 	struct tour tour = { .only = name, .reply = reply };
 	hp_keeper_visit(visit, &tour);
 	HP_CHECK(tour.met > 0 || !name, err, HSMPOOL_ERR_USAGE,
-		 "there is no pool '%.60s' in this process", name);
+		 "there is no pool '%.60s' in this process; hsmpool-cli ctl list "
+		 "names those that there are",
+		 name);
 	return HSMPOOL_OK;
 }
 
@@ -264,12 +266,24 @@ static const struct command *find_command(const char *name, size_t len)
 	return NULL;
 }
 
+static hsmpool_status refuse_command(const char *name, hsmpool_error *err)
+{
+	char known[120] = "";
+	size_t used = 0;
+	for (size_t i = 0; i < HP_ARRAY_LEN(commands); i++)
+		used += (size_t)snprintf(known + used, sizeof(known) - used, "%s%s",
+					 i ? ", " : "", commands[i].name);
+	return hp_fail(err, HSMPOOL_ERR_USAGE,
+		       "there is no command '%.40s'; there are %s", name, known);
+}
+
 static hsmpool_status run(const char *request, struct hp_reply *reply, hsmpool_error *err)
 {
 	size_t len = strcspn(request, " ");
 	const struct command *command = find_command(request, len);
 	const char *argument = request + len + strspn(request + len, " ");
-	HP_CHECK(command, err, HSMPOOL_ERR_USAGE, "there is no command '%.40s'", request);
+	if (!command)
+		return refuse_command(request, err);
 	HP_CHECK(command->argument != TAKES_NONE || !*argument, err, HSMPOOL_ERR_USAGE,
 		 "%s takes no argument", command->name);
 	HP_CHECK(command->argument != TAKES_WORD || *argument, err, HSMPOOL_ERR_USAGE,

@@ -70,8 +70,8 @@ static struct {
 } server = { .alarm = { { .fd = -1 }, { .fd = -1 } }, .listener = { .fd = -1 } };
 
 static _Atomic bool is_claimed;
-static _Atomic int64_t delay_ns = HP_SECOND;
-static _Atomic int64_t patience_ns = 3 * HP_SECOND; /* with a peer */
+static _Atomic int64_t delay_ns = DEFAULT_DELAY;
+static _Atomic int64_t patience_ns = PEER_PATIENCE;
 
 /* --- peers -------------------------------------------------------------------------- */
 

@@ -169,7 +169,9 @@ static hsmpool_status open_address(struct listener *listener, const char *text,
 			 getaddrinfo(*host ? host : "127.0.0.1", port, &hints, &found) ==
 				 0,
 		 err, HSMPOOL_ERR_USAGE,
-		 "--listen: '%s' is not ADDRESS:PORT, [ADDRESS]:PORT or unix:PATH", text);
+		 "--listen: '%s' is not ADDRESS:PORT, [ADDRESS]:PORT or unix:PATH; an "
+		 "address is a number, such as 127.0.0.1",
+		 text);
 	listener->fd = bind_address(found);
 	freeaddrinfo(found);
 	if (listener->fd < 0)
