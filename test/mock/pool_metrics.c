@@ -13,12 +13,12 @@
 
 #define assert_rv(call, expected) assert_int_equal((call), (expected))
 
-static char *text_of_all(void)
+/* Into the caller's own pointer: GCC 12 at -O3 takes what is found in a text that a
+ * function returned for a pointer into that function. */
+static void tell_all(char **text)
 {
-	char *text = NULL;
 	hsmpool_error err;
-	assert_ok(hsmpool_metrics_text(&text, NULL, &err), &err);
-	return text;
+	assert_ok(hsmpool_metrics_text(text, NULL, &err), &err);
 }
 
 /* The value of the sample of that name of the ground's token, with more labels
@@ -26,7 +26,8 @@ static char *text_of_all(void)
 static double metric(const char *name, const char *more)
 {
 	char line[300];
-	char *text = text_of_all();
+	char *text = NULL;
+	tell_all(&text);
 	snprintf(line, sizeof(line),
 		 "\nhsmpool_%s{pool=\"default\",token=\"" MOCK_TOKEN_LABEL "\"%s%s} ",
 		 name, *more ? "," : "", more);
@@ -329,7 +330,8 @@ static void two_pools_of_one_name_and_token_are_one_series(void **state)
 		  &err);
 	assert_true(metric("sessions", "state=\"idle\"") == 2);
 	assert_true(metric("sessions_limit", "") == 6);
-	char *text = text_of_all();
+	char *text = NULL;
+	tell_all(&text);
 	const char *first = strstr(text, "\nhsmpool_waiters{");
 	assert_non_null(first);
 	assert_null(strstr(first + 1, "\nhsmpool_waiters{"));
@@ -364,7 +366,8 @@ static void families_are_not_torn_apart(void **state)
 	char *seen[100];
 	size_t count = 0;
 	ground_open(g, NULL);
-	char *text = text_of_all();
+	char *text = NULL;
+	tell_all(&text);
 	for (char *line = strtok_r(text, "\n", &seen[99]); line;
 	     line = strtok_r(NULL, "\n", &seen[99])) {
 		if (strncmp(line, "# TYPE ", 7) != 0)

@@ -66,6 +66,12 @@ static CK_RV digest(struct ground *g)
 			    : rv;
 }
 
+static CK_ATTRIBUTE label_of(const char *label)
+{
+	return (CK_ATTRIBUTE){ CKA_LABEL, (void *)(uintptr_t)label,
+			       label ? strlen(label) : 0 };
+}
+
 /* An AES key by C_CreateObject, for everything. */
 static CK_RV create(struct ground *g, const char *label, CK_BBOOL is_token,
 		    CK_OBJECT_HANDLE *key)
@@ -77,7 +83,7 @@ static CK_RV create(struct ground *g, const char *label, CK_BBOOL is_token,
 		{ CKA_CLASS, &class, sizeof(class) },
 		{ CKA_KEY_TYPE, &type, sizeof(type) },
 		{ CKA_TOKEN, &is_token, 1 },
-		{ CKA_LABEL, (void *)(uintptr_t)label, strlen(label) },
+		label_of(label),
 		{ CKA_VALUE, data, sizeof(data) },
 		{ CKA_EXTRACTABLE, &yes, 1 },
 		{ CKA_WRAP, &yes, 1 },
@@ -89,7 +95,7 @@ static CK_RV create(struct ground *g, const char *label, CK_BBOOL is_token,
 
 static CK_RV rename_to(struct ground *g, CK_OBJECT_HANDLE key, const char *label)
 {
-	CK_ATTRIBUTE name = { CKA_LABEL, (void *)(uintptr_t)label, strlen(label) };
+	CK_ATTRIBUTE name = label_of(label);
 	return g->p11->C_SetAttributeValue(g->main, key, &name, 1);
 }
 
@@ -98,7 +104,7 @@ static CK_RV copy(struct ground *g, CK_OBJECT_HANDLE key, const char *label,
 {
 	CK_ATTRIBUTE template[] = {
 		{ CKA_TOKEN, &is_token, 1 },
-		{ CKA_LABEL, (void *)(uintptr_t)label, label ? strlen(label) : 0 },
+		label_of(label),
 	};
 	return g->p11->C_CopyObject(g->main, key, template, label ? 2 : 1, made);
 }
@@ -111,7 +117,7 @@ static CK_RV generate(struct ground *g, const char *label, CK_BBOOL is_token,
 	CK_ATTRIBUTE template[] = {
 		{ CKA_VALUE_LEN, &len, sizeof(len) },
 		{ CKA_TOKEN, &is_token, 1 },
-		{ CKA_LABEL, (void *)(uintptr_t)label, strlen(label) },
+		label_of(label),
 	};
 	return g->p11->C_GenerateKey(g->main, &mechanism, template, 3, key);
 }
@@ -132,7 +138,7 @@ static CK_RV unwrap(struct ground *g, CK_OBJECT_HANDLE kek, const char *label,
 	CK_ATTRIBUTE template[] = {
 		{ CKA_CLASS, &class, sizeof(class) },
 		{ CKA_KEY_TYPE, &type, sizeof(type) },
-		{ CKA_LABEL, (void *)(uintptr_t)label, strlen(label) },
+		label_of(label),
 	};
 	return g->p11->C_UnwrapKey(g->main, &mechanism, kek, out, out_len, template, 3,
 				   key);
@@ -214,9 +220,9 @@ static void a_key_that_is_not_there_is_the_modules_to_refuse(void **state)
 	struct ground *g = *state;
 	CK_MECHANISM mechanism = { .mechanism = CKM_SHA256_RSA_PKCS };
 	begin(g, "key = pkcs11:object=rsa\nfunctions = none\n");
-	CK_RV expected = g->is_mock ? CKR_KEY_HANDLE_INVALID : CKR_OBJECT_HANDLE_INVALID;
 	CK_RV rv = g->p11->C_SignInit(g->main, &mechanism, 0xdead);
-	assert_true(rv == CKR_KEY_HANDLE_INVALID || rv == expected);
+	assert_true(rv == CKR_KEY_HANDLE_INVALID ||
+		    (!g->is_mock && rv == CKR_OBJECT_HANDLE_INVALID)); /* SoftHSM2 */
 	assert_rv(g->p11->C_DestroyObject(g->main, 0xdead), CKR_OBJECT_HANDLE_INVALID);
 	assert_rv(g->p11->C_DestroyObject(g->main, CK_INVALID_HANDLE),
 		  CKR_OBJECT_HANDLE_INVALID);
@@ -303,11 +309,9 @@ static void a_pair_is_known_by_the_names_of_both_halves(void **state)
 	struct ground *g = *state;
 	CK_MECHANISM mechanism = { .mechanism = CKM_RSA_PKCS_KEY_PAIR_GEN };
 	CK_ULONG bits = 1024;
-	CK_UTF8CHAR reserved[] = "reserved";
-	CK_UTF8CHAR other[] = "free";
 	CK_ATTRIBUTE public[] = { { CKA_MODULUS_BITS, &bits, sizeof(bits) },
-				  { CKA_LABEL, reserved, sizeof(reserved) - 1 } };
-	CK_ATTRIBUTE private[] = { { CKA_LABEL, other, sizeof(other) - 1 } };
+				  label_of("reserved") };
+	CK_ATTRIBUTE private[] = { label_of("free") };
 	CK_OBJECT_HANDLE made[2];
 	begin(g, "key = pkcs11:object=reserved;type=public\nfunctions = verify\n");
 	assert_rv(g->p11->C_GenerateKeyPair(g->main, &mechanism, public, 2, private, 1,
