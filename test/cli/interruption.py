@@ -277,9 +277,15 @@ def no_terminal_to_ask_on():
 
 
 def short_work_shows_no_bar():
-    """Short work shows nothing."""
+    """Work that ends within a second shows nothing."""
     PLACE.file('short', b'data')
-    equal(on_terminal('encrypt', '--in', 'short', '--out', 'short.hsm', '--force'), (OK, ''))
+    for _ in range(10):
+        begun = time.monotonic()
+        seen = on_terminal('encrypt', '--in', 'short', '--out', 'short.hsm', '--force')
+        if time.monotonic() - begun < 1:
+            equal(seen, (OK, ''))
+            return
+    raise ground.tap.Skip('on a machine this busy no work is short')
 
 
 def containers_do_not_reach_a_terminal():
