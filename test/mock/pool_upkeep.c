@@ -5,6 +5,7 @@
  */
 #include "mock/pool_ground.h"
 #include "pool/internal.h"
+#include "support/sanitizers.h"
 
 #include <dirent.h>
 #include <stdio.h>
@@ -342,10 +343,11 @@ static void the_background_threads_end_with_the_last_pool(void **state)
 	struct ground *g = *state;
 	unsigned before = threads_now();
 
+	/* With the first of a program comes the sanitizer's own. */
 	ground_open(g, NULL);
-	assert_int_equal(threads_now(), before + 2);
+	assert_in_range(threads_now() - before, 2, 2 + HAS_THREAD_SANITIZER);
 	hsmpool_close(&g->pool);
-	eventually(threads_now() == before);
+	eventually(threads_now() <= before + HAS_THREAD_SANITIZER);
 }
 
 int main(void)
