@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include "support/patience.h"
 #include "support/sanitizers.h"
 
 static struct fixture mock;
@@ -19,8 +20,7 @@ static struct fixture mock;
 static hsmpool_status draw(hsmpool *pool, hsmpool_error *err)
 {
 	uint8_t bytes[8];
-	return hsmpool_random(pool, bytes, sizeof(bytes), hsmpool_deadline_in(30000),
-			      err);
+	return hsmpool_random(pool, bytes, sizeof(bytes), TEST_PATIENCE, err);
 }
 
 static hsmpool_status sign(hsmpool *pool, hsmpool_key *key, hsmpool_error *err)
@@ -29,7 +29,7 @@ static hsmpool_status sign(hsmpool *pool, hsmpool_key *key, hsmpool_error *err)
 	hsmpool_buf signature = { .data = room, .cap = sizeof(room) };
 	hsmpool_bytes text = { (const uint8_t *)"text", 4 };
 	return hsmpool_sign(pool, key, "rsa-pkcs1-sha256", text, &signature,
-			    hsmpool_deadline_in(30000), err);
+			    TEST_PATIENCE, err);
 }
 
 static void a_pool_may_stand_on_the_module(void **state)
@@ -53,7 +53,7 @@ static void it_goes_on_when_the_hsm_restarts(void **state)
 	(void)state;
 	hsmpool *pool = fixture_open(&mock);
 	assert_ok(hsmpool_key_open(&key, pool, "pkcs11:object=rsa;type=private",
-				   hsmpool_deadline_in(30000), &err),
+				   TEST_PATIENCE, &err),
 		  &err);
 	assert_ok(sign(pool, key, &err), &err);
 	for (int round = 0; round < 3; round++) {
@@ -92,9 +92,8 @@ static int work_in_child(void)
 {
 	hsmpool *pool = NULL;
 	hsmpool_error err;
-	alarm(60);
-	if (hsmpool_open(&pool, mock.config, NULL, hsmpool_deadline_in(30000), &err) !=
-		    HSMPOOL_OK ||
+	alarm(2 * TEST_PATIENCE_MS / 1000); /* ends one that hangs */
+	if (hsmpool_open(&pool, mock.config, NULL, TEST_PATIENCE, &err) != HSMPOOL_OK ||
 	    draw(pool, &err) != HSMPOOL_OK)
 		return 1;
 	hsmpool_close(&pool);
@@ -135,9 +134,8 @@ static void expect_refusal(const char *text)
 {
 	hsmpool *pool = NULL;
 	hsmpool_error err;
-	assert_status(
-		hsmpool_open(&pool, mock.config, NULL, hsmpool_deadline_in(30000), &err),
-		HSMPOOL_ERR_CONFIG);
+	assert_status(hsmpool_open(&pool, mock.config, NULL, TEST_PATIENCE, &err),
+		      HSMPOOL_ERR_CONFIG);
 	assert_null(pool);
 	if (!strstr(err.text, text))
 		fail_msg("%s", err.text);
