@@ -679,7 +679,7 @@ static int wrong_answers_beside_a_lock(void)
 	hsmpool_session *session;
 	int wrong = 0;
 
-	alarm(20);
+	alarm(60);
 	wrong += hsmpool_sign(pool, rsa, "rsa-pkcs1-sha384", message, &out, 0, &err) !=
 		 HSMPOOL_ERR_FORKED;
 	wrong += hsmpool_verify(pool, rsa, "rsa-pss-sha384", message, signature, 0,
