@@ -11,6 +11,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,10 @@ CLI = BUILD / 'tools/cli/hsmpool-cli'
 SOFTHSM = os.environ.get('HSMPOOL_TEST_SOFTHSM', '/usr/lib/softhsm/libsofthsm2.so')
 IS_SANITIZED = '--sanitized' in sys.argv
 TIME_LIMIT = 120
+
+# Who starts the tests by nohup, or behind a script's back, has them ignored.
+for number in signal.SIGINT, signal.SIGQUIT, signal.SIGHUP:
+    signal.signal(number, signal.SIG_DFL)
 
 ROOT = Path(tempfile.mkdtemp(prefix='hsmpool-cli-'))
 atexit.register(shutil.rmtree, ROOT, ignore_errors=True)

@@ -175,12 +175,27 @@ static void a_token_that_is_gone_for_a_while_is_found_again(void **state)
 
 /* SoftHSM2 overlooks a token whose file another process writes in that moment, until it
  * starts again. */
+static void *return_the_token_after_a_restart(void *unused)
+{
+	struct mock_counters counters;
+	do {
+		hp_pause(HP_MS);
+		mock->counters(&counters);
+	} while (counters.initializes < 2);
+	mock->token_present();
+	return unused;
+}
+
 static void a_token_that_was_overlooked_at_the_start_is_found_by_a_restart(void **state)
 {
 	struct mock_counters counters;
+	pthread_t thread;
 	(void)state;
-	mock->token_absent(20 * HP_MS);
+	mock->token_absent(MOCK_FOREVER);
+	assert_int_equal(
+		pthread_create(&thread, NULL, return_the_token_after_a_restart, NULL), 0);
 	open_module();
+	pthread_join(thread, NULL);
 	mock->counters(&counters);
 	assert_true(counters.initializes > 1);
 	assert_int_equal(counters.finalizes, counters.initializes - 1);
