@@ -78,9 +78,10 @@ struct hp_audit_entry {
  * what a killed process left in its ring is written first. If that fails because nothing
  * can be written, the trail is open and failing.
  *
- * HSMPOOL_ERR_CONFIG: the folder, or something in it, is not only ours to write, or not
- * what it should be. HSMPOOL_ERR_SYSTEM: the folder, the ring or the thread cannot be
- * made. *out is then NULL.
+ * HSMPOOL_ERR_SYSTEM: the folder, or something in it, is not only ours to write or not
+ * what it should be; the folder, the ring or the thread cannot be made.
+ * HSMPOOL_ERR_TIMEOUT: another process keeps the list of chains locked. *out is then
+ * NULL.
  */
 hsmpool_status hp_audit_open(struct hp_audit **out,
 			     const struct hp_audit_options *options, hsmpool_error *err);

@@ -179,16 +179,17 @@ static hsmpool_status open_file(struct hp_audit_chain *chain, int folder,
 				     "audit: %s cannot be examined", chain->file_name);
 	file = -1;
 	chain->is_torn = chain->recovery.torn > 0;
-	return found->tail.size ? HSMPOOL_OK : list_begun(chain, folder, err);
+	return HSMPOOL_OK;
 }
 
 /* --- which chain -------------------------------------------------------------------- */
 
 static hsmpool_status settle(struct hp_audit_chain *chain, int folder, bool is_ring_new,
-			     hsmpool_error *err)
+			     bool *is_file_new, hsmpool_error *err)
 {
 	struct found found = { 0 };
 	HP_TRY(look(folder, chain->number, &found, err));
+	*is_file_new = found.tail.size == 0;
 	is_ring_new = is_ring_new || !chain->ring.header->chain[0];
 	chain->recovery.has_lost_its_ring = is_ring_new && found.has_file;
 	if (is_ring_new)
@@ -207,33 +208,55 @@ static hsmpool_status settle(struct hp_audit_chain *chain, int folder, bool is_r
 	return HSMPOOL_OK;
 }
 
+static bool is_there(int folder, const char *name)
+{
+	return faccessat(folder, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+/* *is_passed_over: it is somebody else's, or cannot be continued; another one will do.
+ * What is wrong with the folder or its list is wrong for all. */
 static hsmpool_status take_one(struct hp_audit_chain *chain, int folder,
-			       hsmpool_error *err)
+			       bool *is_passed_over, hsmpool_error *err)
 {
 	char name[HP_AUDIT_NAME_SIZE];
-	bool is_new = false;
+	bool is_ring_new = false, is_file_new = false;
 	hp_audit_ring_name(name, chain->number);
-	HP_TRY(hp_audit_ring_open(&chain->ring, folder, name, &is_new, err));
-	hsmpool_status status = settle(chain, folder, is_new, err);
-	if (status == HSMPOOL_ERR_DATA)
-		hp_audit_ring_close(&chain->ring);
+	hsmpool_status status =
+		hp_audit_ring_open(&chain->ring, folder, name, &is_ring_new, err);
+	if (status != HSMPOOL_OK) {
+		*is_passed_over = status == HSMPOOL_ERR_TIMEOUT ||
+				  (err->sys_errno == EACCES && is_there(folder, name));
+		return status;
+	}
+	status = settle(chain, folder, is_ring_new, &is_file_new, err);
+	*is_passed_over = status == HSMPOOL_ERR_DATA ||
+			  (status == HSMPOOL_ERR_SYSTEM && err->sys_errno == EACCES);
+	if (status == HSMPOOL_OK && is_file_new)
+		status = list_begun(chain, folder, err);
 	return status;
 }
 
-/* One that somebody else writes, that belongs to another user or cannot be continued is
- * passed over. */
+static void put_back(struct hp_audit_chain *chain)
+{
+	if (chain->file >= 0)
+		close(chain->file);
+	chain->file = -1;
+	hp_audit_ring_close(&chain->ring);
+}
+
 static hsmpool_status take_some(struct hp_audit_chain *chain, int folder,
 				hsmpool_error *err)
 {
 	for (chain->number = 1; chain->number <= HP_AUDIT_MOST_CHAINS; chain->number++) {
-		hsmpool_error why;
-		hsmpool_status status = take_one(chain, folder, &why);
-		bool is_passed_over =
-			status == HSMPOOL_ERR_TIMEOUT || status == HSMPOOL_ERR_DATA ||
-			(status == HSMPOOL_ERR_SYSTEM && why.sys_errno == EACCES);
+		hsmpool_error why = { 0 };
+		bool is_passed_over = false;
+		hsmpool_status status = take_one(chain, folder, &is_passed_over, &why);
+		if (status == HSMPOOL_OK)
+			return status;
+		put_back(chain);
 		if (is_passed_over)
 			continue;
-		if (status != HSMPOOL_OK && err)
+		if (err)
 			*err = why;
 		return status;
 	}
@@ -340,6 +363,18 @@ static bool make_sure_it_is_listed(struct hp_audit_chain *chain)
 	return chain->is_listed;
 }
 
+/* Its number last: whoever is killed in between leaves a name that no slot goes by. */
+static void name_writer(struct hp_audit_writer *to, const struct hp_audit_writer *writer)
+{
+	to->pid = 0;
+	atomic_signal_fence(memory_order_seq_cst);
+	to->uid = writer->uid;
+	memcpy(to->host, writer->host, sizeof to->host);
+	memcpy(to->program, writer->program, sizeof to->program);
+	atomic_signal_fence(memory_order_seq_cst);
+	to->pid = writer->pid;
+}
+
 /* The ring's writer is named anew only when nothing of the old one is in it. */
 bool hp_audit_chain_announce(struct hp_audit_chain *chain)
 {
@@ -353,7 +388,7 @@ bool hp_audit_chain_announce(struct hp_audit_chain *chain)
 	add_open(chain);
 	if (!hp_audit_chain_write(chain))
 		return false;
-	chain->ring.header->writer = chain->writer;
+	name_writer(&chain->ring.header->writer, &chain->writer);
 	chain->is_announced = true;
 	return true;
 }

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "base/memory.h"
@@ -273,6 +274,25 @@ static void processes_at_once_have_a_chain_each(void **state)
 
 static struct hp_audit *inherited;
 
+/* It would be locked for any other chain as well. */
+static void who_cannot_lock_the_list_makes_no_chain_after_chain(void **state)
+{
+	(void)state;
+	struct hp_audit_options options = ground_options();
+	take_over();
+	char path[1024];
+	snprintf(path, sizeof path, "%s/chain-0001.000000000001.jsonl", options.folder);
+	assert_int_equal(unlink(path), 0); /* so that another one has to be listed */
+	snprintf(path, sizeof path, "%s/chains.jsonl", options.folder);
+	int list = open(path, O_RDWR);
+	assert_true(list >= 0);
+	assert_int_equal(flock(list, LOCK_EX), 0);
+	struct hp_audit *audit = NULL;
+	assert_int_equal(hp_audit_open(&audit, &options, NULL), HSMPOOL_ERR_TIMEOUT);
+	close(list);
+	assert_int_equal(ground_count_files(".ring"), 1);
+}
+
 static void use_inherited(void)
 {
 	struct hp_audit_entry entry;
@@ -383,6 +403,7 @@ int main(void)
 		TEST(records_taken_away_meanwhile_leave_a_gap),
 		TEST(a_chain_without_its_ring_goes_on),
 		TEST(processes_at_once_have_a_chain_each),
+		TEST(who_cannot_lock_the_list_makes_no_chain_after_chain),
 		TEST(a_forked_child_has_a_chain_of_its_own),
 		TEST(a_trail_that_refuses_refuses_in_a_child),
 		TEST(a_program_that_closes_what_it_does_not_know_keeps_its_trail),
