@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The operations of one virtual session, shared by begin.c, operation.c, replay.c,
- * aside.c.
+ * The operations of one virtual session, shared by begin.c, operation.c, step.c,
+ * answer.c, replay.c, aside.c.
  *
  * An operation is active, for the application, from Init to its end. It is also *live* as
  * long as it is active on the real session that the lease stands for; an active one that
@@ -69,7 +69,7 @@ struct hp_attempt {
 	bool is_again; /* the call itself was made before */
 };
 
-/* --- replay.c: the real session ----------------------------------------------------- */
+/* --- replay.c: the real session ------------------------------------------------- */
 
 /* Borrow, within the one deadline of all tries. */
 CK_RV hp_attempt_borrow(struct hp_attempt *attempt, enum hp_want want,
@@ -106,7 +106,7 @@ CK_RV hp_kind_init(struct hp_session *s, enum hp_kind kind, CK_MECHANISM *mechan
 		   CK_OBJECT_HANDLE key);
 const char *hp_kind_name(enum hp_kind kind);
 
-/* --- operation.c -------------------------------------------------------------------- */
+/* --- operation.c ---------------------------------------------------------------- */
 
 /* It was begun on s. */
 void hp_operation_mark(const struct hp_operation *op, struct hp_session *s,
@@ -117,6 +117,8 @@ void hp_operations_end(struct hp_operations *ops, uint32_t kinds);
 void hp_operation_pin(struct hp_operation *op);
 /* vs->operations, made if need be; NULL: no memory. */
 struct hp_operations *hp_operations_of(struct hp_vsession *vs);
+
+/* --- answer.c ------------------------------------------------------------------- */
 
 /* Is an operation active on a session of a module that has one at a time? Asked by an
  * Init that cannot succeed. */
