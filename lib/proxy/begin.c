@@ -109,6 +109,25 @@ static bool is_stateless(CK_MECHANISM_TYPE mechanism)
 	       mechanism != XMSSMT;
 }
 
+/* What it takes to begin it again, and whether that may be. */
+static void remember(struct hp_operation *op, const struct hp_vsession *vs,
+		     const struct beginning *b)
+{
+	struct hp_key_rules rules = hp_key_rules_of(vs, b->key);
+	bool makes_nonce = b->kind == HP_KIND_ENCRYPT &&
+			   b->mechanism->mechanism == CKM_AES_GCM &&
+			   hp_pool_options(vs->pool)->hsm_iv;
+	op->key = b->key;
+	hp_mechanism_copy(&op->mechanism, b->mechanism);
+	op->is_replayable = op->mechanism.is_faithful && !b->leaves_nonce &&
+			    !makes_nonce && !rules.is_counting;
+	op->may_be_finished = !rules.is_counting && is_stateless(b->mechanism->mechanism);
+	op->sign_retry = rules.sign_retry;
+	op->is_multipart = false;
+	op->output_len = 0;
+	memset(op->output_end, 0, sizeof(op->output_end));
+}
+
 /* The module began it. */
 static void record(struct hp_vsession *vs, struct hp_session *s, struct beginning *b)
 {
@@ -118,26 +137,13 @@ static void record(struct hp_vsession *vs, struct hp_session *s, struct beginnin
 	hp_use_leave(&b->use); /* until the next call */
 	/* Where one operation is all there can be, this is it. */
 	hp_operations_end(ops, vs->slot->is_exclusive ? HP_KINDS_ALL : bit);
-	op->key = b->key;
 	hp_use_keep(ops, op, &b->use);
-	hp_mechanism_copy(&op->mechanism, b->mechanism);
-	bool makes_nonce = b->kind == HP_KIND_ENCRYPT &&
-			   b->mechanism->mechanism == CKM_AES_GCM &&
-			   hp_pool_options(vs->pool)->hsm_iv;
-	struct hp_key_rules rules = hp_key_rules_of(vs, b->key);
-	op->is_replayable = op->mechanism.is_faithful && !b->leaves_nonce &&
-			    !makes_nonce && !rules.is_counting;
-	op->may_be_finished = !rules.is_counting && is_stateless(b->mechanism->mechanism);
-	op->sign_retry = rules.sign_retry;
+	remember(op, vs, b);
 	hp_operation_mark(op, s, b->kind);
-	op->is_multipart = false;
-	op->output_len = 0;
-	memset(op->output_end, 0, sizeof(op->output_end));
 	ops->active |= bit;
 	ops->live |= bit;
 	ops->lingering &= ~bit;
 	if (vs->slot->is_exclusive) {
-		hp_operations_end(ops, HP_KINDS_ALL & ~bit);
 		ops->lingering = 0;
 		ops->is_restored = false;
 		s->is_unsure = false;
@@ -160,6 +166,16 @@ static void note_cancelled(struct hp_operations *ops, struct hp_session *s,
 	s->active &= ~op_of[kind];
 	hp_operations_end(ops, HP_KIND_BIT(kind));
 	ops->lingering &= ~HP_KIND_BIT(kind);
+}
+
+static CK_RV settle_ok(struct hp_vsession *vs, struct hp_session *s, struct beginning *b)
+{
+	if (b->mechanism)
+		record(vs, s, b);
+	else
+		note_cancelled(vs->operations, s, b->kind);
+	hp_operations_leave(vs, s);
+	return CKR_OK;
 }
 
 /* After an Init that failed on s, which is left or given up: is it worth another try?
@@ -226,14 +242,8 @@ static CK_RV begin(struct hp_vsession *vs, struct beginning *b)
 		if (rv != CKR_OK)
 			return rv;
 		rv = init_on(vs, s, b);
-		if (rv == CKR_OK) {
-			if (mechanism)
-				record(vs, s, b);
-			else
-				note_cancelled(ops, s, kind);
-			hp_operations_leave(vs, s);
-			return CKR_OK;
-		}
+		if (rv == CKR_OK)
+			return settle_ok(vs, s, b);
 		CK_RV answer = rv;
 		if (!settle_refusal(vs, s, b, &rv) || attempt.tries >= HP_MOST_TRIES)
 			return rv;

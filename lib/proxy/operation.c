@@ -72,9 +72,17 @@ bool hp_operation_any_active(const struct hp_vsession *vs)
 	return vs->operations && vs->operations->active;
 }
 
-static CK_RV run_step(struct hp_vsession *vs, struct hp_session *s, struct hp_step *step)
+/* --- going on: the tries -------------------------------------------------------- */
+
+static CK_RV run_step(const struct hp_attempt *attempt, struct hp_session *s,
+		      struct hp_step *step)
 {
+	struct hp_vsession *vs = attempt->vs;
 	struct hp_call *call = step->call;
+	if (attempt->is_again)
+		hp_step_restore_arguments(step);
+	else
+		hp_step_keep_arguments(step);
 	step->was_active = s->active;
 	step->was_unsure = s->is_unsure;
 	hp_step_add_input(vs, step);
@@ -116,37 +124,57 @@ static void end_failed(struct hp_vsession *vs, const struct hp_step *step)
 		hp_operations_end(vs->operations, step->mask);
 }
 
+/* Where a try begins: on *s; or it is over with *rv, which needed no session or got none;
+ * or it begins anew. */
+enum start { ON_SESSION, OVER, ANEW };
+
+static enum start attach(struct hp_attempt *attempt, const struct hp_step *step,
+			 struct hp_session **s, CK_RV *rv)
+{
+	struct hp_vsession *vs = attempt->vs;
+	uint32_t kinds = concerned(vs, step);
+	bool had_any = hp_operation_any_active(vs);
+	*rv = hp_operations_attach(attempt, kinds, HP_WANT_CLEAN, s);
+	if (*rv == CKR_OK)
+		return ON_SESSION;
+	if (kinds != step->mask && had_any && !hp_operation_any_active(vs))
+		return ANEW; /* what could not be begun again is over, not this */
+	end_failed(vs, step);
+	return OVER;
+}
+
+static enum start begin_try(struct hp_attempt *attempt, struct hp_step *step,
+			    struct hp_session **s, CK_RV *rv)
+{
+	struct hp_vsession *vs = attempt->vs;
+	*rv = CKR_OK;
+	if (hp_step_take_detached(vs, step))
+		return OVER;
+	*s = hp_operations_take_up(attempt);
+	if (!*s && hp_step_take_detached(vs, step))
+		return OVER;
+	if (!was_lost(vs, step->mask))
+		return attach(attempt, step, s, rv);
+	if (*s)
+		hp_operations_leave(vs, *s);
+	*rv = CKR_DEVICE_ERROR;
+	return OVER;
+}
+
 static CK_RV run_steps(struct hp_vsession *vs, struct hp_step *step)
 {
 	struct hp_attempt attempt = { .vs = vs, .tag = hp_kind_name(step->kinds[0]) };
 	for (;;) {
-		if (hp_step_take_detached(vs, step))
-			return CKR_OK;
-		struct hp_session *s = hp_operations_take_up(&attempt);
-		if (!s && hp_step_take_detached(vs, step))
-			return CKR_OK;
-		if (was_lost(vs, step->mask)) {
-			if (s)
-				hp_operations_leave(vs, s);
-			return CKR_DEVICE_ERROR;
-		}
-		uint32_t kinds = concerned(vs, step);
-		bool had_any = hp_operation_any_active(vs);
-		CK_RV rv = hp_operations_attach(&attempt, kinds, HP_WANT_CLEAN, &s);
-		bool are_over = had_any && !hp_operation_any_active(vs);
-		if (rv != CKR_OK && kinds != step->mask && are_over)
-			continue; /* what could not be begun again is over, not this */
-		if (rv != CKR_OK) {
-			end_failed(vs, step);
+		struct hp_session *s;
+		CK_RV rv;
+		enum start start = begin_try(&attempt, step, &s, &rv);
+		if (start == OVER)
 			return rv;
-		}
+		if (start == ANEW)
+			continue;
 		if (is_in_vain(vs, step))
 			return hp_step_ask_in_vain(vs, s, step);
-		if (attempt.is_again)
-			hp_step_restore_arguments(step);
-		else
-			hp_step_keep_arguments(step);
-		rv = run_step(vs, s, step);
+		rv = run_step(&attempt, s, step);
 		CK_RV answer = rv;
 		if (!hp_step_settle(vs, s, step, &rv))
 			return rv;

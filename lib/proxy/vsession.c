@@ -24,9 +24,8 @@
 #define CHUNK       256
 #define MOST_CHUNKS 4096 /* a million sessions */
 #define INDEX_BITS  20
-#define MOST_GENERATIONS                                               \
-	2047 /* handles fit 31 bits: some programs keep them in an int \
-	      */
+/* Handles fit 31 bits: some programs keep them in an int. */
+#define MOST_GENERATIONS 2047
 
 static struct {
 	_Atomic(struct hp_vsession *) chunks[MOST_CHUNKS];
