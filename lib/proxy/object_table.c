@@ -19,19 +19,6 @@
 #define CHUNKS      18 /* 64 * (2^18 - 1) is nearly 2^24 */
 #define CAPACITY    (FIRST_CHUNK * ((1u << CHUNKS) - 1))
 
-/* An entry's names, without what is not used of their fields. */
-struct names {
-	CK_OBJECT_CLASS class;
-	CK_KEY_TYPE type;
-	bool can_be_found;
-	bool is_token;
-	bool is_private;
-	uint16_t id_len;
-	uint16_t label_len;
-	uint8_t fingerprint[HP_FINGERPRINT_LEN];
-	uint8_t bytes[]; /* id, label */
-};
-
 struct hp_vobject {
 	_Atomic uint32_t sequence;
 	/* Written under table.lock, with an odd sequence; read without. */
@@ -45,7 +32,7 @@ struct hp_vobject {
 	bool is_listed; /* in its bucket; not if another entry has the same place */
 	uint32_t index;
 	struct hp_vobject *next; /* of the bucket, or of the free ones */
-	struct names *names;
+	struct hp_packed_names *names;
 	struct hp_vsession *owner;
 	struct hp_vobject *owner_next, *owner_previous;
 	struct hp_session *maker; /* the real session that owns it */
@@ -140,9 +127,15 @@ static struct hp_vobject *find_locked(CK_OBJECT_HANDLE handle)
 	return e && handle != CK_INVALID_HANDLE && GET(e->handle) == handle ? e : NULL;
 }
 
-static bool is_of(const struct hp_vobject *e, const struct hp_vslot *slot)
+/* The slot's next entry from *at on, which is moved behind it; NULL: there is none. */
+static struct hp_vobject *next_of_locked(const struct hp_vslot *slot, uint32_t *at)
 {
-	return GET(e->handle) && GET(e->slot) == slot;
+	while (*at < table.used) {
+		struct hp_vobject *e = entry_at((*at)++);
+		if (GET(e->handle) && GET(e->slot) == slot)
+			return e;
+	}
+	return NULL;
 }
 
 /* --- by place ------------------------------------------------------------------- */
@@ -301,44 +294,7 @@ static void drop_locked(struct hp_vobject *e, bool is_destroyed)
 	table.live--;
 }
 
-/* --- names ---------------------------------------------------------------------- */
-
-static struct names *pack_names(const struct hp_vobject_names *from)
-{
-	const struct hp_object *object = &from->object;
-	struct names *to = malloc(sizeof(*to) + object->id_len + object->label_len);
-	if (!to)
-		return NULL;
-	*to = (struct names){
-		.class = object->class,
-		.type = object->type,
-		.can_be_found = from->can_be_found,
-		.is_token = object->is_token,
-		.is_private = object->is_private,
-		.id_len = (uint16_t)object->id_len,
-		.label_len = (uint16_t)object->label_len,
-	};
-	memcpy(to->fingerprint, from->fingerprint, sizeof(to->fingerprint));
-	memcpy(to->bytes, object->id, object->id_len);
-	memcpy(to->bytes + object->id_len, object->label, object->label_len);
-	return to;
-}
-
-static void unpack_names(const struct names *from, struct hp_vobject_names *to)
-{
-	*to = (struct hp_vobject_names){
-		.can_be_found = from->can_be_found,
-		.object = { .class = from->class,
-			    .type = from->type,
-			    .is_token = from->is_token,
-			    .is_private = from->is_private,
-			    .id_len = from->id_len,
-			    .label_len = from->label_len },
-	};
-	memcpy(to->fingerprint, from->fingerprint, sizeof(to->fingerprint));
-	memcpy(to->object.id, from->bytes, from->id_len);
-	memcpy(to->object.label, from->bytes + from->id_len, from->label_len);
-}
+/* --- what is known of an object -------------------------------------------------- */
 
 bool hp_table_view(CK_OBJECT_HANDLE handle, struct hp_vobject_view *view,
 		   struct hp_vobject_names *names)
@@ -357,7 +313,7 @@ bool hp_table_view(CK_OBJECT_HANDLE handle, struct hp_vobject_view *view,
 			.opening = e->opening,
 		};
 		if (names && e->names)
-			unpack_names(e->names, names);
+			hp_names_unpack(e->names, names);
 	}
 	pthread_mutex_unlock(&table.lock);
 	return e;
@@ -373,13 +329,13 @@ static void set_settled(struct hp_vobject *e, bool is_settled)
 void hp_table_settle(CK_OBJECT_HANDLE handle, const struct hp_vobject_view *view,
 		     const struct hp_vobject_names *names)
 {
-	struct names *packed = names ? pack_names(names) : NULL;
+	struct hp_packed_names *packed = names ? hp_names_pack(names) : NULL;
 	pthread_mutex_lock(&table.lock);
 	struct hp_vobject *e = find_locked(handle);
 	bool is_as_seen = e && GET(e->generation) == view->generation &&
 			  GET(e->real) == view->real && !GET(e->is_settled);
 	if (is_as_seen && (packed || !names)) {
-		struct names *old = e->names;
+		struct hp_packed_names *old = e->names;
 		e->names = packed;
 		packed = old;
 		set_settled(e, true);
@@ -422,31 +378,15 @@ static void move_locked(struct hp_vobject *e, CK_OBJECT_HANDLE real, uint64_t ge
 	take_place_locked(e);
 }
 
-/* Is it what can be told from others by these? */
-static bool is_named(const struct hp_vobject *e, bool is_token, bool is_private,
-		     const uint8_t fingerprint[static HP_FINGERPRINT_LEN])
-{
-	return e->names && e->names->can_be_found && e->names->is_token == is_token &&
-	       e->names->is_private == is_private &&
-	       memcmp(e->names->fingerprint, fingerprint, HP_FINGERPRINT_LEN) == 0;
-}
-
-static bool have_same_names(const struct hp_vobject *e, const struct hp_vobject *other)
-{
-	const struct names *names = other->names;
-	return names &&
-	       is_named(e, names->is_token, names->is_private, names->fingerprint);
-}
-
 /* A search in a restart that nobody had noticed yet may have given the object a second
  * handle: as there is only one of these names, it is that of both. */
 static void move_twins_locked(const struct hp_vobject *moved)
 {
-	for (uint32_t i = 0; i < table.used; i++) {
-		struct hp_vobject *e = entry_at(i);
-		if (e != moved && is_of(e, GET(moved->slot)) && !e->owner &&
+	struct hp_vobject *e;
+	for (uint32_t at = 0; (e = next_of_locked(GET(moved->slot), &at));) {
+		if (e != moved && !e->owner &&
 		    GET(e->generation) <= GET(moved->generation) &&
-		    have_same_names(e, moved))
+		    hp_names_are_same(e->names, moved->names))
 			move_locked(e, GET(moved->real), GET(moved->generation));
 	}
 }
@@ -559,23 +499,19 @@ static void log_out_locked(struct hp_vobject *e)
 
 void hp_table_drop_private(struct hp_vslot *slot)
 {
+	struct hp_vobject *e;
 	pthread_mutex_lock(&table.lock);
-	for (uint32_t i = 0; i < table.used; i++) {
-		struct hp_vobject *e = entry_at(i);
-		if (GET(e->handle) && GET(e->slot) == slot)
-			log_out_locked(e);
-	}
+	for (uint32_t at = 0; (e = next_of_locked(slot, &at));)
+		log_out_locked(e);
 	pthread_mutex_unlock(&table.lock);
 }
 
 void hp_table_drop_all(struct hp_vslot *slot)
 {
+	struct hp_vobject *e;
 	pthread_mutex_lock(&table.lock);
-	for (uint32_t i = 0; i < table.used; i++) {
-		struct hp_vobject *e = entry_at(i);
-		if (GET(e->handle) && GET(e->slot) == slot)
-			drop_locked(e, true);
-	}
+	for (uint32_t at = 0; (e = next_of_locked(slot, &at));)
+		drop_locked(e, true);
 	pthread_mutex_unlock(&table.lock);
 }
 
@@ -589,9 +525,7 @@ static bool may_be_at(const struct hp_vobject *e, const struct hp_vobject_place 
 	bool is_there = GET(e->real) == place->real;
 	if (!names)
 		return e->owner && is_there && GET(e->generation) != place->generation;
-	return !e->owner &&
-	       is_named(e, names->object.is_token, names->object.is_private,
-			names->fingerprint) &&
+	return !e->owner && hp_names_match(e->names, names) &&
 	       (is_there || GET(e->generation) <= place->generation);
 }
 
@@ -599,12 +533,12 @@ CK_OBJECT_HANDLE hp_table_recognise(const struct hp_vobject_place *place,
 				    const struct hp_vobject_names *names)
 {
 	CK_OBJECT_HANDLE found = CK_INVALID_HANDLE;
+	const struct hp_vobject *e;
+	uint32_t at = 0;
 	pthread_mutex_lock(&table.lock);
-	for (uint32_t i = 0; i < table.used && found == CK_INVALID_HANDLE; i++) {
-		const struct hp_vobject *e = entry_at(i);
-		if (is_of(e, place->slot) && may_be_at(e, place, names))
+	while (found == CK_INVALID_HANDLE && (e = next_of_locked(place->slot, &at)))
+		if (may_be_at(e, place, names))
 			found = GET(e->handle);
-	}
 	pthread_mutex_unlock(&table.lock);
 	return found;
 }
@@ -624,12 +558,12 @@ static bool begin_refresh_locked(struct hp_vslot *slot, uint64_t generation)
 
 void hp_table_drop_nameless(struct hp_vslot *slot, uint64_t generation)
 {
+	struct hp_vobject *e;
 	pthread_mutex_lock(&table.lock);
-	uint32_t used = begin_refresh_locked(slot, generation) ? table.used : 0;
-	for (uint32_t i = 0; i < used; i++) {
-		struct hp_vobject *e = entry_at(i);
+	bool is_first = begin_refresh_locked(slot, generation);
+	for (uint32_t at = 0; is_first && (e = next_of_locked(slot, &at));) {
 		bool is_known = e->owner || (e->names && e->names->can_be_found);
-		if (is_of(e, slot) && GET(e->generation) < generation && !is_known)
+		if (GET(e->generation) < generation && !is_known)
 			drop_locked(e, false);
 	}
 	pthread_mutex_unlock(&table.lock);

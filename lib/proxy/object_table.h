@@ -12,15 +12,8 @@
 #ifndef HP_PROXY_OBJECT_TABLE_H
 #define HP_PROXY_OBJECT_TABLE_H
 
-#include "p11/fingerprint.h"
+#include "proxy/object_names.h"
 #include "proxy/vsession.h"
-
-/* What an object is, as it was read. */
-struct hp_vobject_names {
-	bool can_be_found; /* it has something that tells it from others */
-	struct hp_object object;
-	uint8_t fingerprint[HP_FINGERPRINT_LEN];
-};
 
 /* A copy of an entry, to work with outside the lock. */
 struct hp_vobject_view {
