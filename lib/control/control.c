@@ -162,13 +162,17 @@ static hsmpool_status run_status(const char *none, struct hp_reply *reply,
 	return HSMPOOL_OK;
 }
 
-static hsmpool_status run_metrics(const char *none, struct hp_reply *reply,
+static hsmpool_status run_metrics(const char *format, struct hp_reply *reply,
 				  hsmpool_error *err)
 {
-	(void)none;
+	static const char formats[] = "openmetrics|prometheus"; /* as the enum has them */
 	HP_AUTO_FREE char *text = NULL;
 	size_t len;
-	HP_TRY(hsmpool_metrics_text(&text, &len, err));
+	int chosen =
+		format ? hp_parse_choice(formats, format) : HSMPOOL_METRICS_OPENMETRICS;
+	HP_CHECK(chosen >= 0, err, HSMPOOL_ERR_USAGE, "metrics: '%.40s' is none of %s",
+		 format, formats);
+	HP_TRY(hsmpool_metrics_text_as((hsmpool_metrics_format)chosen, &text, &len, err));
 	hp_reply_add_bytes(reply, text, len);
 	return HSMPOOL_OK;
 }
@@ -238,7 +242,8 @@ static hsmpool_status run_reload(const char *none, struct hp_reply *reply,
 /* What a command's argument is. */
 enum argument {
 	TAKES_NONE,
-	TAKES_POOL, /* or none: all pools */
+	TAKES_POOL,   /* or none: all pools */
+	TAKES_FORMAT, /* or none: OpenMetrics */
 	TAKES_WORD,
 };
 
@@ -249,7 +254,7 @@ static const struct command {
 			      hsmpool_error *err);
 } commands[] = {
 	{ "status", TAKES_NONE, run_status },
-	{ "metrics", TAKES_NONE, run_metrics },
+	{ "metrics", TAKES_FORMAT, run_metrics },
 	{ "pause", TAKES_POOL, run_pause },
 	{ "resume", TAKES_POOL, run_resume },
 	{ "validate", TAKES_POOL, run_validate },

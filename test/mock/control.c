@@ -270,7 +270,7 @@ static void the_state_of_process_and_pools_is_told(void **state)
 	assert_contains(reply, "\"limit\":16");
 }
 
-static void the_figures_are_told_as_openmetrics(void **state)
+static void the_figures_are_told_as_openmetrics_or_prometheus_text(void **state)
 {
 	const char *reply;
 
@@ -280,6 +280,9 @@ static void the_figures_are_told_as_openmetrics(void **state)
 	assert_contains(reply, "\nhsmpool_sessions_limit{");
 	assert_contains(reply, "\nhsmpool_config_reload_total{result=\"failed\"} 0\n");
 	assert_string_equal(reply + strlen(reply) - 6, "# EOF\n");
+	assert_contains(ask("metrics openmetrics\n"), "# TYPE hsmpool_build info\n");
+	assert_contains(ask("metrics prometheus\n"), "# TYPE hsmpool_build_info gauge\n");
+	assert_begins(ask("metrics csv\n"), "error 64 metrics: 'csv' is none of");
 }
 
 static void what_is_no_request_is_refused(void **state)
@@ -472,7 +475,7 @@ int main(void)
 		GROUND_TEST(silent_peers_are_left_and_those_behind_them_served),
 		GROUND_TEST(a_peer_may_speak_slowly_or_leave),
 		GROUND_TEST(the_state_of_process_and_pools_is_told),
-		GROUND_TEST(the_figures_are_told_as_openmetrics),
+		GROUND_TEST(the_figures_are_told_as_openmetrics_or_prometheus_text),
 		GROUND_TEST(what_is_no_request_is_refused),
 		GROUND_TEST(a_pool_is_paused_and_resumed),
 		GROUND_TEST(a_pause_does_not_wait_for_sessions_that_are_lent),

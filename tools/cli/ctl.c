@@ -34,7 +34,7 @@ static const struct cli_usage usage = {
 		"Commands:\n"
 		"  list                   the processes, and how their pools are\n"
 		"  status                 everything that a process tells of itself\n"
-		"  metrics                its figures as OpenMetrics text\n"
+		"  metrics [FORMAT]       its figures as openmetrics, or prometheus text\n"
 		"  pause [POOL]           lend no session until resume\n"
 		"  resume [POOL]\n"
 		"  validate [POOL]        have idle sessions probed now\n"
