@@ -213,9 +213,10 @@ static void a_hung_close_takes_one_place_and_holds_nobody_up(void **state)
 
 	ground_open(g, "max-sessions", "2", "min-sessions", "1", "stuck-after", "20ms",
 		    "idle-timeout", "20ms", NULL);
-	g->mock->hang("C_CloseSession", 1);
 	hsmpool_session *first = ground_borrow(g);
 	hsmpool_session *second = ground_borrow(g);
+	/* Now: who borrows closes one that was opened too slowly. */
+	g->mock->hang("C_CloseSession", 1);
 	hsmpool_return(&first, HSMPOOL_VERDICT_CLEAN);
 	hsmpool_return(&second, HSMPOOL_VERDICT_CLEAN);
 	eventually(ground_stats(g).stuck == 1);
