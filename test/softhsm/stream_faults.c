@@ -171,7 +171,7 @@ static void a_token_that_fails_half_way_ends_a_busy_stream(void **state)
 	(mock->fail)(&no_encrypt);
 	assert_status(hsmpool_stream_encrypt(pool, &key, 1, &options, ground_read,
 					     &source, ground_write, &part,
-					     hsmpool_deadline_in(100), &err),
+					     hsmpool_deadline_in(20000), &err),
 		      HSMPOOL_ERR_DOWN);
 	assert_true(part.len < container.len);
 	mock->clear_failures();
