@@ -207,6 +207,16 @@ static bool gives_result(const struct hp_step *step, unsigned i)
 	       (step->part == HP_PART_STREAM && is_cipher && !hp_step_is_question(step));
 }
 
+static struct hp_use *describe_unknown(const struct hp_vsession *vs, const char *function,
+				       struct hp_use *unknown)
+{
+	if (unknown->function)
+		return unknown;
+	*unknown = hp_use_describe(vs, function, NULL);
+	unknown->state = HP_USE_PERMITTED; /* when the operation began */
+	return unknown;
+}
+
 /* uses[i]: what the step is for. An operation that is not there, or that the module alone
  * knows, has one for this call. */
 static CK_RV begin_uses(const struct hp_vsession *vs, const struct hp_step *step,
@@ -214,11 +224,11 @@ static CK_RV begin_uses(const struct hp_vsession *vs, const struct hp_step *step
 {
 	const char *function = hp_function_name(step->call->function);
 	CK_RV rv = CKR_OK;
-	*unknown = hp_use_describe(vs, function, NULL);
-	unknown->state = HP_USE_PERMITTED; /* when the operation began */
+	unknown->function = NULL;
 	for (unsigned i = 0; i < step->count; i++) {
-		struct hp_use *use = use_of(vs, step, i);
-		uses[i] = use ? use : unknown;
+		uses[i] = use_of(vs, step, i);
+		if (!uses[i])
+			uses[i] = describe_unknown(vs, function, unknown);
 		hp_use_enter(uses[i]);
 		uses[i]->function = function;
 		if (rv == CKR_OK && gives_result(step, i))
