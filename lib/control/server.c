@@ -33,6 +33,7 @@
 #define LONGEST_LINE  512 /* of a request, its end included */
 #define PEER_PATIENCE (3 * HP_SECOND)
 #define RETRY_PAUSE   (30 * HP_SECOND)
+#define DEAF_PAUSE    (100 * HP_MS)
 #define DEFAULT_DELAY HP_SECOND
 #define TEMPORARY     ".new" /* the end of its name before it listens */
 #define LONG_ENOUGH   60     /* seconds, for that */
@@ -64,7 +65,8 @@ static struct {
 	char name[32]; /* of the socket in dir, once it is made */
 	dev_t device;  /* of that file: it may be another's by now */
 	ino_t inode;
-	int64_t due_ns; /* when to make it; 0: nobody asked for it yet */
+	int64_t due_ns;  /* when to make it; 0: nobody asked for it yet */
+	int64_t deaf_ns; /* until when nobody is let in */
 	bool is_failure_told;
 	struct peer peers[MOST_PEERS];
 } server = { .alarm = { { .fd = -1 }, { .fd = -1 } }, .listener = { .fd = -1 } };
@@ -105,8 +107,11 @@ static void admit(int64_t now)
 		struct hp_descriptor socket;
 		int fd = accept4(server.listener.fd, NULL, NULL,
 				 SOCK_NONBLOCK | SOCK_CLOEXEC);
-		if (fd < 0)
+		if (fd < 0) {
+			/* Who knocked stays there if the program has no number left. */
+			server.deaf_ns = errno == EAGAIN ? 0 : now + DEAF_PAUSE;
 			return;
+		}
 		if (!hp_descriptor_take(&socket, fd))
 			continue;
 		if (!may_ask(socket.fd)) {
@@ -324,6 +329,8 @@ static int64_t next_time(int64_t until_ns)
 	int64_t next = until_ns;
 	if (server.listener.fd < 0 && server.due_ns < next)
 		next = server.due_ns;
+	if (server.deaf_ns > 0 && server.deaf_ns < next)
+		next = server.deaf_ns;
 	for (size_t i = 0; i < MOST_PEERS; i++)
 		if (server.peers[i].state != PEER_NONE &&
 		    server.peers[i].deadline_ns < next)
@@ -334,16 +341,21 @@ static int64_t next_time(int64_t until_ns)
 /* What is waited for: the alarm, the listener while there is a place, the peers. */
 #define MOST_POLLED (2 + MOST_PEERS)
 
-static void list_polled(struct pollfd polled[static MOST_POLLED])
+static void list_polled(struct pollfd polled[static MOST_POLLED], int64_t now)
 {
+	if (now >= server.deaf_ns)
+		server.deaf_ns = 0;
+	bool is_open = server.deaf_ns == 0 && find_place();
 	polled[0] = (struct pollfd){ server.alarm[0].fd, POLLIN, 0 };
-	polled[1] = (struct pollfd){ find_place() ? server.listener.fd : -1, POLLIN, 0 };
-	for (size_t i = 0; i < MOST_PEERS; i++)
+	polled[1] = (struct pollfd){ is_open ? server.listener.fd : -1, POLLIN, 0 };
+	for (size_t i = 0; i < MOST_PEERS; i++) {
+		const struct peer *peer = &server.peers[i];
 		polled[2 + i] = (struct pollfd){
-			server.peers[i].socket.fd,
-			server.peers[i].state == PEER_TAKING ? POLLOUT : POLLIN,
+			peer->state == PEER_NONE ? -1 : peer->socket.fd,
+			peer->state == PEER_TAKING ? POLLOUT : POLLIN,
 			0,
 		};
+	}
 }
 
 static void wait_for_any(struct pollfd polled[static MOST_POLLED], int64_t until_ns)
@@ -383,7 +395,7 @@ static void serve(int64_t until_ns)
 	for (int64_t now; (now = hp_now_ns()) < until_ns;) {
 		struct pollfd polled[MOST_POLLED];
 		mend(now);
-		list_polled(polled);
+		list_polled(polled, now);
 		wait_for_any(polled, next_time(until_ns));
 		attend_all(polled);
 		if (!hp_descriptor_is_ours(&server.alarm[0]) ||
@@ -429,7 +441,7 @@ static void close_all(void)
 	hp_descriptor_close(&server.listener);
 	for (int end = 0; end < 2; end++)
 		hp_descriptor_close(&server.alarm[end]);
-	server.due_ns = 0;
+	server.due_ns = server.deaf_ns = 0;
 	server.is_failure_told = false;
 }
 

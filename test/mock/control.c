@@ -11,8 +11,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "base/memory.h"
@@ -95,6 +97,77 @@ static void assert_contains(const char *text, const char *part)
 {
 	if (!strstr(text, part))
 		fail_msg("'%s' is not in '%s'", part, text);
+}
+
+/* --- processor time --------------------------------------------------------------- */
+
+static int64_t processor_ns(void)
+{
+	return hp_clock_ns(CLOCK_PROCESS_CPUTIME_ID);
+}
+
+/* Nobody asks for anything meanwhile. A thread that spins takes all of it, unless others
+ * have the processors. */
+static void assert_rests(void)
+{
+	int64_t passed = hp_now_ns(), worked = processor_ns();
+
+	for (int i = 0; i < 200; i++)
+		ground_nap();
+	worked = processor_ns() - worked;
+	passed = hp_now_ns() - passed;
+	if (2 * worked > passed)
+		fail_msg("%ld of %ld ms at work", (long)(worked / HP_MS),
+			 (long)(passed / HP_MS));
+}
+
+/* The places for peers are empty; something to read on descriptor 0 is none of theirs. */
+static void a_socket_that_nobody_uses_takes_no_time(void **state)
+{
+	int saved = dup(STDIN_FILENO);
+	HP_AUTO_FD int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+	assert_true(nothing >= 0 && dup2(nothing, STDIN_FILENO) == STDIN_FILENO);
+	open_pool(*state);
+	eventually(has_socket(getpid()));
+	assert_rests();
+	if (saved >= 0)
+		dup2(saved, STDIN_FILENO);
+	else
+		close(STDIN_FILENO);
+	close(saved);
+}
+
+static void a_peer_waits_at_rest_while_no_descriptor_is_left(void **state)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	enum { FULL = 32 }; /* poll() wants a limit above the number of what it polls */
+	struct rlimit before, full;
+	int fillers[FULL], count = 0;
+	HP_AUTO_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	HP_AUTO_FD int home = open(".", O_DIRECTORY | O_PATH | O_CLOEXEC);
+
+	open_pool(*state);
+	assert_begins(ask("status\n"), "ok\n"); /* whose descriptor is closed by now */
+	snprintf(address.sun_path, sizeof(address.sun_path), "%ld.sock", (long)getpid());
+	assert_int_equal(chdir(place), 0);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	while (count < FULL && (fillers[count] = dup(home)) < FULL)
+		count++;
+	assert_in_range(count, 1, FULL - 1);
+	close(fillers[count]);
+	full = before;
+	full.rlim_cur = FULL;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &full), 0);
+	int was_heard = connect(fd, (struct sockaddr *)&address, sizeof(address));
+	send(fd, "status\n", 7, MSG_NOSIGNAL);
+	assert_rests();
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	while (count > 0)
+		close(fillers[--count]);
+	assert_int_equal(fchdir(home), 0);
+	assert_int_equal(was_heard, 0);
+	assert_begins(hear(fd), "ok\n{");
 }
 
 /* --- the socket ------------------------------------------------------------------ */
@@ -464,6 +537,8 @@ static void a_program_may_close_all_descriptors_and_use_their_numbers(void **sta
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		GROUND_TEST(a_socket_that_nobody_uses_takes_no_time),
+		GROUND_TEST(a_peer_waits_at_rest_while_no_descriptor_is_left),
 		GROUND_TEST(the_socket_is_its_users_only),
 		GROUND_TEST(the_socket_goes_with_the_last_pool),
 		GROUND_TEST(a_pool_that_wants_none_has_none),
